@@ -1,0 +1,137 @@
+import { Buffer } from 'node:buffer';
+import { deflateRawSync, inflateRawSync } from 'node:zlib';
+import { parse, stringify } from 'devalue';
+import { IdempotencyError } from './errors.ts';
+import type { Seal, UnavailableReason } from './store.ts';
+
+/**
+ * An answer's way into a record and back: serialise, compress, seal. The first byte says how:
+ *
+ * | bit | set | clear |
+ * |---|---|---|
+ * | 0 | devalue | JSON |
+ * | 1 | raw deflate | as it is |
+ */
+const format = { devalue: 1, deflate: 2 } as const;
+
+/** A write unit is 1 KB of item; the claim's other attributes take about this much of the first. */
+const writeUnitBytes = 1024;
+const claimOverheadBytes = 400;
+
+export type Encoded =
+  | { readonly kind: 'bytes'; readonly bytes: Uint8Array }
+  | { readonly kind: 'unavailable'; readonly reason: UnavailableReason; readonly cause?: unknown };
+
+interface CodecOptions {
+  readonly operation: string;
+  readonly maxBytes: number;
+  readonly seal?: Seal | undefined;
+}
+
+/** Encodes a snapshot of `value`. Never throws: what cannot be kept is said to be unavailable, with the reason. */
+export async function encode(value: unknown, options: CodecOptions): Promise<Encoded> {
+  let bytes: Uint8Array;
+  try {
+    bytes = compress(serialise(value));
+  } catch (cause) {
+    return { kind: 'unavailable', reason: 'unserialisable', cause };
+  }
+  if (options.seal) {
+    try {
+      bytes = await options.seal.seal(bytes, { operation: options.operation });
+    } catch (cause) {
+      return { kind: 'unavailable', reason: 'not-sealed', cause };
+    }
+  }
+  return bytes.length > options.maxBytes
+    ? { kind: 'unavailable', reason: 'too-large' }
+    : { kind: 'bytes', bytes };
+}
+
+/**
+ * Decodes what {@link encode} made; every call makes a copy of its own.
+ *
+ * @throws `STORE_UNAVAILABLE` where `seal.open` fails, for that may pass; anything else means that the bytes are not
+ * what was written.
+ */
+export async function decode(
+  bytes: Uint8Array,
+  { operation, seal }: Pick<CodecOptions, 'operation' | 'seal'>,
+): Promise<unknown> {
+  const plain = seal ? await open(seal, bytes, operation) : bytes;
+  const head = plain[0] ?? 0;
+  const body = plain.subarray(1);
+  const text = Buffer.from(head & format.deflate ? inflateRawSync(body) : body).toString('utf8');
+  return head & format.devalue ? parse(text, revivers) : JSON.parse(text);
+}
+
+async function open(seal: Seal, bytes: Uint8Array, operation: string): Promise<Uint8Array> {
+  try {
+    return await seal.open(bytes, { operation });
+  } catch (cause) {
+    throw new IdempotencyError(
+      'STORE_UNAVAILABLE',
+      'The answer to this idempotency key cannot be decrypted at the moment. The operation was completed earlier and has not been done again; try again.',
+      { cause, retryAfterSeconds: 1 },
+    );
+  }
+}
+
+function serialise(value: unknown): Uint8Array {
+  if (survivesJson(value, 0)) return withHead(0, Buffer.from(JSON.stringify(value)));
+  return withHead(format.devalue, Buffer.from(stringify(value, reducers)));
+}
+
+function compress(plain: Uint8Array): Uint8Array {
+  if (units(plain.length) === 1) return plain;
+  const packed = deflateRawSync(plain.subarray(1));
+  return units(packed.length) < units(plain.length)
+    ? withHead((plain[0] ?? 0) | format.deflate, packed)
+    : plain;
+}
+
+const units = (bytes: number): number => Math.ceil((claimOverheadBytes + bytes) / writeUnitBytes);
+
+function withHead(head: number, body: Uint8Array): Uint8Array {
+  const bytes = new Uint8Array(body.length + 1);
+  bytes[0] = head;
+  bytes.set(body, 1);
+  return bytes;
+}
+
+/** Deeper than this a cycle is likelier than data; devalue can tell. */
+const jsonDepth = 100;
+
+/** Whether `JSON.parse(JSON.stringify(value))` equals `value`. */
+function survivesJson(value: unknown, depth: number): boolean {
+  switch (typeof value) {
+    case 'string':
+    case 'boolean':
+      return true;
+    case 'number':
+      return Number.isFinite(value) && !Object.is(value, -0);
+    case 'object':
+      break;
+    default:
+      return false;
+  }
+  if (value === null) return true;
+  if (depth > jsonDepth) return false;
+  if (Array.isArray(value)) {
+    for (let index = 0; index < value.length; index++) {
+      if (!(index in value) || !survivesJson(value[index], depth + 1)) return false;
+    }
+    return true;
+  }
+  if (Object.getPrototypeOf(value) !== Object.prototype) return false;
+  if (Object.getOwnPropertySymbols(value).length > 0) return false;
+  for (const member of Object.values(value)) {
+    if (!survivesJson(member, depth + 1)) return false;
+  }
+  return true;
+}
+
+// devalue knows typed arrays, but would hand a Buffer back as a plain Uint8Array, whose toString differs.
+// A reducer's answer must be truthy, so the text travels in an array: an empty Buffer has an empty text.
+const reducers = { Buffer: (value: unknown) => Buffer.isBuffer(value) && [value.toString('base64')] };
+const revivers = { Buffer: ([base64]: [string]) => Buffer.from(base64, 'base64') };

@@ -1,0 +1,119 @@
+import type { ClaimStatus } from './record.ts';
+
+/**
+ * What went wrong, as a stable string.
+ *
+ * | code | meaning |
+ * |---|---|
+ * | `MISSING_KEY` | the event has no idempotency key and one is required |
+ * | `BAD_KEY` | the key is malformed, or a part of it is empty |
+ * | `MISSING_TENANT` | who is calling could not be told, so whose key this is could not either |
+ * | `BAD_PAYLOAD` | the payload cannot be fingerprinted (a cycle, a function) |
+ * | `PAYLOAD_MISMATCH` | the key was used before with other parameters |
+ * | `IN_PROGRESS` | an earlier call with this key is still running |
+ * | `OVERTAKEN` | this attempt outlived its lease and another one took over |
+ * | `NO_TIME_LEFT` | the invocation's deadline is too near to begin |
+ * | `STORE_UNAVAILABLE` | the store did not answer, or kept throttling |
+ * | `STORE_MISCONFIGURED` | the table, its keys, its TTL, the credentials or the permissions are not as they must be |
+ * | `RESULT_UNAVAILABLE` | the operation was completed, but its answer could not be stored or is gone |
+ * | `NAMESPACE_CLASH` | two guards would share one default namespace |
+ * | `UNSUPPORTED` | this kind of event, handler or execution mode cannot be guarded like this |
+ * | `NOT_GUARDED` | `operation()` was called outside a guard |
+ * | `BAD_OPTION` | an option is unknown, of a wrong type or out of range |
+ */
+export type IdempotencyErrorCode =
+  | 'MISSING_KEY'
+  | 'BAD_KEY'
+  | 'MISSING_TENANT'
+  | 'BAD_PAYLOAD'
+  | 'PAYLOAD_MISMATCH'
+  | 'IN_PROGRESS'
+  | 'OVERTAKEN'
+  | 'NO_TIME_LEFT'
+  | 'STORE_UNAVAILABLE'
+  | 'STORE_MISCONFIGURED'
+  | 'RESULT_UNAVAILABLE'
+  | 'NAMESPACE_CLASH'
+  | 'UNSUPPORTED'
+  | 'NOT_GUARDED'
+  | 'BAD_OPTION';
+
+/** What is known of the record that an error is about. Never its answer. */
+export interface RecordSummary {
+  readonly status: ClaimStatus;
+  readonly attempt: number;
+  readonly createdAt: Date;
+  readonly completedAt?: Date;
+  /** When the running attempt's claim ends by itself. */
+  readonly leaseUntil: Date;
+  /** When the key may be used for something new. */
+  readonly endsAt: Date;
+}
+
+interface ErrorDetails {
+  readonly cause?: unknown;
+  readonly effect?: 'none' | 'possible';
+  readonly retryAfterSeconds?: number;
+  readonly record?: RecordSummary;
+}
+
+const brand = Symbol.for('idemkit.error');
+
+/**
+ * Every failure that idemkit reports. Tell them apart by `code`; recognise them with
+ * {@link IdempotencyError.is}, which also works across two copies of the package.
+ */
+export class IdempotencyError extends Error {
+  override readonly name = 'IdempotencyError';
+  /** What went wrong; see {@link IdempotencyErrorCode}. */
+  readonly code: IdempotencyErrorCode;
+  /** Whether the guarded work has certainly not been done by this call (`none`), or may have been (`possible`). */
+  readonly effect: 'none' | 'possible';
+  /** Seconds after which a retry has a chance; absent where a retry cannot help. */
+  readonly retryAfterSeconds: number | undefined;
+  /** The existing record's times, attempt and status, where there is one. */
+  readonly record: RecordSummary | undefined;
+  /** @internal */
+  readonly [brand] = true;
+
+  constructor(code: IdempotencyErrorCode, message: string, details: ErrorDetails = {}) {
+    super(message, details.cause === undefined ? undefined : { cause: details.cause });
+    this.code = code;
+    this.effect = details.effect ?? 'none';
+    this.retryAfterSeconds = details.retryAfterSeconds;
+    this.record = details.record;
+  }
+
+  /** Whether `value` is an error of idemkit's, and of this `code` if one is given. */
+  static is(value: unknown, code?: IdempotencyErrorCode): value is IdempotencyError {
+    return (
+      typeof value === 'object' &&
+      value !== null &&
+      brand in value &&
+      (code === undefined || (value as { code?: unknown }).code === code)
+    );
+  }
+}
+
+/** The message goes to HTTP callers, so it names no table and no cause. */
+export const storeUnavailable = (cause: unknown): IdempotencyError =>
+  new IdempotencyError(
+    'STORE_UNAVAILABLE',
+    'The record of this operation cannot be reached at the moment. Nothing has been done; try again.',
+    { cause, retryAfterSeconds: 1 },
+  );
+
+/** A value as an error message shows it: short, with its type. */
+export function show(value: unknown): string {
+  if (value === null || value === undefined) return String(value);
+  if (typeof value === 'function') return 'a function';
+  let text: string | undefined;
+  try {
+    text = typeof value === 'bigint' ? `${value}n` : JSON.stringify(value);
+  } catch {
+    text = undefined;
+  }
+  text ??= String(value);
+  const kind = Array.isArray(value) ? 'array' : typeof value;
+  return `${text.length > 60 ? `${text.slice(0, 57)}…` : text} (${kind})`;
+}

@@ -1,0 +1,86 @@
+import type { Context } from 'aws-lambda';
+import type { IdempotentContext } from './context.ts';
+import { IdempotencyError, show } from './errors.ts';
+import { begin, type Guard } from './guard.ts';
+import { type IdempotentMiddleware, idempotentMiddleware } from './middy.ts';
+import { type IdempotentOptions, resolveOptions, type Settings } from './options.ts';
+
+/** What a guarded handler resolves to. For HTTP events it may also be a refusal, in the shape its event source expects. */
+export type Answer<Result> = Awaited<Result>;
+
+/** A handler or any other async function: only its first argument decides which operation it is. */
+export type GuardedHandler<Event, Result> = (
+  event: Event,
+  context?: Context,
+  ...rest: any[]
+) => Promise<Answer<Result>>;
+
+/**
+ * Makes a handler safe to retry: the same key runs it once and gets the same answer.
+ *
+ * As a Middy middleware it belongs first, so that it stores the final answer:
+ *
+ * @example
+ * middy().use(idempotent()).handler(handler)
+ *
+ * As a wrapper it goes around any async function, inside or outside Middy:
+ *
+ * @example
+ * idempotent(handler, { key: (event) => event.orderId })
+ *
+ * @throws `BAD_OPTION` at once for options that are unknown or out of range, `UNSUPPORTED` for a streaming handler. A
+ * call rejects with an {@link IdempotencyError} where it is refused, or answers so if its event is an HTTP request.
+ */
+export function idempotent(options?: IdempotentOptions): IdempotentMiddleware;
+export function idempotent<Event, Result>(
+  handler: (event: Event, context: IdempotentContext, ...rest: any[]) => Result,
+  options?: IdempotentOptions<NoInfer<Event>>,
+): GuardedHandler<Event, Result>;
+export function idempotent(
+  first?: IdempotentOptions | ((...args: any[]) => unknown),
+  second?: IdempotentOptions,
+): IdempotentMiddleware | GuardedHandler<any, any> {
+  if (typeof first === 'function') return wrap(first, resolveOptions(second));
+  if (second !== undefined) {
+    throw new IdempotencyError(
+      'BAD_OPTION',
+      `Expected a handler before the options, got ${show(first)}. Call idempotent(handler, options), or idempotent(options) for the middleware.`,
+    );
+  }
+  return idempotentMiddleware(resolveOptions(first));
+}
+
+function wrap(handler: (...args: any[]) => unknown, settings: Settings): GuardedHandler<any, any> {
+  refuseStreaming(handler);
+  const guard: Guard = { settings, subject: handler };
+  async function guarded(this: unknown, event: unknown, context?: Context, ...rest: unknown[]): Promise<any> {
+    const begun = await begin(guard, event, context);
+    if (begun.kind === 'answer') return begun.answer;
+    let result: unknown;
+    try {
+      result = await handler.call(this, event, begun.context, ...rest);
+    } catch (error) {
+      await begun.run.threw(error);
+      throw error;
+    }
+    return begun.run.returned(result);
+  }
+  return Object.defineProperty(guarded, 'name', { value: handler.name, configurable: true });
+}
+
+const streaming = Symbol.for('aws.lambda.runtime.handler.streaming');
+const AsyncGeneratorFunction = Object.getPrototypeOf(async function* () {}).constructor as () => void;
+
+function refuseStreaming(handler: object): void {
+  const what =
+    streaming in handler
+      ? 'A streaming handler'
+      : handler instanceof AsyncGeneratorFunction
+        ? 'An async generator'
+        : undefined;
+  if (what === undefined) return;
+  throw new IdempotencyError(
+    'UNSUPPORTED',
+    `${what} cannot be guarded: a stream is gone once it was sent, so there is nothing to replay. Return a buffered answer, or guard the function that does the work and stream its result.`,
+  );
+}

@@ -1,0 +1,185 @@
+import type { Context } from 'aws-lambda';
+import { canonicalText, sha256 } from './canonical.ts';
+import { IdempotencyError } from './errors.ts';
+import {
+  asHttpEvent,
+  callerOf,
+  canonicalRequest,
+  type HttpEvent,
+  headerLines,
+  keyFromHeader,
+} from './http.ts';
+import type { Key, Settings } from './options.ts';
+
+/** Which operation an event belongs to, or why it belongs to none. */
+export type Identity =
+  | {
+      readonly kind: 'operation';
+      readonly key: string;
+      readonly scope: string;
+      /** `<namespace>#<base64url(sha256(tenant, key))>`: neither tenant nor key can be read back from it. */
+      readonly pk: string;
+      readonly fingerprint: string | undefined;
+    }
+  | { readonly kind: 'none'; readonly reason: 'method' | 'no-key' };
+
+interface EventBridgeEvent {
+  readonly id: string;
+  readonly source: string;
+  readonly 'detail-type': string;
+  readonly detail: unknown;
+}
+
+/**
+ * Reads key, tenant and fingerprint off an event as it arrived, before a handler or another middleware changes it.
+ *
+ * @throws `MISSING_KEY`, `BAD_KEY`, `MISSING_TENANT`, `BAD_PAYLOAD`, `UNSUPPORTED`
+ */
+export function identify(
+  settings: Settings,
+  event: unknown,
+  context: Context,
+  http: HttpEvent | undefined,
+): Identity {
+  if (http && !settings.http.methods.includes(http.method)) return { kind: 'none', reason: 'method' };
+  refuseBatches(event);
+  const bridge = http ? undefined : asEventBridgeEvent(event);
+
+  const key = settings.key
+    ? settings.key(event, context)
+    : http
+      ? keyFromHeader(http, settings.http.header, settings.http.keySyntax)
+      : bridge?.id;
+  if (key === undefined) {
+    if (!settings.required) return { kind: 'none', reason: 'no-key' };
+    throw missingKey(settings, http);
+  }
+  const parts = checkedParts(key);
+
+  const tenant = settings.tenant
+    ? checkedTenant(settings.tenant(event, context))
+    : http
+      ? callerOf(http)
+      : bridge?.source;
+  if (http && tenant === undefined) warnOfUnusedAuthorization(http);
+
+  const { name: namespace } = settings.namespace();
+  return {
+    kind: 'operation',
+    key: parts.join('#'),
+    scope: tenant === undefined ? namespace : `${namespace}#${tenant}`,
+    pk: `${namespace}#${sha256(JSON.stringify([tenant ?? null, ...parts]))}`,
+    fingerprint: fingerprintOf(settings, event, context, http, bridge),
+  };
+}
+
+/**
+ * A `key` that hashes the canonical payload: equal payloads are one operation. For events that carry no key of their
+ * own, where sending the same thing twice on purpose is not meant to do it twice.
+ *
+ * @example idempotent(handler, { key: wholePayload })
+ */
+export function wholePayload(event: unknown): string {
+  const http = asHttpEvent(event);
+  if (http) return sha256(canonicalRequest(http));
+  const bridge = asEventBridgeEvent(event);
+  return sha256(canonicalText(bridge ? bridgePayload(bridge) : event));
+}
+
+function fingerprintOf(
+  settings: Settings,
+  event: unknown,
+  context: Context,
+  http: HttpEvent | undefined,
+  bridge: EventBridgeEvent | undefined,
+): string | undefined {
+  if (settings.fingerprint === false) return undefined;
+  if (settings.fingerprint) return sha256(canonicalText(settings.fingerprint(event, context)));
+  if (http) return sha256(canonicalRequest(http));
+  return sha256(canonicalText(bridge ? bridgePayload(bridge) : event));
+}
+
+const bridgePayload = (event: EventBridgeEvent): unknown => [
+  event.source,
+  event['detail-type'],
+  event.detail,
+];
+
+function checkedParts(key: NonNullable<Key>): string[] {
+  const parts = typeof key === 'string' ? [key] : key;
+  // A key that is not what its type says comes from untyped code, or from a field that was not there.
+  if (!Array.isArray(parts) || parts.length === 0) {
+    throw new IdempotencyError(
+      'BAD_KEY',
+      `Option \`key\` returned ${Array.isArray(key) ? 'an empty array' : `a ${typeof key}`}; return a text, an array of texts and numbers, or undefined for an event without a key.`,
+    );
+  }
+  return parts.map((part: unknown, index) => {
+    const isText = typeof part === 'string' && part.trim() !== '';
+    if (isText || (typeof part === 'number' && Number.isFinite(part))) return String(part);
+    const what = typeof part === 'string' ? 'blank' : part === undefined ? 'undefined' : `a ${typeof part}`;
+    throw new IdempotencyError(
+      'BAD_KEY',
+      `${parts.length === 1 ? 'The key' : `Part ${index} of the key`} that option \`key\` returned is ${what}. Every part must be there, or different operations would share one key.`,
+    );
+  });
+}
+
+function checkedTenant(tenant: unknown): string {
+  if (typeof tenant === 'string' && tenant.trim() !== '') return tenant;
+  throw new IdempotencyError(
+    'MISSING_TENANT',
+    `Option \`tenant\` returned ${typeof tenant === 'string' ? 'a blank text' : typeof tenant} for this event. Return who is calling as a text; without it, keys of different callers would share one space.`,
+  );
+}
+
+function missingKey(settings: Settings, http: HttpEvent | undefined): IdempotencyError {
+  if (settings.key) {
+    return new IdempotencyError(
+      'MISSING_KEY',
+      http
+        ? 'This request has no idempotency key. Send one, the same for every attempt of the same operation.'
+        : 'Option `key` returned undefined for this event and a key is required. Return a key, or set `required: false` to run such events unguarded.',
+    );
+  }
+  return new IdempotencyError(
+    'MISSING_KEY',
+    http
+      ? `This request needs the header ${settings.http.header}: a UUID, the same for every attempt of the same operation.`
+      : 'An event of this shape carries no idempotency key of its own. Give the option `key`, e.g. `key: (event) => event.orderId`, or `key: wholePayload` if equal payloads are one operation.',
+  );
+}
+
+function asEventBridgeEvent(event: unknown): EventBridgeEvent | undefined {
+  const candidate = event as Partial<EventBridgeEvent> | null | undefined;
+  return typeof candidate?.id === 'string' &&
+    typeof candidate.source === 'string' &&
+    typeof candidate['detail-type'] === 'string'
+    ? (candidate as EventBridgeEvent)
+    : undefined;
+}
+
+/** SQS, Kinesis, DynamoDB Streams, SNS and S3 send `Records` in an array, Kafka `records` by partition. */
+function refuseBatches(event: unknown): void {
+  const batch = event as { Records?: unknown; records?: unknown; eventSource?: unknown } | null | undefined;
+  const first = Array.isArray(batch?.Records) ? (batch.Records[0] as Record<string, unknown>) : undefined;
+  const source =
+    first?.eventSource ??
+    first?.EventSource ??
+    (typeof batch?.records === 'object' ? batch?.eventSource : undefined);
+  if (typeof source !== 'string') return;
+  throw new IdempotencyError(
+    'UNSUPPORTED',
+    `A batch of ${source} records cannot be guarded as one operation: a batch that is delivered again may be cut differently. Wrap the function that handles one record instead: const once = idempotent(handleRecord, { key: (record) => record.messageId }), and call it for each record.`,
+  );
+}
+
+let warned = false;
+
+function warnOfUnusedAuthorization(http: HttpEvent): void {
+  if (warned || headerLines(http, 'authorization').length === 0) return;
+  warned = true;
+  console.warn(
+    '[idemkit] Requests carry an Authorization header, but no authorizer of the gateway told who is calling: all callers share one space of keys. Put an authorizer in front, or give the option `tenant`.',
+  );
+}

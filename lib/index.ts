@@ -1,0 +1,22 @@
+export { type IdempotentContext, type Operation, operation } from './context.ts';
+export { type DynamoStore, type DynamoStoreOptions, dynamoStore } from './dynamo-store.ts';
+export { IdempotencyError, type IdempotencyErrorCode, type RecordSummary } from './errors.ts';
+export { type Answer, type GuardedHandler, idempotent } from './idempotent.ts';
+export { wholePayload } from './identity.ts';
+export { type MemoryStoreOptions, memoryStore } from './memory-store.ts';
+export type { IdempotentMiddleware, MiddyRequest } from './middy.ts';
+export type { IdempotencyEvent, UnguardedReason } from './observe.ts';
+export type { HttpOptions, IdempotentOptions, Key, Outcome } from './options.ts';
+export type { HttpResponse } from './reply.ts';
+export type {
+  ClaimRecord,
+  Clock,
+  Completion,
+  NewClaim,
+  Seal,
+  Store,
+  StoredAnswer,
+  Takeover,
+  UnavailableReason,
+  Written,
+} from './store.ts';

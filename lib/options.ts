@@ -1,0 +1,384 @@
+import type { Context } from 'aws-lambda';
+import { dynamoStore } from './dynamo-store.ts';
+import { IdempotencyError, show } from './errors.ts';
+import type { IdempotencyEvent, Occurrence } from './observe.ts';
+import { defaultTtlSeconds, environment } from './record.ts';
+import type { HttpResponse } from './reply.ts';
+import { type Clock, type Store, systemClock } from './store.ts';
+
+/** A key: one value, or parts that are told apart (`['a', 'bc']` is not `['ab', 'c']`; `1` is `'1'`). */
+export type Key = string | readonly (string | number | undefined)[] | undefined;
+
+/** What a handler returned, as `remember` judges it. */
+export interface Outcome {
+  readonly value: unknown;
+  /** The status of an HTTP answer to an HTTP event. */
+  readonly statusCode: number | undefined;
+}
+
+/** Options of a guard. All have defaults; they are checked and frozen when the guard is made. */
+export interface IdempotentOptions<Event = any> {
+  /**
+   * Where records are kept.
+   *
+   * @default `dynamoStore()` on the table that `IDEMPOTENCY_TABLE` names
+   */
+  readonly store?: Store;
+  /**
+   * Whose keys these are, 1 to 255 characters: one function, one app. Equal keys in two namespaces are two operations.
+   *
+   * @default `IDEMPOTENCY_NAMESPACE`, then `AWS_LAMBDA_FUNCTION_NAME`; else it is required, except with `memoryStore`
+   */
+  readonly namespace?: string;
+  /**
+   * What makes two events the same operation. `undefined` means that the event has no key.
+   *
+   * @default HTTP: the `Idempotency-Key` header; EventBridge: `id`; anything else must be told
+   */
+  readonly key?: (event: Event, context: Context) => Key;
+  /**
+   * The caller a key belongs to. Must return a non-empty string: a caller who cannot be named is refused.
+   *
+   * @default HTTP: the authenticated caller, none for an open API; EventBridge: `source`
+   */
+  readonly tenant?: (event: Event, context: Context) => string | undefined;
+  /**
+   * What must be equal when a key is used again; `false` compares nothing.
+   *
+   * @default HTTP: method, path, query and body; EventBridge: source, detail type and detail; else the whole event
+   */
+  readonly fingerprint?: false | ((event: Event, context: Context) => unknown);
+  /**
+   * Whether an event without a key is refused (`MISSING_KEY`) or runs unguarded.
+   *
+   * @default true
+   */
+  readonly required?: boolean;
+  /**
+   * How long a completed answer is replayed, in seconds from its completion; more than 0, at most ten years.
+   *
+   * @default `IDEMPOTENCY_TTL_SECONDS`, then 86 400 (one day)
+   */
+  readonly ttlSeconds?: number;
+  /**
+   * How long a claim holds if its owner falls silent.
+   *
+   * @default the invocation's remaining time plus 1 s for clock skew; without a context 901 s inside Lambda, 60 s elsewhere
+   */
+  readonly lease?: { readonly seconds: number };
+  /**
+   * What a duplicate of a running call does: be refused (`IN_PROGRESS`), or wait up to `waitMs` milliseconds for the
+   * first one's answer, and run if the first one fails.
+   *
+   * @default 'reject'
+   */
+  readonly whenBusy?: 'reject' | { readonly waitMs: number };
+  /**
+   * Whether a returned value is the operation's answer. What is not remembered is released: the next call runs. A
+   * thrown error always releases.
+   *
+   * @default everything, except HTTP answers with a status of 500 and up, 408, 409, 425 or 429
+   */
+  readonly remember?: (outcome: Outcome) => boolean;
+  /**
+   * What happens when the store cannot be reached to claim: refuse (`STORE_UNAVAILABLE`), or run without protection.
+   * A store that is set up wrongly is refused either way.
+   *
+   * @default 'fail'
+   */
+  readonly whenStoreFails?: 'fail' | 'run';
+  /**
+   * What to keep in the record for an operator to see: the raw key, the event (up to 64 KB as stored). Both may be
+   * personal data.
+   *
+   * @default neither
+   */
+  readonly keep?: { readonly key?: boolean; readonly input?: boolean };
+  /** For HTTP events. */
+  readonly http?: HttpOptions<Event>;
+  /** Turns a stored answer into the one to send, e.g. with the resource's current state. */
+  readonly onReplay?: (answer: any, event: Event, context: Context) => unknown;
+  /** Is told what the guard does. An observer that throws is ignored. */
+  readonly observe?: (event: IdempotencyEvent) => void;
+}
+
+export interface HttpOptions<Event = any> {
+  /**
+   * The header that carries the key, e.g. `PayPal-Request-Id`.
+   *
+   * @default 'Idempotency-Key'
+   */
+  readonly header?: string;
+  /**
+   * Methods that are guarded; requests with any other pass through.
+   *
+   * @default ['POST', 'PATCH']
+   */
+  readonly methods?: readonly string[];
+  /**
+   * `lenient` takes a bare key and a quoted one, and they are the same key; `strict` only the quoted one of RFC 9651.
+   *
+   * @default 'lenient'
+   */
+  readonly keySyntax?: 'lenient' | 'strict';
+  /**
+   * How refusals look: RFC 9457 problem details, or what a function of yours returns.
+   *
+   * @default 'problem'
+   */
+  readonly errors?: 'problem' | ((error: IdempotencyError) => HttpResponse);
+  /** Headers for every answer that the guard gives instead of the handler, such as CORS. */
+  readonly headers?: (event: Event) => Record<string, string>;
+  /** Where your API documents its use of the key: the `type` of problem details. */
+  readonly docsUrl?: string;
+}
+
+/** A guard's options, resolved. */
+export interface Settings {
+  /** The store; the default one is opened on first use, so that a module can be imported without a table. */
+  readonly store: () => Store;
+  readonly namespace: () => { readonly name: string; readonly isDefault: boolean };
+  readonly clock: () => Clock;
+  readonly key: IdempotentOptions['key'];
+  readonly tenant: IdempotentOptions['tenant'];
+  readonly fingerprint: IdempotentOptions['fingerprint'];
+  readonly required: boolean;
+  readonly ttlMs: number;
+  readonly leaseMs: number | undefined;
+  /** 0: refuse at once. */
+  readonly waitMs: number;
+  readonly remember: (outcome: Outcome) => boolean;
+  readonly whenStoreFails: 'fail' | 'run';
+  readonly keep: { readonly key: boolean; readonly input: boolean };
+  readonly http: Required<Omit<HttpOptions, 'headers' | 'docsUrl'>> &
+    Pick<HttpOptions, 'headers' | 'docsUrl'>;
+  readonly onReplay: IdempotentOptions['onReplay'];
+  readonly observe: (occurrence: Occurrence) => void;
+  readonly disabled: () => boolean;
+}
+
+const maxTtlSeconds = 315_360_000;
+const maxNamespaceLength = 255;
+
+/** @throws `BAD_OPTION`, naming the option, the value, its type and the fix. */
+export function resolveOptions(options: IdempotentOptions = {}): Settings {
+  checkKnown('', options, optionNames);
+  checkKnown('http.', options.http, httpOptionNames);
+  checkKnown('keep.', options.keep, ['key', 'input']);
+  for (const name of ['key', 'tenant', 'remember', 'onReplay', 'observe'] as const) {
+    check(name, options[name], 'a function', isFunction);
+  }
+  check(
+    'fingerprint',
+    options.fingerprint,
+    'a function or false',
+    (value) => value === false || isFunction(value),
+  );
+  check('required', options.required, 'true or false', isBoolean);
+  check('keep.key', options.keep?.key, 'true or false', isBoolean);
+  check('keep.input', options.keep?.input, 'true or false', isBoolean);
+  check('whenStoreFails', options.whenStoreFails, "'fail' or 'run'", isOneOf('fail', 'run'));
+  check(
+    'namespace',
+    options.namespace,
+    `a text of 1 to ${maxNamespaceLength} characters`,
+    (value) => typeof value === 'string' && value.trim() !== '' && value.length <= maxNamespaceLength,
+  );
+  check('ttlSeconds', options.ttlSeconds, 'a number of seconds, more than 0, at most ten years', isTtl);
+  check('lease', options.lease, 'an object such as { seconds: 30 }', (value) =>
+    isBetween((value as { seconds?: unknown } | null)?.seconds, 0, 86_400),
+  );
+  check(
+    'whenBusy',
+    options.whenBusy,
+    "'reject' or an object such as { waitMs: 2000 }",
+    (value) => value === 'reject' || isBetween((value as { waitMs?: unknown } | null)?.waitMs, 0, 900_000),
+  );
+  check(
+    'store',
+    options.store,
+    'a store: dynamoStore(…) or memoryStore()',
+    (value) => isRecord(value) && isFunction(value.claim) && isFunction(value.complete),
+  );
+  const { http = {} } = options;
+  check('http.header', http.header, "a header's name", (value) =>
+    /^[\w!#$%&'*+.^`|~-]+$/.test(String(value)),
+  );
+  check(
+    'http.methods',
+    http.methods,
+    "an array of HTTP methods such as ['POST']",
+    (value) =>
+      Array.isArray(value) && value.length > 0 && value.every((method) => /^[A-Za-z]+$/.test(method)),
+  );
+  check('http.keySyntax', http.keySyntax, "'lenient' or 'strict'", isOneOf('lenient', 'strict'));
+  check(
+    'http.errors',
+    http.errors,
+    "'problem' or a function",
+    (value) => value === 'problem' || isFunction(value),
+  );
+  check('http.headers', http.headers, 'a function', isFunction);
+  check('http.docsUrl', http.docsUrl, 'an absolute URL', (value) => URL.canParse(String(value)));
+
+  const disabled = () => isTrue(process.env[environment.disabled]);
+  const store = lazyStore(options.store);
+  const namespace = () => resolveNamespace(options.namespace, store());
+  // What can be told now is told now; only the environment's table and name wait for the first call.
+  if (options.store && !disabled()) namespace();
+  const clock = () => store().clock ?? systemClock;
+  return Object.freeze<Settings>({
+    store,
+    namespace,
+    clock,
+    key: options.key,
+    tenant: options.tenant,
+    fingerprint: options.fingerprint,
+    required: options.required ?? true,
+    ttlMs: (options.ttlSeconds ?? ttlFromEnvironment() ?? defaultTtlSeconds) * 1000,
+    leaseMs: options.lease && options.lease.seconds * 1000,
+    waitMs: typeof options.whenBusy === 'object' ? options.whenBusy.waitMs : 0,
+    remember: options.remember ?? rememberByDefault,
+    whenStoreFails: options.whenStoreFails ?? 'fail',
+    keep: { key: options.keep?.key ?? false, input: options.keep?.input ?? false },
+    http: {
+      header: http.header ?? 'Idempotency-Key',
+      methods: (http.methods ?? ['POST', 'PATCH']).map((method) => method.toUpperCase()),
+      keySyntax: http.keySyntax ?? 'lenient',
+      errors: http.errors ?? 'problem',
+      headers: http.headers,
+      docsUrl: http.docsUrl,
+    },
+    onReplay: options.onReplay,
+    observe: (occurrence) => {
+      if (!options.observe) return;
+      try {
+        // The union's members lost two fields each; putting them back is beyond what the checker can follow.
+        const where = disabled() ? (options.namespace ?? '') : namespace().name;
+        const event = { namespace: where, atMs: Date.now(), ...occurrence } as unknown as IdempotencyEvent;
+        const returned: unknown = options.observe(event);
+        // An async observer is not awaited, and its failure is as much ignored as a sync one's.
+        if (returned instanceof Promise) returned.catch(() => {});
+      } catch {
+        // An observer's failure is its own.
+      }
+    },
+    disabled,
+  });
+}
+
+/** A status that says "not now" says nothing about the operation. */
+const passingStatuses = new Set([408, 409, 425, 429]);
+
+const rememberByDefault = ({ statusCode }: Outcome): boolean =>
+  statusCode === undefined || (statusCode < 500 && !passingStatuses.has(statusCode));
+
+function lazyStore(given: Store | undefined): () => Store {
+  let store = given ?? (process.env[environment.table] ? dynamoStore() : undefined);
+  return () => {
+    store ??= dynamoStore();
+    return store;
+  };
+}
+
+function resolveNamespace(given: string | undefined, store: Store): { name: string; isDefault: boolean } {
+  if (given) return { name: given, isDefault: false };
+  const name =
+    process.env[environment.namespace] || process.env.AWS_LAMBDA_FUNCTION_NAME || store.defaultNamespace;
+  if (name) return { name, isDefault: true };
+  throw new IdempotencyError(
+    'BAD_OPTION',
+    `Option \`namespace\` is missing, and neither ${environment.namespace} nor AWS_LAMBDA_FUNCTION_NAME is set. Name what the keys belong to, e.g. { namespace: 'payments' }.`,
+  );
+}
+
+function ttlFromEnvironment(): number | undefined {
+  const text = process.env[environment.ttlSeconds];
+  if (text === undefined || text === '') return undefined;
+  const seconds = Number(text);
+  if (isTtl(seconds)) return seconds;
+  throw new IdempotencyError(
+    'BAD_OPTION',
+    `Expected ${environment.ttlSeconds} to be a number of seconds, more than 0, at most ten years; got ${show(text)}.`,
+  );
+}
+
+const optionNames: readonly (keyof IdempotentOptions)[] = [
+  'store',
+  'namespace',
+  'key',
+  'tenant',
+  'fingerprint',
+  'required',
+  'ttlSeconds',
+  'lease',
+  'whenBusy',
+  'remember',
+  'whenStoreFails',
+  'keep',
+  'http',
+  'onReplay',
+  'observe',
+];
+const httpOptionNames: readonly (keyof HttpOptions)[] = [
+  'header',
+  'methods',
+  'keySyntax',
+  'errors',
+  'headers',
+  'docsUrl',
+];
+
+/** Refuses names that are not known, so that a typing error is not silently a default. */
+export function checkKnown(prefix: string, options: unknown, known: readonly string[]): void {
+  if (options === undefined) return;
+  if (!isRecord(options) || Array.isArray(options)) {
+    throw new IdempotencyError(
+      'BAD_OPTION',
+      `Expected ${prefix ? `option \`${prefix.slice(0, -1)}\`` : 'the options'} to be an object, got ${show(options)}.`,
+    );
+  }
+  for (const name of Object.keys(options)) {
+    if (known.includes(name)) continue;
+    const nearest = [...known].sort((left, right) => distance(name, left) - distance(name, right))[0];
+    throw new IdempotencyError(
+      'BAD_OPTION',
+      `Unknown option \`${prefix}${name}\`. Did you mean \`${prefix}${nearest}\`? Known: ${known.map((one) => prefix + one).join(', ')}.`,
+    );
+  }
+}
+
+function check(name: string, value: unknown, expected: string, isFine: (value: unknown) => boolean): void {
+  if (value === undefined || isFine(value)) return;
+  throw new IdempotencyError(
+    'BAD_OPTION',
+    `Expected option \`${name}\` to be ${expected}, got ${show(value)}.`,
+  );
+}
+
+const isRecord = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null;
+const isFunction = (value: unknown): boolean => typeof value === 'function';
+const isBoolean = (value: unknown): boolean => typeof value === 'boolean';
+const isBetween = (value: unknown, above: number, most: number): boolean =>
+  typeof value === 'number' && value > above && value <= most;
+const isTtl = (value: unknown): boolean => isBetween(value, 0, maxTtlSeconds);
+const isTrue = (text: string | undefined): boolean => text === 'true' || text === '1';
+const isOneOf =
+  (...values: readonly unknown[]) =>
+  (value: unknown): boolean =>
+    values.includes(value);
+
+/** Levenshtein's edit distance. */
+function distance(from: string, to: string): number {
+  let row = Array.from({ length: to.length + 1 }, (_, index) => index);
+  for (let i = 1; i <= from.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= to.length; j++) {
+      const substitution = (row[j - 1] ?? 0) + (from[i - 1] === to[j - 1] ? 0 : 1);
+      next.push(Math.min(substitution, (row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1));
+    }
+    row = next;
+  }
+  return row[to.length] ?? 0;
+}

@@ -1,0 +1,67 @@
+/**
+ * The table's layout and the environment's names: the only file that the runtime, the constructs and the
+ * command line share, so it imports nothing.
+ */
+
+/** Key and TTL attribute names of a table that was not given others. */
+export const tableLayout = { partitionKey: 'pk', sortKey: 'sk', ttlAttribute: 'expiresAt' } as const;
+
+/** Sort key of the item that holds an operation's claim. */
+export const claimSortKey = 'claim';
+
+/** Attributes of the claim item, and of its answer chunks. Several are reserved words: always use `#names`. */
+export const attribute = {
+  status: 'status',
+  owner: 'owner',
+  window: 'window',
+  attempt: 'attempt',
+  /** Epoch milliseconds. */
+  leaseUntil: 'leaseUntil',
+  /** Epoch milliseconds: when the window ends. Decides; `expiresAt` only cleans up. */
+  endsAt: 'endsAt',
+  fingerprint: 'fingerprint',
+  /** Epoch milliseconds. */
+  createdAt: 'createdAt',
+  /** Epoch milliseconds. */
+  completedAt: 'completedAt',
+  /** An answer as stored, or one chunk of it. */
+  data: 'data',
+  writeId: 'writeId',
+  chunks: 'chunks',
+  /** Why a completed operation has no answer. */
+  unavailable: 'unavailable',
+  /** The raw key; only with `keep.key`. */
+  key: 'key',
+  /** The encoded event; only with `keep.input`. */
+  input: 'input',
+} as const;
+
+export type ClaimStatus = 'IN_PROGRESS' | 'COMPLETED';
+
+/** Environment variables that configure a guard without options; the constructs set them. */
+export const environment = {
+  table: 'IDEMPOTENCY_TABLE',
+  namespace: 'IDEMPOTENCY_NAMESPACE',
+  ttlSeconds: 'IDEMPOTENCY_TTL_SECONDS',
+  disabled: 'IDEMPOTENCY_DISABLED',
+} as const;
+
+/** Lifetime of an operation's window where nothing else is said: one day. */
+export const defaultTtlSeconds = 86_400;
+
+const cleanupDelaySeconds = 86_400;
+
+/**
+ * The TTL attribute's value (epoch **seconds**, as DynamoDB demands) for a window that ends at `endsAtMs`.
+ * A day later than the window's end, because TTL is cleanup only: nothing reads this value to decide.
+ *
+ * @see https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/TTL.html
+ */
+export const cleanupAtSeconds = (endsAtMs: number): number =>
+  Math.ceil(endsAtMs / 1000) + cleanupDelaySeconds;
+
+/** Sort key shared by all chunks of one written answer; a chunk appends `0001`, `0002`, … */
+export const chunkSortKeyPrefix = (window: string, writeId: string): string => `${window}#result#${writeId}#`;
+
+export const chunkSortKey = (window: string, writeId: string, index: number): string =>
+  `${chunkSortKeyPrefix(window, writeId)}${String(index + 1).padStart(4, '0')}`;

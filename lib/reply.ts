@@ -1,0 +1,171 @@
+import { STATUS_CODES } from 'node:http';
+import type { IdempotencyError, IdempotencyErrorCode } from './errors.ts';
+import type { HttpEvent } from './http.ts';
+import type { Settings } from './options.ts';
+
+/** An answer to API Gateway, a load balancer or a Function URL. */
+export interface HttpResponse {
+  readonly statusCode: number;
+  readonly headers?: Readonly<Record<string, string | number | boolean>>;
+  readonly multiValueHeaders?: Readonly<Record<string, readonly (string | number | boolean)[]>>;
+  readonly body?: string;
+  readonly isBase64Encoded?: boolean;
+  readonly cookies?: readonly string[];
+}
+
+/**
+ * What a caller did or met. The other codes are faults of the application's set-up: they are thrown, so that they show
+ * as failed invocations.
+ */
+const statusOf: Partial<Record<IdempotencyErrorCode, number>> = {
+  MISSING_KEY: 400,
+  BAD_KEY: 400,
+  IN_PROGRESS: 409,
+  OVERTAKEN: 409,
+  RESULT_UNAVAILABLE: 410,
+  PAYLOAD_MISMATCH: 422,
+  STORE_UNAVAILABLE: 503,
+  NO_TIME_LEFT: 503,
+};
+
+const titleOf: Partial<Record<IdempotencyErrorCode, string>> = {
+  MISSING_KEY: 'Idempotency key is missing',
+  BAD_KEY: 'Idempotency key is malformed',
+  IN_PROGRESS: 'A request with this idempotency key is in progress',
+  OVERTAKEN: 'Another attempt with this idempotency key took over',
+  RESULT_UNAVAILABLE: 'The answer to this idempotency key is no longer available',
+  PAYLOAD_MISMATCH: 'Idempotency key was used with other parameters',
+  STORE_UNAVAILABLE: 'Idempotency cannot be guaranteed at the moment',
+  NO_TIME_LEFT: 'There is no time left to process the request',
+};
+
+/** The HTTP answer that says what `error` says, or `undefined` where the error is to be thrown. */
+export function refusal(
+  settings: Settings,
+  http: HttpEvent,
+  error: IdempotencyError,
+): HttpResponse | undefined {
+  const statusCode = statusOf[error.code];
+  if (statusCode === undefined) return undefined;
+  const { errors, docsUrl } = settings.http;
+  const answer: HttpResponse =
+    typeof errors === 'function'
+      ? errors(error)
+      : {
+          statusCode,
+          headers: { 'Content-Type': 'application/problem+json', 'Cache-Control': 'no-store' },
+          // RFC 9457: `about:blank` says no more than the status, so its title is the status's own phrase.
+          body: JSON.stringify({
+            type: docsUrl ?? 'about:blank',
+            title: docsUrl ? titleOf[error.code] : STATUS_CODES[statusCode],
+            status: statusCode,
+            detail: error.message,
+            code: error.code,
+          }),
+        };
+  const retryAfter = error.retryAfterSeconds;
+  return withHeaders(http, answer, {
+    ...(retryAfter !== undefined && { 'Retry-After': String(retryAfter) }),
+    ...settings.http.headers?.(http.raw),
+  });
+}
+
+/** A stored answer as a repeat gets it: marked as replayed, in the shape that its event source expects. */
+export function replayed(settings: Settings, http: HttpEvent, answer: unknown): unknown {
+  const response = http.format === 'v2' ? inferredResponse(answer) : answer;
+  if (!isHttpResponse(response)) return answer;
+  return withHeaders(http, response, {
+    'Idempotent-Replayed': 'true',
+    ...settings.http.headers?.(http.raw),
+  });
+}
+
+/** The status of what a handler returned to an HTTP event. */
+export function statusCodeOf(http: HttpEvent | undefined, result: unknown): number | undefined {
+  if (!http || !isHttpResponse(result)) return undefined;
+  return Number(result.statusCode);
+}
+
+/** Belongs to one exchange, not to the answer: cookies, dates, request ids, and what RFC 9110 §7.6.1 calls hop-by-hop. */
+const notStored = new Set([
+  'set-cookie',
+  'date',
+  'x-request-id',
+  'x-correlation-id',
+  'x-amzn-requestid',
+  'x-amzn-request-id',
+  'x-amzn-trace-id',
+  'x-amz-apigw-id',
+  'x-amz-cf-id',
+  'apigw-requestid',
+  'connection',
+  'keep-alive',
+  'proxy-authenticate',
+  'proxy-authorization',
+  'te',
+  'trailer',
+  'transfer-encoding',
+  'upgrade',
+]);
+
+/** An HTTP answer without the headers that must not reach a second caller, nor lie in a table. */
+export function withoutPrivateHeaders(http: HttpEvent | undefined, result: unknown): unknown {
+  if (!http || !isHttpResponse(result)) return result;
+  const { cookies: _, ...response } = result;
+  return {
+    ...response,
+    ...(result.headers && { headers: pickStored(result.headers) }),
+    ...(result.multiValueHeaders && { multiValueHeaders: pickStored(result.multiValueHeaders) }),
+  };
+}
+
+function pickStored<T>(headers: Readonly<Record<string, T>>): Record<string, T> {
+  return Object.fromEntries(Object.entries(headers).filter(([name]) => !notStored.has(name.toLowerCase())));
+}
+
+const isHttpResponse = (value: unknown): value is HttpResponse =>
+  typeof value === 'object' &&
+  value !== null &&
+  'statusCode' in value &&
+  Number.isInteger(Number(value.statusCode));
+
+/**
+ * Payload format 2.0 takes any value without a `statusCode` as the body of a 200.
+ *
+ * @see https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html
+ */
+function inferredResponse(answer: unknown): unknown {
+  if (isHttpResponse(answer) || answer === undefined || answer === null) return answer;
+  return {
+    statusCode: 200,
+    headers: { 'Content-Type': 'application/json' },
+    body: typeof answer === 'string' ? answer : JSON.stringify(answer),
+  };
+}
+
+function withHeaders(http: HttpEvent, response: HttpResponse, more: Record<string, string>): HttpResponse {
+  const replaced = new Set(Object.keys(more).map((name) => name.toLowerCase()));
+  const kept = <T>(headers: Readonly<Record<string, T>> | undefined): [string, T][] =>
+    Object.entries(headers ?? {}).filter(([name]) => !replaced.has(name.toLowerCase()));
+
+  if (http.multiValue) {
+    const single = kept(response.headers).map(([name, value]): [string, unknown[]] => [name, [value]]);
+    const added = Object.entries(more).map(([name, value]): [string, unknown[]] => [name, [value]]);
+    const { headers: _, ...rest } = response;
+    return {
+      ...rest,
+      multiValueHeaders: Object.fromEntries([
+        ...single,
+        ...kept(response.multiValueHeaders),
+        ...added,
+      ]) as Record<string, string[]>,
+    };
+  }
+  return {
+    ...response,
+    headers: { ...Object.fromEntries(kept(response.headers)), ...more },
+    ...(response.multiValueHeaders && {
+      multiValueHeaders: Object.fromEntries(kept(response.multiValueHeaders)),
+    }),
+  };
+}

@@ -1,0 +1,130 @@
+import type { ClaimStatus } from './record.ts';
+
+/** Time, as the protocol sees it. Give a store another one to test expiry, leases and skewed clocks. */
+export interface Clock {
+  /** Epoch milliseconds. */
+  now(): number;
+  /** Resolves `ms` milliseconds later. */
+  sleep(ms: number): Promise<void>;
+}
+
+export const systemClock: Clock = {
+  now: Date.now,
+  sleep: (ms) => new Promise((resolve) => setTimeout(resolve, ms)),
+};
+
+/** An answer as a record carries it. */
+export type StoredAnswer =
+  | { readonly kind: 'inline'; readonly bytes: Uint8Array }
+  | { readonly kind: 'chunks'; readonly writeId: string; readonly count: number }
+  | { readonly kind: 'unavailable'; readonly reason: UnavailableReason };
+
+/** Why a completed operation has no answer to give. */
+export type UnavailableReason =
+  /** It cannot be serialised: a function, a class instance, a stream. */
+  | 'unserialisable'
+  /** It is larger than {@link Store.maxAnswerBytes} as stored. */
+  | 'too-large'
+  /** `seal` failed. */
+  | 'not-sealed'
+  /** The handler returned, but what came after it failed before the answer was final. */
+  | 'not-final';
+
+/** The claim item: one operation's state. Times are epoch milliseconds. */
+export interface ClaimRecord {
+  readonly pk: string;
+  readonly status: ClaimStatus;
+  readonly owner: string;
+  /** Owner token of the window's first attempt. */
+  readonly window: string;
+  readonly attempt: number;
+  readonly leaseUntilMs: number;
+  readonly endsAtMs: number;
+  readonly createdAtMs: number;
+  readonly completedAtMs?: number;
+  readonly fingerprint?: string;
+  /** Present if, and only if, `status` is `COMPLETED`. */
+  readonly answer?: StoredAnswer;
+}
+
+/** A first attempt's claim, as it is to be put. */
+export interface NewClaim {
+  readonly pk: string;
+  readonly owner: string;
+  readonly nowMs: number;
+  readonly leaseUntilMs: number;
+  readonly endsAtMs: number;
+  readonly fingerprint?: string;
+  readonly rawKey?: string;
+  readonly rawInput?: Uint8Array;
+}
+
+export interface Takeover {
+  readonly pk: string;
+  readonly owner: string;
+  readonly previousOwner: string;
+  readonly attempt: number;
+  readonly leaseUntilMs: number;
+}
+
+export interface Completion {
+  readonly pk: string;
+  readonly owner: string;
+  readonly window: string;
+  readonly completedAtMs: number;
+  readonly endsAtMs: number;
+  /** The encoded answer, or why there is none. */
+  readonly answer: Uint8Array | UnavailableReason;
+}
+
+/**
+ * The outcome of a conditional write. When the condition failed, `found` is the item as it stood at that
+ * moment, `undefined` if there was none: not an error, the caller classifies it.
+ */
+export type Written =
+  | { readonly applied: true }
+  | { readonly applied: false; readonly found: ClaimRecord | undefined };
+
+/** Encrypts what a handler answered before it is stored, and decrypts it on the way back. */
+export interface Seal {
+  /** @param context `operation` is the record's partition key: bind it as additional authenticated data. */
+  seal(plain: Uint8Array, context: { readonly operation: string }): Promise<Uint8Array> | Uint8Array;
+  open(sealed: Uint8Array, context: { readonly operation: string }): Promise<Uint8Array> | Uint8Array;
+}
+
+/**
+ * The port to a database that can write conditionally. Every verb is one atomic step; what the outcomes mean
+ * is the operation's business, not the store's. `storeContract` of `idemkit/testing` is this port's test.
+ *
+ * A verb rejects with `STORE_UNAVAILABLE` when it cannot tell what happened or may be repeated, and with
+ * `STORE_MISCONFIGURED` when repeating is pointless. Reads are strongly consistent.
+ */
+export interface Store {
+  /** Tells stores on the same data from others, e.g. `dynamodb:orders`. */
+  readonly id: string;
+  /** Namespace for guards that name none; only for a store that nobody else can reach. */
+  readonly defaultNamespace?: string;
+  /** @default the system's */
+  readonly clock?: Clock;
+  readonly seal?: Seal;
+  /** The largest encoded answer that is kept; a larger one is completed as `too-large`. */
+  readonly maxAnswerBytes: number;
+
+  /**
+   * Puts a first attempt's claim, if there is none or the one there is over:
+   * `attribute_not_exists(pk) OR (endsAt <= now AND (status = COMPLETED OR leaseUntil <= now))`.
+   */
+  claim(claim: NewClaim): Promise<Written>;
+  /** Moves a claim to a new owner, if `owner = previousOwner AND status = IN_PROGRESS`. `endsAt` stays. */
+  takeOver(takeover: Takeover): Promise<Written>;
+  /** Stores the answer and completes, if `owner = owner AND status = IN_PROGRESS`. */
+  complete(completion: Completion): Promise<Written>;
+  /** Forgets the claim, on the same condition: as if it had never been. */
+  remove(claim: { readonly pk: string; readonly owner: string }): Promise<Written>;
+  /** Ends the lease now, on the same condition: the next attempt takes over and keeps the window. */
+  endLease(claim: { readonly pk: string; readonly owner: string }): Promise<Written>;
+  /** The claim as it stands. */
+  read(pk: string): Promise<ClaimRecord | undefined>;
+  /** The bytes of a chunked answer; `undefined` if any chunk is missing. */
+  readChunks(record: ClaimRecord): Promise<Uint8Array | undefined>;
+}
