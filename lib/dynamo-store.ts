@@ -24,7 +24,16 @@ import {
   environment,
   tableLayout,
 } from './record.ts';
-import type { ClaimRecord, Clock, Seal, Store, StoredAnswer, UnavailableReason, Written } from './store.ts';
+import {
+  type ClaimRecord,
+  type Clock,
+  type Seal,
+  type Store,
+  type StoredAnswer,
+  systemClock,
+  type UnavailableReason,
+  type Written,
+} from './store.ts';
 
 /** What the store needs of a client: a `DynamoDBClient` or a `DynamoDBDocumentClient`, of any version 3. */
 export interface DynamoClient {
@@ -67,6 +76,8 @@ export interface DynamoStore extends Store {
 const inlineBytes = 4_096;
 /** An item may have 400 KB, names and keys included. */
 const chunkBytes = 380_000;
+const maxConflicts = 6;
+const conflictPauseMs = 50;
 /** 1,000 write units are what one partition takes in a second. */
 const maxAnswerBytes = 1_000_000;
 
@@ -103,13 +114,21 @@ export function dynamoStore(options: DynamoStoreOptions = {}): DynamoStore {
 
   /** A write of which the condition may fail: the item that it met is the answer then, not an error. */
   const write = async (command: object, action: string): Promise<Written> => {
-    try {
-      await client.send(command);
-      return { applied: true };
-    } catch (error) {
-      if (!isNamed(error, 'ConditionalCheckFailedException')) throw explain(error, tableName, names, action);
-      const item = (error as { Item?: Item }).Item;
-      return { applied: false, found: item && readClaim(item, names) };
+    for (let tries = 1; ; tries++) {
+      try {
+        await client.send(command);
+        return { applied: true };
+      } catch (error) {
+        if (isNamed(error, 'ConditionalCheckFailedException')) {
+          const item = (error as { Item?: Item }).Item;
+          return { applied: false, found: item && readClaim(item, names) };
+        }
+        // The SDK repeats throttled and broken requests, but not one that met a transaction on the same item.
+        if (!isNamed(error, 'TransactionConflictException') || tries === maxConflicts) {
+          throw explain(error, tableName, names, action);
+        }
+        await systemClock.sleep(conflictPauseMs * tries * Math.random());
+      }
     }
   };
   const keyOf = (pk: string, sk: string): Item => ({ [names.pk]: { S: pk }, [names.sk]: { S: sk } });

@@ -13,9 +13,9 @@ export interface ManualClock extends Clock {
  * A clock for `memoryStore({ clock })` and `dynamoStore({ clock })`: expiry and leases without waiting. `sleep` moves it
  * on by itself, so that a guard that waits does not hang.
  *
- * @param startMs Epoch milliseconds; @default a fixed day in 2026
+ * @param startMs Epoch milliseconds. Default: now, for a table's own TTL deletes what lies in the past.
  */
-export function manualClock(startMs = Date.UTC(2026, 0, 1)): ManualClock {
+export function manualClock(startMs = Date.now()): ManualClock {
   let nowMs = startMs;
   return {
     now: () => nowMs,

@@ -1,0 +1,295 @@
+import { randomUUID } from 'node:crypto';
+import { once } from 'node:events';
+import {
+  Agent,
+  createServer,
+  request as httpRequest,
+  type IncomingMessage,
+  type ServerResponse,
+} from 'node:http';
+import { setTimeout as sleep } from 'node:timers/promises';
+
+/**
+ * What happens to a request.
+ *
+ * - `'drop-before'`: the connection breaks, DynamoDB never sees the request.
+ * - `'drop-after'`: DynamoDB applies the request, then the connection breaks: a lost response.
+ * - `'hang'`: never an answer, DynamoDB never sees the request; ends with the client's patience or `stop()`.
+ * - `{ delayMs }`: forwarded late, even when the client has given up meanwhile.
+ * - `{ delayAfterMs }`: applied at once, answered late.
+ * - `{ status, type }`: DynamoDB's own error format, without forwarding: 500 `InternalServerError`,
+ *   400 `ThrottlingException`, `ReplicatedWriteConflictException`, … `fields` are further members of the
+ *   error, such as `CancellationReasons`.
+ */
+export type Fault =
+  | 'drop-before'
+  | 'drop-after'
+  | 'hang'
+  | { readonly delayMs: number }
+  | { readonly delayAfterMs: number }
+  | {
+      readonly status: number;
+      readonly type: string;
+      readonly message?: string;
+      readonly fields?: Readonly<Record<string, unknown>>;
+    };
+
+export interface Rule {
+  /**
+   * An operation's name: `PutItem`, `TransactWriteItems`, …
+   *
+   * @default every operation
+   */
+  readonly operation?: string;
+  /**
+   * Looks into the request.
+   *
+   * @default every request
+   */
+  readonly match?: (request: ProxiedRequest) => boolean;
+  readonly fault: Fault;
+  /**
+   * How many requests get the fault; `Infinity` for all.
+   *
+   * @default 1
+   */
+  readonly times?: number;
+  /**
+   * How many matching requests go through first.
+   *
+   * @default 0
+   */
+  readonly skip?: number;
+}
+
+/** A request as it came in; what is not readonly settles as it proceeds. */
+export interface ProxiedRequest {
+  /** `PutItem`, `TransactWriteItems`, …; empty when it is no DynamoDB request. */
+  readonly operation: string;
+  readonly body: Record<string, any>;
+  readonly startedAtMs: number;
+  /** Absent as long as the request is under way. */
+  endedAtMs?: number;
+  /** `faulted`: the client did not get DynamoDB's answer. A delayed answer still is `forwarded`. */
+  outcome: 'forwarded' | 'faulted';
+  /** DynamoDB's answer, also one that the client never saw (`drop-after`), or the injected error. */
+  status?: number;
+  response?: Record<string, any>;
+}
+
+export interface FaultProxy {
+  /** Base URL for a DynamoDB client. */
+  readonly endpoint: string;
+  /** Every request so far, in the order of arrival: each attempt of a client is one. Live. */
+  readonly requests: readonly ProxiedRequest[];
+  /**
+   * Adds a rule. The first rule that has a fault for a request decides; later rules do not count that request.
+   *
+   * @throws TypeError for negative or fractional `times` and `skip`
+   */
+  inject(rule: Rule): void;
+  /** Forgets rules and requests. Requests under way keep their fault. */
+  reset(): void;
+  /** Calls back whenever a request has ended; returns the way to stop that. */
+  onRequest(listener: (request: ProxiedRequest) => void): () => void;
+  /** Breaks all connections and ends. */
+  stop(): Promise<void>;
+}
+
+/**
+ * Puts an HTTP proxy in front of a DynamoDB endpoint that loses, delays and refuses chosen requests.
+ * Everything else passes unchanged, byte by byte.
+ *
+ * @throws TypeError when the endpoint is not plain HTTP: a signed request to AWS does not survive a proxy
+ */
+export async function startFaultProxy(targetEndpoint: string): Promise<FaultProxy> {
+  const target = new URL(targetEndpoint);
+  if (target.protocol !== 'http:') {
+    throw new TypeError(`Expected an http:// endpoint such as DynamoDB Local's, got '${targetEndpoint}'`);
+  }
+
+  // Idle connections must go before DynamoDB Local closes them, or a request could run into the closing one.
+  const agent = new Agent({ keepAlive: true, timeout: 5_000 });
+  const stopping = new AbortController();
+  const requests: ProxiedRequest[] = [];
+  const listeners = new Set<(request: ProxiedRequest) => void>();
+  let rules: { rule: Rule; skip: number; times: number }[] = [];
+
+  function faultFor(request: ProxiedRequest): Fault | undefined {
+    for (const entry of rules) {
+      const { operation, match, fault } = entry.rule;
+      if (entry.times === 0) continue;
+      if (operation !== undefined && operation !== request.operation) continue;
+      if (match !== undefined && !match(request)) continue;
+      if (entry.skip > 0) {
+        entry.skip--;
+        continue;
+      }
+      entry.times--;
+      return fault;
+    }
+    return undefined;
+  }
+
+  async function handle(message: IncomingMessage, answer: ServerResponse): Promise<void> {
+    const bytes = await read(message);
+    const request: ProxiedRequest = {
+      operation: String(message.headers['x-amz-target'] ?? '').replace(/^.*\./, ''),
+      body: parse(bytes) ?? {},
+      startedAtMs: Date.now(),
+      outcome: 'forwarded',
+    };
+    requests.push(request);
+    try {
+      await proceed(request, faultFor(request), message, bytes, answer);
+    } catch (error) {
+      request.outcome = 'faulted';
+      throw error;
+    } finally {
+      request.endedAtMs = Date.now();
+      for (const listener of listeners) listener(request);
+    }
+  }
+
+  async function proceed(
+    request: ProxiedRequest,
+    fault: Fault | undefined,
+    message: IncomingMessage,
+    bytes: Buffer,
+    answer: ServerResponse,
+  ): Promise<void> {
+    if (fault === 'drop-before') {
+      request.outcome = 'faulted';
+      answer.destroy();
+      return;
+    }
+    if (fault === 'hang') {
+      request.outcome = 'faulted';
+      if (!answer.destroyed) await once(answer, 'close');
+      return;
+    }
+    if (typeof fault === 'object' && 'status' in fault) {
+      request.outcome = 'faulted';
+      request.status = fault.status;
+      request.response = {
+        __type: `com.amazonaws.dynamodb.v20120810#${fault.type}`,
+        message: fault.message ?? `${fault.type}, injected`,
+        ...fault.fields,
+      };
+      answer.writeHead(fault.status, {
+        'content-type': 'application/x-amz-json-1.0',
+        'x-amzn-requestid': randomUUID(),
+      });
+      answer.end(JSON.stringify(request.response));
+      return;
+    }
+
+    if (fault === 'drop-after') request.outcome = 'faulted';
+    if (typeof fault === 'object' && 'delayMs' in fault) {
+      await sleep(fault.delayMs, undefined, { signal: stopping.signal });
+    }
+    const upstream = await forward(message, bytes);
+    request.status = upstream.status;
+    request.response = parse(upstream.bytes);
+    if (fault === 'drop-after') {
+      answer.destroy();
+      return;
+    }
+    if (typeof fault === 'object' && 'delayAfterMs' in fault) {
+      await sleep(fault.delayAfterMs, undefined, { signal: stopping.signal });
+    }
+    answer.sendDate = false;
+    answer.writeHead(upstream.status, upstream.rawHeaders);
+    answer.end(upstream.bytes);
+  }
+
+  async function forward(message: IncomingMessage, bytes: Buffer) {
+    const outgoing = httpRequest({
+      agent,
+      hostname: target.hostname,
+      port: target.port || 80,
+      path: message.url,
+      method: message.method,
+      headers: message.rawHeaders,
+    });
+    // `once` reports an error that comes instead of the answer; one that comes later must not end the process.
+    outgoing.on('error', () => {});
+    outgoing.end(bytes);
+    const [incoming] = (await once(outgoing, 'response')) as [IncomingMessage];
+    return {
+      status: incoming.statusCode!,
+      rawHeaders: incoming.rawHeaders,
+      bytes: await read(incoming),
+    };
+  }
+
+  const server = createServer((message, answer) => {
+    handle(message, answer).catch((error) => {
+      // A broken connection, or a rule's or listener's own mistake: the client sees a broken connection.
+      answer.destroy();
+      if (!stopping.signal.aborted && !isConnectionError(error)) {
+        process.stderr.write(`fault proxy: ${error instanceof Error ? error.stack : error}\n`);
+      }
+    });
+  });
+  server.keepAliveTimeout = 60_000;
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const address = server.address();
+  if (address === null || typeof address === 'string') throw new Error('No free port.');
+
+  return {
+    endpoint: `http://127.0.0.1:${address.port}`,
+    requests,
+    inject(rule) {
+      const { times = 1, skip = 0 } = rule;
+      for (const [name, value] of Object.entries({ times, skip })) {
+        if (!(value >= 0 && (Number.isInteger(value) || value === Number.POSITIVE_INFINITY))) {
+          throw new TypeError(
+            `Expected \`${name}\` to be a whole number from 0 up, got \`${value}\` (${typeof value})`,
+          );
+        }
+      }
+      rules.push({ rule, times, skip });
+    },
+    reset() {
+      rules = [];
+      requests.length = 0;
+    },
+    onRequest(listener) {
+      listeners.add(listener);
+      return () => {
+        listeners.delete(listener);
+      };
+    },
+    async stop() {
+      if (!server.listening) return;
+      stopping.abort();
+      const closed = once(server, 'close');
+      server.close();
+      server.closeAllConnections();
+      agent.destroy();
+      await closed;
+    },
+  };
+}
+
+async function read(message: IncomingMessage): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of message) chunks.push(chunk as Buffer);
+  return Buffer.concat(chunks);
+}
+
+function parse(bytes: Buffer): Record<string, any> | undefined {
+  try {
+    return JSON.parse(bytes.toString('utf8'));
+  } catch {
+    return undefined;
+  }
+}
+
+function isConnectionError(error: unknown): boolean {
+  return ['ECONNRESET', 'ECONNREFUSED', 'EPIPE', 'ECONNABORTED'].includes(
+    (error as { code?: string })?.code ?? '',
+  );
+}

@@ -1,0 +1,349 @@
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type DynamoDBClient, GetItemCommand, PutItemCommand } from '@aws-sdk/client-dynamodb';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { type FaultProxy, type ProxiedRequest, startFaultProxy } from '../../local/fault-proxy.ts';
+import {
+  clientFor,
+  countRequests,
+  createTable,
+  dynamodbEndpoint,
+  type TestTable,
+} from '../support/dynamodb.ts';
+
+let table: TestTable;
+let proxy: FaultProxy;
+let client: DynamoDBClient;
+let pk: string;
+let keys = 0;
+
+beforeAll(async () => {
+  table = await createTable();
+  proxy = await startFaultProxy(dynamodbEndpoint());
+  client = clientFor(proxy.endpoint);
+});
+
+afterAll(async () => {
+  await proxy?.stop();
+});
+
+beforeEach(() => {
+  proxy.reset();
+  pk = `key-${++keys}`;
+});
+
+function putOnce(by: DynamoDBClient = client) {
+  return by.send(
+    new PutItemCommand({
+      TableName: table.tableName,
+      Item: { pk: { S: pk }, sk: { S: 'claim' } },
+      ConditionExpression: 'attribute_not_exists(pk)',
+      ReturnValuesOnConditionCheckFailure: 'ALL_OLD',
+    }),
+  );
+}
+
+/** Past the proxy, straight from DynamoDB. */
+async function stored() {
+  const { Item } = await table.client.send(
+    new GetItemCommand({
+      TableName: table.tableName,
+      Key: { pk: { S: pk }, sk: { S: 'claim' } },
+      ConsistentRead: true,
+    }),
+  );
+  return Item;
+}
+
+/** One attempt only; `patienceMs` ends it early. */
+function single(patienceMs?: number): DynamoDBClient {
+  return clientFor(proxy.endpoint, {
+    maxAttempts: 1,
+    ...(patienceMs && { requestHandler: { requestTimeout: patienceMs, throwOnRequestTimeout: true } }),
+  });
+}
+
+function outcomes() {
+  return proxy.requests.map(({ outcome, status }) => [outcome, status]);
+}
+
+test('passes requests and answers through, and logs them', async () => {
+  await putOnce();
+  await client.send(
+    new GetItemCommand({ TableName: table.tableName, Key: { pk: { S: pk }, sk: { S: 'claim' } } }),
+  );
+  expect(proxy.requests).toEqual([
+    {
+      operation: 'PutItem',
+      body: expect.objectContaining({ TableName: table.tableName }),
+      startedAtMs: expect.any(Number),
+      endedAtMs: expect.any(Number),
+      outcome: 'forwarded',
+      status: 200,
+      response: {},
+    },
+    expect.objectContaining({
+      operation: 'GetItem',
+      response: { Item: { pk: { S: pk }, sk: { S: 'claim' } } },
+    }),
+  ]);
+});
+
+test('passes a failed condition and its item through', async () => {
+  await putOnce();
+  await expect(putOnce()).rejects.toMatchObject({
+    name: 'ConditionalCheckFailedException',
+    Item: { pk: { S: pk }, sk: { S: 'claim' } },
+  });
+});
+
+test('passes bytes, headers, path and method on unchanged', async () => {
+  const seen: { method?: string; url?: string; headers: string[]; body: string }[] = [];
+  const upstream = createServer(async (message, answer) => {
+    let body = '';
+    for await (const chunk of message) body += chunk;
+    seen.push({ method: message.method, url: message.url, headers: message.rawHeaders, body });
+    answer.sendDate = false;
+    answer.writeHead(418, ['X-Amz-Crc32', '42', 'x-Twice', '1', 'x-Twice', '2', 'Content-Length', '5']);
+    answer.end('{ "a"');
+  }).listen(0, '127.0.0.1');
+  await once(upstream, 'listening');
+  const other = await startFaultProxy(`http://127.0.0.1:${(upstream.address() as { port: number }).port}`);
+  try {
+    const response = await fetch(`${other.endpoint}/some?path`, {
+      method: 'PUT',
+      headers: { 'X-Mine': 'yes' },
+      body: 'ä',
+    });
+    expect(response.status).toBe(418);
+    expect(await response.text()).toBe('{ "a"');
+    expect(response.headers.get('x-amz-crc32')).toBe('42');
+    expect(response.headers.get('x-twice')).toBe('1, 2');
+    expect(response.headers.get('date')).toBeNull();
+    expect(seen).toEqual([
+      { method: 'PUT', url: '/some?path', headers: expect.arrayContaining(['X-Mine', 'yes']), body: 'ä' },
+    ]);
+  } finally {
+    await other.stop();
+    upstream.closeAllConnections();
+    upstream.close();
+  }
+});
+
+describe('faults', () => {
+  test('drop-before breaks the connection and DynamoDB sees nothing', async () => {
+    proxy.inject({ fault: 'drop-before' });
+    await expect(putOnce(single())).rejects.toMatchObject({ code: 'ECONNRESET' });
+    expect(await stored()).toBeUndefined();
+    expect(outcomes()).toEqual([['faulted', undefined]]);
+  });
+
+  test('drop-before is repeated by the SDK, and the repeat is applied', async () => {
+    proxy.inject({ fault: 'drop-before' });
+    await putOnce();
+    expect(await stored()).toBeDefined();
+    expect(outcomes()).toEqual([
+      ['faulted', undefined],
+      ['forwarded', 200],
+    ]);
+  });
+
+  test('drop-after applies the write, so that the SDK repeats it and meets its own item', async () => {
+    proxy.inject({ operation: 'PutItem', fault: 'drop-after' });
+    await expect(putOnce()).rejects.toMatchObject({
+      name: 'ConditionalCheckFailedException',
+      Item: { pk: { S: pk } },
+    });
+    expect(outcomes()).toEqual([
+      ['faulted', 200],
+      ['forwarded', 400],
+    ]);
+  });
+
+  test('hang never answers, and ends when the client gives up', async () => {
+    proxy.inject({ fault: 'hang' });
+    await expect(putOnce(single(300))).rejects.toMatchObject({ name: 'TimeoutError' });
+    await expect.poll(() => proxy.requests[0]?.endedAtMs).toBeDefined();
+    expect(await stored()).toBeUndefined();
+    expect(outcomes()).toEqual([['faulted', undefined]]);
+  });
+
+  test('hang ends with the proxy', async () => {
+    const other = await startFaultProxy(dynamodbEndpoint());
+    other.inject({ fault: 'hang' });
+    const put = putOnce(clientFor(other.endpoint, { maxAttempts: 1 }));
+    const refused = expect(put).rejects.toThrow();
+    await expect.poll(() => other.requests.length).toBe(1);
+    await other.stop();
+    await refused;
+  });
+
+  test('delayMs applies the write late, even when the client has given up', async () => {
+    proxy.inject({ fault: { delayMs: 1_500 } });
+    await expect(putOnce(single(300))).rejects.toMatchObject({ name: 'TimeoutError' });
+    expect(await stored()).toBeUndefined();
+    await expect.poll(stored).toBeDefined();
+  });
+
+  test('delayAfterMs applies the write at once and answers late', async () => {
+    proxy.inject({ fault: { delayAfterMs: 1_500 } });
+    const put = putOnce();
+    let answered = false;
+    void put.then(() => {
+      answered = true;
+    });
+    await expect.poll(stored).toBeDefined();
+    expect(answered).toBe(false);
+    await put;
+    const { startedAtMs, endedAtMs } = proxy.requests[0]!;
+    expect(endedAtMs! - startedAtMs).toBeGreaterThanOrEqual(1_490);
+    expect(outcomes()).toEqual([['forwarded', 200]]);
+  });
+
+  test.each([
+    [400, 'ReplicatedWriteConflictException'],
+    [400, 'TransactionConflictException'],
+    [400, 'ThrottlingException'],
+    [400, 'ProvisionedThroughputExceededException'],
+    [500, 'InternalServerError'],
+  ])('an injected %i %s reaches the caller as that error', async (status, type) => {
+    proxy.inject({ fault: { status, type, message: 'on purpose' } });
+    await expect(putOnce(single())).rejects.toMatchObject({
+      name: type,
+      message: 'on purpose',
+      $metadata: { httpStatusCode: status, requestId: expect.stringMatching(/^[0-9a-f-]{36}$/) },
+    });
+    expect(await stored()).toBeUndefined();
+    expect(outcomes()).toEqual([['faulted', status]]);
+  });
+
+  test('an injected error carries further fields', async () => {
+    const CancellationReasons = [{ Code: 'TransactionConflict' }];
+    proxy.inject({
+      fault: { status: 400, type: 'TransactionCanceledException', fields: { CancellationReasons } },
+    });
+    await expect(putOnce(single())).rejects.toMatchObject({ CancellationReasons });
+  });
+
+  test.each([
+    [400, 'ProvisionedThroughputExceededException'],
+    [500, 'InternalServerError'],
+  ])('an injected %i %s is repeated by the SDK', async (status, type) => {
+    proxy.inject({ fault: { status, type } });
+    await putOnce();
+    expect(outcomes()).toEqual([
+      ['faulted', status],
+      ['forwarded', 200],
+    ]);
+  });
+});
+
+describe('rules', () => {
+  test('pick their requests by operation and content', async () => {
+    proxy.inject({ operation: 'GetItem', fault: 'drop-before' });
+    proxy.inject({ match: ({ body }) => body.Item.pk.S === 'someone else', fault: 'drop-before' });
+    await putOnce();
+    expect(outcomes()).toEqual([['forwarded', 200]]);
+  });
+
+  test('let `skip` requests through and then fault `times`', async () => {
+    proxy.inject({ fault: { status: 400, type: 'ValidationException' }, skip: 1, times: 2 });
+    const results: string[] = [];
+    for (let call = 0; call < 4; call++) {
+      await putOnce().then(
+        () => results.push('stored'),
+        (error: Error) => results.push(error.name),
+      );
+    }
+    expect(results).toEqual([
+      'stored',
+      'ValidationException',
+      'ValidationException',
+      'ConditionalCheckFailedException',
+    ]);
+  });
+
+  test('are asked in order, and the first that has a fault decides', async () => {
+    proxy.inject({ fault: { status: 400, type: 'First' } });
+    proxy.inject({ fault: { status: 400, type: 'Second' }, times: Number.POSITIVE_INFINITY });
+    const names: unknown[] = [];
+    for (let call = 0; call < 3; call++) await putOnce().catch((error: Error) => names.push(error.name));
+    expect(names).toEqual(['First', 'Second', 'Second']);
+  });
+
+  test('and requests are forgotten by reset', async () => {
+    proxy.inject({ fault: { status: 400, type: 'First' }, times: 2 });
+    await expect(putOnce()).rejects.toThrow();
+    proxy.reset();
+    expect(proxy.requests).toEqual([]);
+    await putOnce();
+    expect(outcomes()).toEqual([['forwarded', 200]]);
+  });
+
+  test.each([-1, 0.5, Number.NaN])('refuse `times: %d`', (times) => {
+    expect(() => proxy.inject({ fault: 'hang', times })).toThrow(TypeError);
+  });
+});
+
+test('tells listeners of every request that has ended, until they leave', async () => {
+  const seen: ProxiedRequest[] = [];
+  const leave = proxy.onRequest((request) => seen.push(request));
+  proxy.inject({ fault: 'drop-before' });
+  await putOnce();
+  expect(seen).toEqual(proxy.requests);
+  leave();
+  await expect(putOnce()).rejects.toThrow();
+  expect(seen).toHaveLength(2);
+  expect(proxy.requests).toHaveLength(3);
+});
+
+test('breaks the connection when DynamoDB does not answer', async () => {
+  const nobody = await startFaultProxy('http://127.0.0.1:1');
+  await expect(putOnce(clientFor(nobody.endpoint, { maxAttempts: 1 }))).rejects.toMatchObject({
+    code: 'ECONNRESET',
+  });
+  expect(nobody.requests).toMatchObject([{ outcome: 'faulted', endedAtMs: expect.any(Number) }]);
+  expect(nobody.requests[0]?.status).toBeUndefined();
+  await nobody.stop();
+});
+
+test('stops with a delayed request under way, which is never applied then', async () => {
+  const other = await startFaultProxy(dynamodbEndpoint());
+  other.inject({ fault: { delayMs: 300 } });
+  const put = expect(putOnce(clientFor(other.endpoint, { maxAttempts: 1 }))).rejects.toThrow();
+  await expect.poll(() => other.requests.length).toBe(1);
+  await other.stop();
+  await other.stop();
+  await put;
+  await sleep(600);
+  expect(await stored()).toBeUndefined();
+});
+
+test('refuses an https endpoint', async () => {
+  await expect(startFaultProxy('https://dynamodb.eu-west-1.amazonaws.com')).rejects.toThrow(TypeError);
+});
+
+describe('test support', () => {
+  test('countRequests names every attempt, also repeats', async () => {
+    const counted = clientFor(proxy.endpoint);
+    const names = countRequests(counted);
+    proxy.inject({ fault: 'drop-before' });
+    await putOnce(counted);
+    expect(names).toEqual(['PutItem', 'PutItem']);
+  });
+
+  test('createTable takes other key names, no sort key and no TTL', async () => {
+    const {
+      client: direct,
+      tableName,
+      dump,
+    } = await createTable(undefined, {
+      partitionKey: 'id',
+      sortKey: false,
+      ttlAttribute: false,
+    });
+    await direct.send(new PutItemCommand({ TableName: tableName, Item: { id: { S: 'a' } } }));
+    expect(await dump()).toEqual([{ id: { S: 'a' } }]);
+  });
+});

@@ -1,0 +1,87 @@
+import { DynamoDBDocumentClient } from '@aws-sdk/lib-dynamodb';
+import { beforeAll, describe, expect, test } from 'vitest';
+import { dynamoStore, memoryStore, type Store } from '../lib/index.ts';
+import { storeContract } from '../lib/testing.ts';
+import { createTable, type TestTable } from './support/dynamodb.ts';
+
+function keepsTheContract(createStore: () => Store): void {
+  for (const { name, run } of storeContract(createStore)) test(name, run);
+}
+
+describe('memoryStore', () => {
+  const store = memoryStore();
+  keepsTheContract(() => store);
+});
+
+describe('dynamoStore', () => {
+  let table: TestTable;
+  beforeAll(async () => {
+    table = await createTable();
+  });
+  keepsTheContract(() => dynamoStore(table));
+});
+
+describe('dynamoStore with a document client', () => {
+  let table: TestTable;
+  beforeAll(async () => {
+    table = await createTable();
+  });
+  keepsTheContract(() =>
+    dynamoStore({ tableName: table.tableName, client: DynamoDBDocumentClient.from(table.client) }),
+  );
+});
+
+describe('dynamoStore on a table with names of its own', () => {
+  // Reserved words on purpose.
+  const names = { partitionKey: 'value', sortKey: 'data2', ttlAttribute: 'ttl' };
+  let table: TestTable;
+  beforeAll(async () => {
+    table = await createTable(undefined, names);
+  });
+  keepsTheContract(() => dynamoStore({ ...table, ...names }));
+});
+
+describe('storeContract', () => {
+  test('finds a store that completes for anybody', async () => {
+    const careless = (): Store => {
+      const store = memoryStore();
+      return {
+        ...store,
+        async complete(completion) {
+          const record = await store.read(completion.pk);
+          return store.complete({ ...completion, owner: record?.owner ?? completion.owner });
+        },
+      };
+    };
+    const failures = await failuresOf(careless);
+    expect(failures).toContain('refuses the completion of an overtaken owner and of none');
+  });
+
+  test('finds a store that removes without looking', async () => {
+    const careless = (): Store => {
+      const store = memoryStore();
+      return {
+        ...store,
+        async remove({ pk }) {
+          const record = await store.read(pk);
+          return record ? store.remove({ pk, owner: record.owner }) : { applied: true };
+        },
+      };
+    };
+    expect(await failuresOf(careless)).toEqual(['removes nothing for another owner, nor what is completed']);
+  });
+
+  test('finds a store that forgets when a window ends', async () => {
+    const forgetful = (): Store => {
+      const store = memoryStore();
+      return { ...store, claim: (claim) => store.claim({ ...claim, nowMs: claim.nowMs + 1_000 }) };
+    };
+    expect(await failuresOf(forgetful)).not.toEqual([]);
+  });
+});
+
+async function failuresOf(createStore: () => Store): Promise<string[]> {
+  const failures: string[] = [];
+  for (const { name, run } of storeContract(createStore)) await run().catch(() => failures.push(name));
+  return failures;
+}

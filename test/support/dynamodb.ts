@@ -1,0 +1,107 @@
+import { randomUUID } from 'node:crypto';
+import {
+  type AttributeValue,
+  CreateTableCommand,
+  DynamoDBClient,
+  type DynamoDBClientConfig,
+  paginateScan,
+  UpdateTimeToLiveCommand,
+  waitUntilTableExists,
+} from '@aws-sdk/client-dynamodb';
+import { inject } from 'vitest';
+import type {} from './global-setup.ts';
+
+/** The DynamoDB of this run. @throws Error with the reason when it could not be started */
+export function dynamodbEndpoint(): string {
+  const endpoint = inject('dynamodbEndpoint');
+  if (endpoint === undefined) throw new Error(inject('dynamodbError') ?? 'DynamoDB was not started.');
+  return endpoint;
+}
+
+/** A client with dummy credentials and region; a real AWS endpoint gets the environment's own instead. */
+export function clientFor(endpoint: string, config: DynamoDBClientConfig = {}): DynamoDBClient {
+  const isAws = new URL(endpoint).hostname.endsWith('.amazonaws.com');
+  return new DynamoDBClient({
+    endpoint,
+    ...(isAws
+      ? {}
+      : { region: 'eu-west-1', credentials: { accessKeyId: 'local', secretAccessKey: 'local' } }),
+    ...config,
+  });
+}
+
+export interface TableOverrides {
+  /** @default 'pk' */
+  readonly partitionKey?: string;
+  /** `false`: no sort key. @default 'sk' */
+  readonly sortKey?: string | false;
+  /** `false`: no TTL. @default 'expiresAt' */
+  readonly ttlAttribute?: string | false;
+}
+
+export interface TestTable {
+  readonly tableName: string;
+  readonly client: DynamoDBClient;
+  /** All items, read consistently, in no particular order. */
+  dump(): Promise<Record<string, AttributeValue>[]>;
+}
+
+/** Creates an on-demand table of its own, with a unique name, and waits until it can be used. */
+export async function createTable(
+  endpoint: string = dynamodbEndpoint(),
+  { partitionKey = 'pk', sortKey = 'sk', ttlAttribute = 'expiresAt' }: TableOverrides = {},
+): Promise<TestTable> {
+  const client = clientFor(endpoint);
+  const TableName = `idemkit-test-${randomUUID()}`;
+  const keys = [
+    { AttributeName: partitionKey, KeyType: 'HASH' as const },
+    ...(sortKey === false ? [] : [{ AttributeName: sortKey, KeyType: 'RANGE' as const }]),
+  ];
+  const { TableDescription } = await client.send(
+    new CreateTableCommand({
+      TableName,
+      KeySchema: keys,
+      AttributeDefinitions: keys.map(({ AttributeName }) => ({ AttributeName, AttributeType: 'S' })),
+      BillingMode: 'PAY_PER_REQUEST',
+    }),
+  );
+  if (TableDescription?.TableStatus !== 'ACTIVE') {
+    await waitUntilTableExists({ client, maxWaitTime: 60, minDelay: 1 }, { TableName });
+  }
+  if (ttlAttribute !== false) {
+    await client.send(
+      new UpdateTimeToLiveCommand({
+        TableName,
+        TimeToLiveSpecification: { AttributeName: ttlAttribute, Enabled: true },
+      }),
+    );
+  }
+  return {
+    tableName: TableName,
+    client,
+    async dump() {
+      const items: Record<string, AttributeValue>[] = [];
+      for await (const page of paginateScan({ client }, { TableName, ConsistentRead: true })) {
+        items.push(...(page.Items ?? []));
+      }
+      return items;
+    },
+  };
+}
+
+/**
+ * Names every request that the client sends from now on, in a live array: `PutItem`, `GetItem`, …
+ * An attempt that the SDK repeats counts again, as it does on the bill.
+ */
+export function countRequests(client: DynamoDBClient): string[] {
+  const names: string[] = [];
+  client.middlewareStack.add(
+    (next, context) => (args) => {
+      names.push(String(context.commandName).replace(/Command$/, ''));
+      return next(args);
+    },
+    // This step comes after the retries.
+    { step: 'deserialize', priority: 'high', name: `countRequests-${randomUUID()}` },
+  );
+  return names;
+}

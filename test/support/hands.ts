@@ -1,0 +1,71 @@
+import type { Context } from 'aws-lambda';
+import type { IdempotencyEvent } from '../../lib/index.ts';
+
+/** A promise that the test settles. */
+export interface Deferred<T> {
+  readonly promise: Promise<T>;
+  resolve(value: T): void;
+  reject(error: unknown): void;
+}
+
+export function deferred<T = void>(): Deferred<T> {
+  let resolve!: (value: T) => void;
+  let reject!: (error: unknown) => void;
+  const promise = new Promise<T>((yes, no) => {
+    resolve = yes;
+    reject = no;
+  });
+  return { promise, resolve, reject };
+}
+
+/** A Lambda context of an invocation that has `remainingMs` left, now or as a function tells. */
+export function contextWith(remainingMs: number | (() => number)): Context {
+  return {
+    functionName: 'test',
+    awsRequestId: 'request-1',
+    getRemainingTimeInMillis: typeof remainingMs === 'number' ? () => remainingMs : remainingMs,
+  } as Context;
+}
+
+/** An observer that keeps what it saw. */
+export function observer(): {
+  seen: IdempotencyEvent[];
+  types(): string[];
+  observe(e: IdempotencyEvent): void;
+} {
+  const seen: IdempotencyEvent[] = [];
+  return {
+    seen,
+    types: () => seen.map(({ type }) => type),
+    observe: (event) => {
+      seen.push(event);
+    },
+  };
+}
+
+/** An HTTP API event (payload format 2.0) with an idempotency key. */
+export function httpEvent(key: string | undefined, body: unknown = { amount: 1 }, method = 'POST'): any {
+  return {
+    version: '2.0',
+    rawPath: '/payments',
+    rawQueryString: '',
+    headers: { 'content-type': 'application/json', ...(key !== undefined && { 'idempotency-key': key }) },
+    body: JSON.stringify(body),
+    isBase64Encoded: false,
+    requestContext: { http: { method, path: '/payments' } },
+  };
+}
+
+/** Lets everything run that does not wait for I/O. */
+export const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
+/** Text that compression gains little on; the same for the same size. */
+export function incompressible(size: number): string {
+  let state = size;
+  const characters: string[] = [];
+  for (let i = 0; i < size; i++) {
+    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
+    characters.push(String.fromCharCode(33 + ((state >>> 24) % 94)));
+  }
+  return characters.join('');
+}
