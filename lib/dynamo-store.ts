@@ -34,6 +34,7 @@ import {
   type UnavailableReason,
   type Written,
 } from './store.ts';
+import { check, checkKnown, isFunction, isRecord } from './validate.ts';
 
 /** What the store needs of a client: a `DynamoDBClient` or a `DynamoDBDocumentClient`, of any version 3. */
 export interface DynamoClient {
@@ -88,6 +89,7 @@ const maxAnswerBytes = 1_000_000;
  * @throws `BAD_OPTION`
  */
 export function dynamoStore(options: DynamoStoreOptions = {}): DynamoStore {
+  checkKnown('', options, optionNames);
   const tableName = options.tableName ?? process.env[environment.table];
   if (typeof tableName !== 'string' || tableName === '') {
     throw new IdempotencyError(
@@ -95,13 +97,22 @@ export function dynamoStore(options: DynamoStoreOptions = {}): DynamoStore {
       `Expected a table's name in the environment variable ${environment.table} or in dynamoStore({ tableName }), got ${show(tableName)}. Set one of them; in unit tests pass { store: memoryStore() } or set ${environment.disabled}=true.`,
     );
   }
-  const client: DynamoClient = options.client ?? defaultClient();
-  if (typeof client?.send !== 'function') {
-    throw new IdempotencyError(
-      'BAD_OPTION',
-      `Expected option \`client\` to be a DynamoDBClient or a DynamoDBDocumentClient, got ${show(client)}.`,
-    );
+  check(
+    'client',
+    options.client,
+    'a DynamoDBClient or a DynamoDBDocumentClient',
+    (value) => isRecord(value) && isFunction(value.send),
+  );
+  for (const name of ['partitionKey', 'sortKey', 'ttlAttribute'] as const) {
+    check(name, options[name], "an attribute's name", (value) => typeof value === 'string' && value !== '');
   }
+  check(
+    'seal',
+    options.seal,
+    'an object with the functions seal and open',
+    (value) => isRecord(value) && isFunction(value.seal) && isFunction(value.open),
+  );
+  const client: DynamoClient = options.client ?? defaultClient();
   const names = {
     pk: options.partitionKey ?? tableLayout.partitionKey,
     sk: options.sortKey ?? tableLayout.sortKey,
@@ -321,6 +332,16 @@ export function dynamoStore(options: DynamoStoreOptions = {}): DynamoStore {
   };
 }
 
+const optionNames: readonly (keyof DynamoStoreOptions)[] = [
+  'tableName',
+  'client',
+  'partitionKey',
+  'sortKey',
+  'ttlAttribute',
+  'seal',
+  'clock',
+];
+
 type Item = Record<string, AttributeValue>;
 
 interface Names {
@@ -413,7 +434,7 @@ function explain(error: unknown, tableName: string, names: Names, action: string
   }
   if (
     isNamed(error, 'UnrecognizedClientException', 'CredentialsProviderError', 'InvalidSignatureException') ||
-    /^Region is missing/.test(said)
+    /^Region (is missing|not accepted)/.test(said)
   ) {
     return misconfigured(
       `DynamoDB cannot be called: ${said} Give the function a role, or locally a Region and credentials (AWS_REGION, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY).`,

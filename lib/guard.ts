@@ -140,6 +140,10 @@ function run(request: Request, attempt: Attempt): Begun {
     const settlingAtMs = clock.now();
     const settled = await how;
     if (settled.outcome === 'overtaken' || settled.outcome === 'replay') operation.abort();
+    if (settled.outcome === 'unrecorded' && IdempotencyError.is(settled.cause, 'STORE_MISCONFIGURED')) {
+      // The caller gets its result, so nothing else would tell that repeats are not protected.
+      console.error(`[idemkit] An answer could not be recorded: ${settled.cause.message}`);
+    }
     settings.observe({
       ...occurrenceOf(settled, whenDone),
       operation: attempt.pk,

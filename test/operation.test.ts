@@ -41,7 +41,7 @@ beforeEach(() => {
 });
 
 const options = (more: IdempotentOptions<Order> = {}): IdempotentOptions<Order> => ({
-  store: dynamoStore({ ...table, clock }),
+  store: dynamoStore({ ...table.store, clock }),
   namespace: 'orders',
   key: (order) => order.id,
   ...more,
@@ -335,7 +335,7 @@ describe('the record', () => {
       },
       open: (bytes) => flip(bytes),
     };
-    const store = dynamoStore({ ...table, clock, seal });
+    const store = dynamoStore({ ...table.store, clock, seal });
     const handler = guard(async () => ({ card: 'secret-4242' }), traced({ store }));
     await handler({ id });
     const item = await claimItem();
@@ -433,7 +433,7 @@ describe('the lease', () => {
       return crash();
     }, options())({ id }, contextWith(remaining));
     await started.promise;
-    const elsewhere = guard(async () => 2, options({ store: dynamoStore({ ...table, clock: ahead }) }));
+    const elsewhere = guard(async () => 2, options({ store: dynamoStore({ ...table.store, clock: ahead }) }));
     ahead.advance(remaining);
     expect(await codeOf(elsewhere({ id }))).toBe('IN_PROGRESS');
     ahead.advance(100);
@@ -451,7 +451,7 @@ describe('the lease', () => {
     await started.promise;
     const elsewhere = guard(
       async () => 'second',
-      options({ store: dynamoStore({ ...table, clock: ahead }) }),
+      options({ store: dynamoStore({ ...table.store, clock: ahead }) }),
     );
     expect(await elsewhere({ id })).toBe('second');
     gate.resolve('first');
@@ -577,7 +577,7 @@ describe('an overtaken attempt', () => {
     const gate = deferred<unknown>();
     const started = deferred();
     const shared = {
-      store: dynamoStore({ ...table, clock }),
+      store: dynamoStore({ ...table.store, clock }),
       namespace: `http-${id}`,
       lease: { seconds: 10 },
     };
@@ -697,7 +697,7 @@ describe('a waiting duplicate', () => {
         started.resolve();
         return gate.promise;
       },
-      { ...options(patient), store: dynamoStore(table) },
+      { ...options(patient), store: dynamoStore(table.store) },
     );
     const first = handler({ id });
     await started.promise;
@@ -734,7 +734,7 @@ describe('a waiting duplicate', () => {
         started.resolve();
         return ++runs === 1 ? gate.promise : Promise.resolve('second');
       },
-      { ...options(patient), store: dynamoStore(table) },
+      { ...options(patient), store: dynamoStore(table.store) },
     );
     const first = handler({ id });
     first.catch(() => {});

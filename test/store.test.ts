@@ -18,7 +18,7 @@ describe('dynamoStore', () => {
   beforeAll(async () => {
     table = await createTable();
   });
-  keepsTheContract(() => dynamoStore(table));
+  keepsTheContract(() => dynamoStore(table.store));
 });
 
 describe('dynamoStore with a document client', () => {
@@ -38,7 +38,7 @@ describe('dynamoStore on a table with names of its own', () => {
   beforeAll(async () => {
     table = await createTable(undefined, names);
   });
-  keepsTheContract(() => dynamoStore({ ...table, ...names }));
+  keepsTheContract(() => dynamoStore({ ...table.store, ...names }));
 });
 
 describe('storeContract', () => {

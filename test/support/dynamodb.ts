@@ -42,6 +42,8 @@ export interface TableOverrides {
 export interface TestTable {
   readonly tableName: string;
   readonly client: DynamoDBClient;
+  /** Name and client, as `dynamoStore` takes them. */
+  readonly store: { readonly tableName: string; readonly client: DynamoDBClient };
   /** All items, read consistently, in no particular order. */
   dump(): Promise<Record<string, AttributeValue>[]>;
 }
@@ -79,6 +81,7 @@ export async function createTable(
   return {
     tableName: TableName,
     client,
+    store: { tableName: TableName, client },
     async dump() {
       const items: Record<string, AttributeValue>[] = [];
       for await (const page of paginateScan({ client }, { TableName, ConsistentRead: true })) {

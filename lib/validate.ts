@@ -1,0 +1,59 @@
+import { IdempotencyError, show } from './errors.ts';
+
+/** Refuses names that are not known, so that a typing error is not silently a default. */
+export function checkKnown(prefix: string, options: unknown, known: readonly string[]): void {
+  if (options === undefined) return;
+  if (!isRecord(options) || Array.isArray(options)) {
+    throw new IdempotencyError(
+      'BAD_OPTION',
+      `Expected ${prefix ? `option \`${prefix.slice(0, -1)}\`` : 'the options'} to be an object, got ${show(options)}.`,
+    );
+  }
+  for (const name of Object.keys(options)) {
+    if (known.includes(name)) continue;
+    const nearest = [...known].sort((left, right) => distance(name, left) - distance(name, right))[0];
+    throw new IdempotencyError(
+      'BAD_OPTION',
+      `Unknown option \`${prefix}${name}\`. Did you mean \`${prefix}${nearest}\`? Known: ${known.map((one) => prefix + one).join(', ')}.`,
+    );
+  }
+}
+
+/** Refuses a value that is there and is not as it must be. */
+export function check(
+  name: string,
+  value: unknown,
+  expected: string,
+  isFine: (value: unknown) => boolean,
+): void {
+  if (value === undefined || isFine(value)) return;
+  throw new IdempotencyError(
+    'BAD_OPTION',
+    `Expected option \`${name}\` to be ${expected}, got ${show(value)}.`,
+  );
+}
+
+export const isRecord = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null;
+export const isFunction = (value: unknown): boolean => typeof value === 'function';
+export const isBoolean = (value: unknown): boolean => typeof value === 'boolean';
+export const isBetween = (value: unknown, above: number, most: number): boolean =>
+  typeof value === 'number' && value > above && value <= most;
+export const isOneOf =
+  (...values: readonly unknown[]) =>
+  (value: unknown): boolean =>
+    values.includes(value);
+
+/** Levenshtein's edit distance. */
+function distance(from: string, to: string): number {
+  let row = Array.from({ length: to.length + 1 }, (_, index) => index);
+  for (let i = 1; i <= from.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= to.length; j++) {
+      const substitution = (row[j - 1] ?? 0) + (from[i - 1] === to[j - 1] ? 0 : 1);
+      next.push(Math.min(substitution, (row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1));
+    }
+    row = next;
+  }
+  return row[to.length] ?? 0;
+}
