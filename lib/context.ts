@@ -64,7 +64,7 @@ export class GuardedOperation implements Operation {
   readonly guarded = true;
   readonly #attempt: Attempt;
   readonly #identity: { readonly key: string; readonly scope: string };
-  #lease: { readonly controller: AbortController; readonly timer: NodeJS.Timeout } | undefined;
+  #lease: { readonly controller: AbortController; readonly timer: NodeJS.Timeout | undefined } | undefined;
 
   constructor(attempt: Attempt, identity: { readonly key: string; readonly scope: string }) {
     this.#attempt = attempt;
@@ -91,8 +91,10 @@ export class GuardedOperation implements Operation {
     if (!this.#lease) {
       const controller = new AbortController();
       const abort = () => controller.abort(leaseIsOver());
-      const timer = setTimeout(abort, Math.min(this.#attempt.leaseLeftMs, 2 ** 31 - 1));
-      timer.unref();
+      const { leaseLeftMs } = this.#attempt;
+      const timer = leaseLeftMs > 0 ? setTimeout(abort, Math.min(leaseLeftMs, 2 ** 31 - 1)) : undefined;
+      timer?.unref();
+      if (timer === undefined) abort();
       this.#lease = { controller, timer };
     }
     return this.#lease.controller.signal;
@@ -129,11 +131,8 @@ export class UnguardedOperation implements Operation {
   readonly scope = '';
   readonly attempt = 1;
   readonly expiresAt = new Date(0);
+  readonly signal: AbortSignal = new AbortController().signal;
   readonly #window = randomUUID();
-
-  get signal(): AbortSignal {
-    return new AbortController().signal;
-  }
 
   token(name: string): string {
     return tokenOf('', this.#window, name);
