@@ -8,7 +8,8 @@ import { IdempotencyError } from './errors.ts';
  * Everything JSON knows is written as JSON; the rest begins with a bare word, which JSON never does, so a
  * `Date` cannot be mistaken for an object that looks like one.
  *
- * @throws `BAD_PAYLOAD` for a function, a symbol or a cycle.
+ * @throws `BAD_PAYLOAD` for a cycle, for nesting beyond reason, and for what shows nothing of its content: a function, a
+ * symbol, a `Promise`, an instance without own members.
  */
 export function canonicalText(value: unknown): string {
   return write(value, []);
@@ -57,17 +58,33 @@ function write(value: unknown, ancestors: object[]): string {
     const bytes = new Uint8Array(value.buffer, value.byteOffset, value.byteLength);
     return `${value.constructor.name}(${sha256(bytes)})`;
   }
+  if (value instanceof ArrayBuffer) return `ArrayBuffer(${sha256(new Uint8Array(value))})`;
   if (ancestors.includes(value)) throw unprintable('a cycle');
+  if (ancestors.length >= maxDepth) throw unprintable(`more than ${maxDepth} levels of nesting`);
   const path = [...ancestors, value];
-  if (Array.isArray(value)) return `[${value.map((item) => write(item, path)).join()}]`;
+  // Unlike `map`, this does not skip holes.
+  if (Array.isArray(value)) return `[${Array.from(value, (item) => write(item, path)).join()}]`;
   if (value instanceof Map) return `Map${write([...value], path)}`;
   if (value instanceof Set) return `Set${write([...value], path)}`;
   if ('toJSON' in value && typeof value.toJSON === 'function') return write(value.toJSON(), path);
+  const entries = Object.entries(value).sort(byName);
+  // Two of these would look alike whatever is in them: a Promise, a RegExp, an instance with private fields.
+  if (entries.length === 0 && !isPlain(value)) {
+    throw unprintable(`an instance of ${value.constructor.name}, which shows nothing of its content`);
+  }
   const members: string[] = [];
-  for (const [name, member] of Object.entries(value).sort(byName)) {
+  for (const [name, member] of entries) {
     if (member !== undefined) members.push(`${JSON.stringify(name)}:${write(member, path)}`);
   }
   return `{${members.join()}}`;
+}
+
+/** Shallow enough for the stack, deeper than data is. */
+const maxDepth = 1_000;
+
+function isPlain(value: object): boolean {
+  const prototype: unknown = Object.getPrototypeOf(value);
+  return prototype === null || Object.getPrototypeOf(prototype) === null;
 }
 
 const byName = ([left]: [string, unknown], [right]: [string, unknown]): number => (left < right ? -1 : 1);

@@ -1,6 +1,6 @@
 import { Buffer } from 'node:buffer';
 import { deflateRawSync, inflateRawSync } from 'node:zlib';
-import { parse, stringify } from 'devalue';
+import { DevalueError, parse, stringify } from 'devalue';
 import { IdempotencyError } from './errors.ts';
 import type { Seal, UnavailableReason } from './store.ts';
 
@@ -33,8 +33,8 @@ export async function encode(value: unknown, options: CodecOptions): Promise<Enc
   let bytes: Uint8Array;
   try {
     bytes = compress(serialise(value));
-  } catch (cause) {
-    return { kind: 'unavailable', reason: 'unserialisable', cause };
+  } catch (error) {
+    return { kind: 'unavailable', reason: 'unserialisable', cause: withoutValue(error) };
   }
   if (options.seal) {
     try {
@@ -59,10 +59,16 @@ export async function decode(
   { operation, seal }: Pick<CodecOptions, 'operation' | 'seal'>,
 ): Promise<unknown> {
   const plain = seal ? await open(seal, bytes, operation) : bytes;
-  const head = plain[0] ?? 0;
+  const [head] = plain;
+  if (head === undefined || head & ~(format.devalue | format.deflate)) throw new Error('Unknown format.');
   const body = plain.subarray(1);
-  const text = Buffer.from(head & format.deflate ? inflateRawSync(body) : body).toString('utf8');
-  return head & format.devalue ? parse(text, revivers) : JSON.parse(text);
+  try {
+    const text = Buffer.from(head & format.deflate ? inflateRawSync(body) : body).toString('utf8');
+    return head & format.devalue ? parse(text, revivers) : JSON.parse(text);
+  } catch (error) {
+    // Its message quotes what could not be read, and that is somebody's answer.
+    throw new Error(`The bytes do not decode (${(error as Error).name}).`);
+  }
 }
 
 async function open(seal: Seal, bytes: Uint8Array, operation: string): Promise<Uint8Array> {
@@ -78,8 +84,16 @@ async function open(seal: Seal, bytes: Uint8Array, operation: string): Promise<U
 }
 
 function serialise(value: unknown): Uint8Array {
-  if (survivesJson(value, 0)) return withHead(0, Buffer.from(JSON.stringify(value)));
+  if (survivesJson(value, new Set())) return withHead(0, Buffer.from(JSON.stringify(value)));
   return withHead(format.devalue, Buffer.from(stringify(value, reducers)));
+}
+
+/** What devalue throws carries the value that it failed on, and the whole answer. */
+function withoutValue(error: unknown): unknown {
+  if (!(error instanceof DevalueError)) return error;
+  // Names of members tell where to look; a map's keys are data.
+  const [path] = error.path.split('.get(');
+  return new TypeError(path ? `${error.message} (at ${path})` : error.message);
 }
 
 function compress(plain: Uint8Array): Uint8Array {
@@ -99,11 +113,11 @@ function withHead(head: number, body: Uint8Array): Uint8Array {
   return bytes;
 }
 
-/** Deeper than this a cycle is likelier than data; devalue can tell. */
-const jsonDepth = 100;
-
-/** Whether `JSON.parse(JSON.stringify(value))` equals `value`. */
-function survivesJson(value: unknown, depth: number): boolean {
+/**
+ * Whether `JSON.parse(JSON.stringify(value))` equals `value`. Objects that are met twice, in a cycle or side by side, are
+ * left to devalue, which knows references.
+ */
+function survivesJson(value: unknown, met: Set<object>): boolean {
   switch (typeof value) {
     case 'string':
     case 'boolean':
@@ -116,22 +130,41 @@ function survivesJson(value: unknown, depth: number): boolean {
       return false;
   }
   if (value === null) return true;
-  if (depth > jsonDepth) return false;
+  if (met.has(value)) return false;
+  met.add(value);
   if (Array.isArray(value)) {
     for (let index = 0; index < value.length; index++) {
-      if (!(index in value) || !survivesJson(value[index], depth + 1)) return false;
+      if (!(index in value) || !survivesJson(value[index], met)) return false;
     }
     return true;
   }
   if (Object.getPrototypeOf(value) !== Object.prototype) return false;
   if (Object.getOwnPropertySymbols(value).length > 0) return false;
   for (const member of Object.values(value)) {
-    if (!survivesJson(member, depth + 1)) return false;
+    if (!survivesJson(member, met)) return false;
   }
   return true;
 }
 
-// devalue knows typed arrays, but would hand a Buffer back as a plain Uint8Array, whose toString differs.
-// A reducer's answer must be truthy, so the text travels in an array: an empty Buffer has an empty text.
-const reducers = { Buffer: (value: unknown) => Buffer.isBuffer(value) && [value.toString('base64')] };
-const revivers = { Buffer: ([base64]: [string]) => Buffer.from(base64, 'base64') };
+type View = NodeJS.ArrayBufferView;
+
+/** A view of a part of its buffer. The rest may be anybody's: small Buffers share one pool. */
+const isWindow = (value: unknown): value is View =>
+  ArrayBuffer.isView(value) && value.byteLength !== value.buffer.byteLength;
+
+const copyOf = (view: View): View =>
+  view instanceof DataView
+    ? new DataView(view.buffer.slice(view.byteOffset, view.byteOffset + view.byteLength))
+    : view.slice();
+
+// devalue knows typed arrays, but would hand a Buffer back as a plain Uint8Array, whose toString differs, and would store
+// the whole buffer behind a window. A reducer's answer must be truthy, so it travels in an array: an empty Buffer has an
+// empty text.
+const reducers = {
+  Buffer: (value: unknown) => Buffer.isBuffer(value) && [value.toString('base64')],
+  Window: (value: unknown) => isWindow(value) && [copyOf(value)],
+};
+const revivers = {
+  Buffer: ([base64]: [string]) => Buffer.from(base64, 'base64'),
+  Window: ([view]: [View]) => view,
+};

@@ -1,5 +1,5 @@
 import { Buffer } from 'node:buffer';
-import { canonicalJson, canonicalPairs } from './canonical.ts';
+import { canonicalJson, canonicalPairs, canonicalText } from './canonical.ts';
 import { IdempotencyError } from './errors.ts';
 
 /** An HTTP request as API Gateway (REST v1, HTTP v2), an Application Load Balancer or a Function URL hand it over. */
@@ -147,27 +147,26 @@ function canonicalQuery({ format, raw }: HttpEvent): string {
 function canonicalBody(event: HttpEvent): unknown {
   const { body, isBase64Encoded } = event.raw;
   // A body parser ran first: what it made is what we have. Not a string, so it is not mistaken for an unparsed one.
-  if (typeof body !== 'string') return body === undefined || body === null ? '' : [canonicalJsonOf(body)];
+  if (typeof body !== 'string') return body === undefined || body === null ? '' : [canonicalText(body)];
   const contentType = headerLines(event, 'content-type')[0] ?? '';
+  const bytes = () => Buffer.from(body, isBase64Encoded ? 'base64' : 'utf8');
   // Latin-1 keeps every byte of a binary body apart; UTF-8 would fold the invalid ones into one.
-  const bytes = isBase64Encoded ? Buffer.from(body, 'base64') : undefined;
-  const text = bytes ? bytes.toString('utf8') : body;
+  const byteText = () => bytes().toString('latin1');
+  const text = isBase64Encoded ? bytes().toString('utf8') : body;
   if (/^application\/x-www-form-urlencoded\b/i.test(contentType)) {
     return { form: canonicalPairs(new URLSearchParams(text)) };
   }
-  const boundary = /^multipart\/.*\bboundary="?([^";]+)"?/i.exec(contentType)?.[1];
-  if (boundary) return (bytes?.toString('latin1') ?? body).replaceAll(boundary, '');
+  const boundary = /^multipart\/.*\bboundary=(?:"([^"]+)"|([^\s";]+))/i.exec(contentType);
+  if (boundary) return { multipart: byteText().split(`--${boundary[1] ?? boundary[2]}`) };
   if (/\bjson\b/i.test(contentType) || /^\s*[[{]/.test(text)) {
     try {
       return [canonicalJson(text)];
-    } catch (error) {
-      if (!(error instanceof SyntaxError)) throw error;
+    } catch {
+      // Not JSON, or nested beyond reason: its bytes can tell in any case.
     }
   }
-  return bytes?.toString('latin1') ?? body;
+  return byteText();
 }
-
-const canonicalJsonOf = (parsed: unknown): string => canonicalJson(JSON.stringify(parsed) ?? 'null');
 
 /**
  * Who is calling, as the gateway authenticated them; `undefined` where the API is open. Headers and query never

@@ -52,18 +52,23 @@ export function idempotentMiddleware(settings: Settings): IdempotentMiddleware {
  * An inner middleware can end the chain early, and then neither our `after` nor our `onError` runs: Middy assigns
  * `request.earlyResponse` to `request.response` and returns that. So `response` becomes an accessor which, once
  * `earlyResponse` is there, reads as a promise that settles the claim before it yields the answer. Middy awaits it.
+ * `error` becomes one too, because only what is assigned first says what happened: `http-error-handler` replaces it.
  */
 class Chain {
   readonly #request: MiddyRequest;
   readonly #run: Run;
-  /** How often `response` was assigned before any early answer or error: by Middy, once the handler has returned. */
-  #assignments = 0;
+  /** Whether the handler has returned: Middy has assigned `response` before any early answer or error. */
+  #returned = false;
+  /** The same before the last assignment to `response`. */
+  #returnedBefore = false;
+  #thrown: { readonly error: unknown } | undefined;
   #settled = false;
 
   constructor(request: MiddyRequest, run: Run) {
     this.#request = request;
     this.#run = run;
     this.#watchResponse();
+    this.#watchError();
   }
 
   /** All went well: stores the final answer, with everything that inner middlewares added. */
@@ -78,22 +83,20 @@ class Chain {
   async failed(): Promise<void> {
     if (this.#settled) return;
     this.#settled = true;
-    // Middy resets `response` when something throws: an assignment of its own.
-    const handlerReturned = this.#assignments > 1;
-    if (handlerReturned) await this.#run.returnedInVain();
-    else await this.#run.threw(this.#request.error);
+    if (this.#returned) await this.#run.returnedInVain();
+    else await this.#run.threw(this.#thrown?.error);
   }
 
   async #endedEarly(): Promise<unknown> {
-    const { error, earlyResponse } = this.#request;
-    if (error) {
+    const { earlyResponse } = this.#request;
+    if (this.#thrown) {
       await this.failed();
       // An `onError` cannot answer with `undefined`: Middy throws the error then, and would take our promise for an answer.
-      if (earlyResponse === undefined) throw error;
+      if (earlyResponse === undefined) throw this.#request.error;
       return earlyResponse;
     }
     this.#settled = true;
-    if (this.#assignments > 0) return this.#run.returned(earlyResponse);
+    if (this.#returned) return this.#run.returned(earlyResponse);
     // A `before` answered, so the handler has not run: the key stays free for a corrected request.
     await this.#run.threw(undefined);
     return earlyResponse;
@@ -101,16 +104,20 @@ class Chain {
 
   #watchResponse(): void {
     const request = this.#request;
-    // Another guard in the same chain may have put its own accessor here: pass through it.
-    const inherited = Object.getOwnPropertyDescriptor(request, 'response');
-    let value: unknown = inherited?.value;
-    const read = () => (inherited?.get ? inherited.get.call(request) : value);
-    const write = (next: unknown) => {
-      if (inherited?.set) inherited.set.call(request, next);
-      else value = next;
-    };
+    const { read, write } = beneath(request, 'response');
     let early: Promise<unknown> | undefined;
     let isOver = false;
+    const settleEarly = async () => {
+      try {
+        const answer = await this.#endedEarly();
+        // For an outer guard in the same chain: what it is to store is what this one answers with.
+        request.earlyResponse = answer;
+        write(answer);
+      } finally {
+        isOver = true;
+      }
+      return read();
+    };
 
     Object.defineProperty(request, 'response', {
       configurable: true,
@@ -118,18 +125,45 @@ class Chain {
       get: () => {
         if (isOver || !('earlyResponse' in request)) return read();
         if (this.#settled && early === undefined) return read();
-        early ??= this.#endedEarly().then((answer) => {
-          isOver = true;
-          write(answer);
-          return read();
-        });
+        early ??= settleEarly();
         return early;
       },
       set: (assigned) => {
+        this.#returnedBefore = this.#returned;
         // What an `onError` assigns is an answer made from an error.
-        if (!('earlyResponse' in request) && !request.error) this.#assignments++;
+        if (!('earlyResponse' in request) && !this.#thrown) this.#returned = true;
         write(assigned);
       },
     });
   }
+
+  #watchError(): void {
+    const { read, write } = beneath(this.#request, 'error');
+    Object.defineProperty(this.#request, 'error', {
+      configurable: true,
+      enumerable: true,
+      get: read,
+      set: (error) => {
+        if (!this.#thrown) {
+          this.#thrown = { error };
+          // Middy resets `response` just before: that assignment was not the handler's.
+          this.#returned = this.#returnedBefore;
+        }
+        write(error);
+      },
+    });
+  }
+}
+
+/** What lies under an accessor about to be put on a request: a value, or the accessor of an outer guard. */
+function beneath(request: MiddyRequest, name: 'response' | 'error') {
+  const inherited = Object.getOwnPropertyDescriptor(request, name);
+  let value: unknown = inherited?.value;
+  return {
+    read: (): unknown => (inherited?.get ? inherited.get.call(request) : value),
+    write: (next: unknown): void => {
+      if (inherited?.set) inherited.set.call(request, next);
+      else value = next;
+    },
+  };
 }
