@@ -11,7 +11,7 @@ import { type Identity, identify } from './identity.ts';
 import type { UnguardedReason } from './observe.ts';
 import { type Attempt, type Claimed, claim, type Lease, type Settled, summarise } from './operation.ts';
 import type { Settings } from './options.ts';
-import { refusal, replayed, statusCodeOf, withoutPrivateHeaders } from './reply.ts';
+import { refused, replayed, statusCodeOf, withoutPrivateHeaders } from './reply.ts';
 import type { ClaimRecord, UnavailableReason } from './store.ts';
 
 export type Begun =
@@ -317,7 +317,7 @@ function secondsUntilFree(settings: Settings, record: ClaimRecord | undefined): 
 }
 
 function answerOrThrow(settings: Settings, http: HttpEvent | undefined, error: unknown): unknown {
-  const answer = http && IdempotencyError.is(error) ? refusal(settings, http, error) : undefined;
+  const answer = http && IdempotencyError.is(error) ? refused(settings, http, error) : undefined;
   if (answer === undefined) throw error;
   return answer;
 }

@@ -54,19 +54,34 @@ export function asHttpEvent(event: unknown): HttpEvent | undefined {
 /** Every line of the header `name`, whatever its casing. */
 export function headerLines({ raw }: HttpEvent, name: string): string[] {
   const wanted = name.toLowerCase();
-  const lines: string[] = [];
-  // Where both are given they say the same, and only the multi-value one shows a header that was sent twice.
-  for (const [header, value] of Object.entries(raw.multiValueHeaders ?? raw.headers ?? {})) {
-    if (header.toLowerCase() !== wanted || value === undefined || value === null) continue;
-    if (typeof value === 'string') lines.push(value);
-    else lines.push(...value);
+  // Where both are filled they say the same, and only the multi-value one shows a header that was sent twice.
+  for (const headers of [raw.multiValueHeaders, raw.headers]) {
+    const lines: string[] = [];
+    for (const [header, value] of Object.entries(headers ?? {})) {
+      if (header.toLowerCase() !== wanted || value === undefined || value === null) continue;
+      if (typeof value === 'string') lines.push(value);
+      else lines.push(...value);
+    }
+    if (lines.length > 0) return lines;
   }
-  return lines;
+  return [];
 }
 
 export const maxKeyLength = 255;
 
-const quotedKey = /^"((?:[\x20-\x21\x23-\x5b\x5d-\x7e]|\\["\\])*)"$/;
+/** RFC 9651: a String as an Item. Parameters are allowed there; none is defined for a key, so none counts. */
+const characters = /(?:[\x20-\x21\x23-\x5b\x5d-\x7e]|\\["\\])*/.source;
+const bareItem = [
+  `"${characters}"`,
+  /-?\d{1,15}/.source,
+  /-?\d{1,12}\.\d{1,3}/.source,
+  /[A-Za-z*][\w!#$%&'*+.^`|~:/-]*/.source,
+  /:[A-Za-z0-9+/=]*:/.source,
+  /\?[01]/.source,
+  /@-?\d{1,15}/.source,
+  /%"(?:[\x20\x21\x23\x24\x26-\x7e]|%[0-9a-f]{2})*"/.source,
+].join('|');
+const quotedKey = new RegExp(`^"(${characters})"(?:; *[a-z*][a-z0-9_.*-]*(?:=(?:${bareItem}))?)*$`);
 const bareKey = /^[\x21\x23-\x2b\x2d-\x7e]+$/;
 
 /**

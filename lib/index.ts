@@ -6,7 +6,9 @@ export { wholePayload } from './identity.ts';
 export { type MemoryStoreOptions, memoryStore } from './memory-store.ts';
 export type { IdempotentMiddleware, MiddyRequest } from './middy.ts';
 export type { IdempotencyEvent, UnguardedReason } from './observe.ts';
+export { type OpenApiFragment, openApi } from './openapi.ts';
 export type { HttpOptions, IdempotentOptions, Key, Outcome } from './options.ts';
+export type { ErrorProfile } from './refusal.ts';
 export type { HttpResponse } from './reply.ts';
 export type {
   ClaimRecord,

@@ -3,6 +3,7 @@ import { dynamoStore } from './dynamo-store.ts';
 import { IdempotencyError, show } from './errors.ts';
 import type { IdempotencyEvent, Occurrence } from './observe.ts';
 import { defaultTtlSeconds, environment } from './record.ts';
+import type { ErrorProfile } from './refusal.ts';
 import type { HttpResponse } from './reply.ts';
 import { type Clock, type Store, systemClock } from './store.ts';
 import { check, checkKnown, isBetween, isBoolean, isFunction, isOneOf, isRecord } from './validate.ts';
@@ -123,11 +124,12 @@ export interface HttpOptions<Event = any> {
    */
   readonly keySyntax?: 'lenient' | 'strict';
   /**
-   * How refusals look: RFC 9457 problem details, or what a function of yours returns.
+   * How refusals look: RFC 9457 problem details; the same with a `Link` to `docsUrl`; as Stripe's API does, for clients
+   * made from its SDKs; or what a function of yours returns.
    *
    * @default 'problem'
    */
-  readonly errors?: 'problem' | ((error: IdempotencyError) => HttpResponse);
+  readonly errors?: ErrorProfile | ((error: IdempotencyError) => HttpResponse);
   /** Headers for every answer that the guard gives instead of the handler, such as CORS. */
   readonly headers?: (event: Event) => Record<string, string>;
   /** Where your API documents its use of the key: the `type` of problem details. */
@@ -166,6 +168,8 @@ export function resolveOptions(options: IdempotentOptions = {}): Settings {
   checkKnown('', options, optionNames);
   checkKnown('http.', options.http, httpOptionNames);
   checkKnown('keep.', options.keep, ['key', 'input']);
+  if (isRecord(options.lease)) checkKnown('lease.', options.lease, ['seconds']);
+  if (isRecord(options.whenBusy)) checkKnown('whenBusy.', options.whenBusy, ['waitMs']);
   for (const name of ['key', 'tenant', 'remember', 'onReplay', 'observe'] as const) {
     check(name, options[name], 'a function', isFunction);
   }
@@ -202,29 +206,39 @@ export function resolveOptions(options: IdempotentOptions = {}): Settings {
     (value) => isRecord(value) && isFunction(value.claim) && isFunction(value.complete),
   );
   const { http = {} } = options;
-  check('http.header', http.header, "a header's name", (value) =>
-    /^[\w!#$%&'*+.^`|~-]+$/.test(String(value)),
-  );
+  check('http.header', http.header, "a header's name", isText(/^[\w!#$%&'*+.^`|~-]+$/));
   check(
     'http.methods',
     http.methods,
     "an array of HTTP methods such as ['POST']",
-    (value) =>
-      Array.isArray(value) && value.length > 0 && value.every((method) => /^[A-Za-z]+$/.test(method)),
+    (value) => Array.isArray(value) && value.length > 0 && value.every(isText(/^[A-Za-z]+$/)),
   );
   check('http.keySyntax', http.keySyntax, "'lenient' or 'strict'", isOneOf('lenient', 'strict'));
   check(
     'http.errors',
     http.errors,
-    "'problem' or a function",
-    (value) => value === 'problem' || isFunction(value),
+    "'problem', 'problem-link', 'stripe' or a function",
+    (value) => isOneOf('problem', 'problem-link', 'stripe')(value) || isFunction(value),
   );
   check('http.headers', http.headers, 'a function', isFunction);
-  check('http.docsUrl', http.docsUrl, 'an absolute URL', (value) => URL.canParse(String(value)));
+  if (http.errors === 'problem-link' && http.docsUrl === undefined) {
+    throw new IdempotencyError(
+      'BAD_OPTION',
+      "Option `http.errors` is 'problem-link', but there is nothing to link to: give `http.docsUrl` as well, e.g. 'https://api.example.com/docs/idempotency'.",
+    );
+  }
+  check(
+    'http.docsUrl',
+    http.docsUrl,
+    'an absolute URL',
+    (value) => typeof value === 'string' && URL.canParse(value),
+  );
 
+  // Taken now, for an options object that is changed later is not checked again.
+  const { observe, namespace: ownNamespace } = options;
   const disabled = () => isTrue(process.env[environment.disabled]);
   const store = lazyStore(options.store);
-  const namespace = () => resolveNamespace(options.namespace, store());
+  const namespace = () => resolveNamespace(ownNamespace, store());
   // What can be told now is told now; only the environment's table and name wait for the first call.
   if (options.store && !disabled()) namespace();
   const clock = () => store().clock ?? systemClock;
@@ -252,12 +266,12 @@ export function resolveOptions(options: IdempotentOptions = {}): Settings {
     },
     onReplay: options.onReplay,
     observe: (occurrence) => {
-      if (!options.observe) return;
+      if (!observe) return;
       try {
         // The union's members lost two fields each; putting them back is beyond what the checker can follow.
-        const where = disabled() ? (options.namespace ?? '') : namespace().name;
+        const where = disabled() ? (ownNamespace ?? '') : namespace().name;
         const event = { namespace: where, atMs: Date.now(), ...occurrence } as unknown as IdempotencyEvent;
-        const returned: unknown = options.observe(event);
+        const returned: unknown = observe(event);
         // An async observer is not awaited, and its failure is as much ignored as a sync one's.
         if (returned instanceof Promise) returned.catch(() => {});
       } catch {
@@ -330,5 +344,9 @@ const httpOptionNames: readonly (keyof HttpOptions)[] = [
   'docsUrl',
 ];
 
+const isText =
+  (pattern: RegExp) =>
+  (value: unknown): boolean =>
+    typeof value === 'string' && pattern.test(value);
 const isTtl = (value: unknown): boolean => isBetween(value, 0, maxTtlSeconds);
 const isTrue = (text: string | undefined): boolean => text === 'true' || text === '1';

@@ -1,7 +1,7 @@
-import { STATUS_CODES } from 'node:http';
-import type { IdempotencyError, IdempotencyErrorCode } from './errors.ts';
+import type { IdempotencyError } from './errors.ts';
 import type { HttpEvent } from './http.ts';
 import type { Settings } from './options.ts';
+import { refusal } from './refusal.ts';
 
 /** An answer to API Gateway, a load balancer or a Function URL. */
 export interface HttpResponse {
@@ -13,60 +13,20 @@ export interface HttpResponse {
   readonly cookies?: readonly string[];
 }
 
-/**
- * What a caller did or met. The other codes are faults of the application's set-up: they are thrown, so that they show
- * as failed invocations.
- */
-const statusOf: Partial<Record<IdempotencyErrorCode, number>> = {
-  MISSING_KEY: 400,
-  BAD_KEY: 400,
-  IN_PROGRESS: 409,
-  OVERTAKEN: 409,
-  RESULT_UNAVAILABLE: 410,
-  PAYLOAD_MISMATCH: 422,
-  STORE_UNAVAILABLE: 503,
-  NO_TIME_LEFT: 503,
-};
-
-const titleOf: Partial<Record<IdempotencyErrorCode, string>> = {
-  MISSING_KEY: 'Idempotency key is missing',
-  BAD_KEY: 'Idempotency key is malformed',
-  IN_PROGRESS: 'A request with this idempotency key is in progress',
-  OVERTAKEN: 'Another attempt with this idempotency key took over',
-  RESULT_UNAVAILABLE: 'The answer to this idempotency key is no longer available',
-  PAYLOAD_MISMATCH: 'Idempotency key was used with other parameters',
-  STORE_UNAVAILABLE: 'Idempotency cannot be guaranteed at the moment',
-  NO_TIME_LEFT: 'There is no time left to process the request',
-};
-
-/** The HTTP answer that says what `error` says, or `undefined` where the error is to be thrown. */
-export function refusal(
+/** The HTTP answer to a call that is refused, or `undefined` where the error is to be thrown. */
+export function refused(
   settings: Settings,
   http: HttpEvent,
   error: IdempotencyError,
 ): HttpResponse | undefined {
-  const statusCode = statusOf[error.code];
-  if (statusCode === undefined) return undefined;
-  const { errors, docsUrl } = settings.http;
-  const answer: HttpResponse =
-    typeof errors === 'function'
-      ? errors(error)
-      : {
-          statusCode,
-          headers: { 'Content-Type': 'application/problem+json', 'Cache-Control': 'no-store' },
-          // RFC 9457: `about:blank` says no more than the status, so its title is the status's own phrase.
-          body: JSON.stringify({
-            type: docsUrl ?? 'about:blank',
-            title: docsUrl ? titleOf[error.code] : STATUS_CODES[statusCode],
-            status: statusCode,
-            detail: error.message,
-            code: error.code,
-          }),
-        };
-  const retryAfter = error.retryAfterSeconds;
+  const { errors, docsUrl, headers } = settings.http;
+  const standard = refusal(typeof errors === 'function' ? 'problem' : errors, error, docsUrl);
+  if (standard === undefined) return undefined;
+  const answer = typeof errors === 'function' ? errors(error) : standard;
+  const retryAfter = hasHeader(answer, 'retry-after') ? undefined : error.retryAfterSeconds;
   return withHeaders(http, answer, {
     ...(retryAfter !== undefined && { 'Retry-After': String(retryAfter) }),
-    ...settings.http.headers?.(http.raw),
+    ...headers?.(http.raw),
   });
 }
 
@@ -74,9 +34,13 @@ export function refusal(
 export function replayed(settings: Settings, http: HttpEvent, answer: unknown): unknown {
   const response = http.format === 'v2' ? inferredResponse(answer) : answer;
   if (!isHttpResponse(response)) return answer;
+  const { errors, headers } = settings.http;
+  // A stored 5xx stays what it is: Stripe's SDKs would retry it in vain.
+  const isFinal = errors === 'stripe' && Number(response.statusCode) >= 500;
   return withHeaders(http, response, {
     'Idempotent-Replayed': 'true',
-    ...settings.http.headers?.(http.raw),
+    ...(isFinal && { 'Stripe-Should-Retry': 'false' }),
+    ...headers?.(http.raw),
   });
 }
 
@@ -142,6 +106,9 @@ function inferredResponse(answer: unknown): unknown {
     body: typeof answer === 'string' ? answer : JSON.stringify(answer),
   };
 }
+
+const hasHeader = ({ headers, multiValueHeaders }: HttpResponse, name: string): boolean =>
+  Object.keys({ ...headers, ...multiValueHeaders }).some((one) => one.toLowerCase() === name);
 
 function withHeaders(http: HttpEvent, response: HttpResponse, more: Record<string, string>): HttpResponse {
   const replaced = new Set(Object.keys(more).map((name) => name.toLowerCase()));

@@ -3,7 +3,7 @@ import { IdempotencyError, show } from './errors.ts';
 /** Refuses names that are not known, so that a typing error is not silently a default. */
 export function checkKnown(prefix: string, options: unknown, known: readonly string[]): void {
   if (options === undefined) return;
-  if (!isRecord(options) || Array.isArray(options)) {
+  if (!isPlain(options)) {
     throw new IdempotencyError(
       'BAD_OPTION',
       `Expected ${prefix ? `option \`${prefix.slice(0, -1)}\`` : 'the options'} to be an object, got ${show(options)}.`,
@@ -11,7 +11,7 @@ export function checkKnown(prefix: string, options: unknown, known: readonly str
   }
   for (const name of Object.keys(options)) {
     if (known.includes(name)) continue;
-    const nearest = [...known].sort((left, right) => distance(name, left) - distance(name, right))[0];
+    const nearest = [...known].sort((left, right) => unlikeness(name, left) - unlikeness(name, right))[0];
     throw new IdempotencyError(
       'BAD_OPTION',
       `Unknown option \`${prefix}${name}\`. Did you mean \`${prefix}${nearest}\`? Known: ${known.map((one) => prefix + one).join(', ')}.`,
@@ -33,6 +33,12 @@ export function check(
   );
 }
 
+function isPlain(value: unknown): value is Record<string, unknown> {
+  if (!isRecord(value)) return false;
+  const prototype: unknown = Object.getPrototypeOf(value);
+  return prototype === null || Object.getPrototypeOf(prototype) === null;
+}
+
 export const isRecord = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null;
 export const isFunction = (value: unknown): boolean => typeof value === 'function';
@@ -43,6 +49,10 @@ export const isOneOf =
   (...values: readonly unknown[]) =>
   (value: unknown): boolean =>
     values.includes(value);
+
+/** `ttl` means `ttlSeconds`, though fewer letters lead to `http`. */
+const unlikeness = (typed: string, known: string): number =>
+  known.toLowerCase().startsWith(typed.toLowerCase()) ? 0 : distance(typed, known);
 
 /** Levenshtein's edit distance. */
 function distance(from: string, to: string): number {

@@ -7,7 +7,7 @@ export interface HttpRequest {
   /** As it stands in the URL. @default '' */
   readonly query?: string;
   /** One entry for each line. */
-  readonly headers?: readonly (readonly [name: string, value: string])[];
+  readonly headers?: readonly (readonly [name: string, value: string])[] | undefined;
   readonly body?: unknown;
   readonly isBase64Encoded?: boolean;
   /** `requestContext.authorizer`, as the gateway leaves it. */
@@ -89,20 +89,25 @@ export function functionUrlEvent(request: HttpRequest = {}): HttpEvent {
 export function albEvent(request: HttpRequest = {}): HttpEvent {
   const { multiValueHeaders: _, multiValueQueryStringParameters: __, ...event } = albMultiValueEvent(request);
   const { headers, queryStringParameters } = singleAndMulti(request, request.query ?? '');
-  return { ...event, headers: lowerCase(headers), queryStringParameters };
+  const lowerCase = Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value]);
+  return { ...event, headers: Object.fromEntries(lowerCase), queryStringParameters };
 }
 
 /** The same from a target group with multi-value headers. */
 export function albMultiValueEvent(request: HttpRequest = {}): HttpEvent {
   const { method = 'POST', path = '/orders', query = '' } = request;
-  const { multiValueHeaders, multiValueQueryStringParameters } = singleAndMulti(request, query);
+  const headers = request.headers?.map(([name, value]) => [name.toLowerCase(), value] as const);
+  const { multiValueHeaders, multiValueQueryStringParameters } = singleAndMulti(
+    { ...request, headers },
+    query,
+  );
   return {
     requestContext: {
       elb: { targetGroupArn: 'arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/orders/1' },
     },
     httpMethod: method,
     path,
-    multiValueHeaders: lowerCase(multiValueHeaders),
+    multiValueHeaders,
     multiValueQueryStringParameters,
     ...bodyOf(request),
   };
@@ -117,7 +122,7 @@ export const eventSources: readonly (readonly [string, (request?: HttpRequest) =
   ['a load balancer with multi-value headers', albMultiValueEvent],
 ];
 
-function singleAndMulti(request: HttpRequest, query: string) {
+function singleAndMulti(request: Pick<HttpRequest, 'headers'>, query: string) {
   const pairs = [...new URLSearchParams(query)];
   return {
     headers: Object.fromEntries(request.headers ?? []),
@@ -132,8 +137,5 @@ function byName(pairs: readonly (readonly [string, string])[]): Record<string, s
   for (const [name, value] of pairs) lines[name] = [...(lines[name] ?? []), value];
   return lines;
 }
-
-const lowerCase = <T>(headers: Record<string, T>): Record<string, T> =>
-  Object.fromEntries(Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value]));
 
 const bodyOf = ({ body = null, isBase64Encoded = false }: HttpRequest) => ({ body, isBase64Encoded });
