@@ -1,4 +1,5 @@
 import { Buffer } from 'node:buffer';
+import { callerName } from './caller.ts';
 import { canonicalJson, canonicalPairs, canonicalText } from './canonical.ts';
 import { IdempotencyError } from './errors.ts';
 
@@ -67,78 +68,6 @@ export function headerLines({ raw }: HttpEvent, name: string): string[] {
   return [];
 }
 
-export const maxKeyLength = 255;
-
-/** RFC 9651: a String as an Item. Parameters are allowed there; none is defined for a key, so none counts. */
-const characters = /(?:[\x20-\x21\x23-\x5b\x5d-\x7e]|\\["\\])*/.source;
-const bareItem = [
-  `"${characters}"`,
-  /-?\d{1,15}/.source,
-  /-?\d{1,12}\.\d{1,3}/.source,
-  /[A-Za-z*][\w!#$%&'*+.^`|~:/-]*/.source,
-  /:[A-Za-z0-9+/=]*:/.source,
-  /\?[01]/.source,
-  /@-?\d{1,15}/.source,
-  /%"(?:[\x20\x21\x23\x24\x26-\x7e]|%[0-9a-f]{2})*"/.source,
-].join('|');
-const quotedKey = new RegExp(`^"(${characters})"(?:; *[a-z*][a-z0-9_.*-]*(?:=(?:${bareItem}))?)*$`);
-const bareKey = /^[\x21\x23-\x2b\x2d-\x7e]+$/;
-
-/**
- * The idempotency key in the header `name`, unquoted; `undefined` if the header is not there.
- *
- * `strict` takes an RFC 9651 String (`"k"`), as the IETF draft demands; `lenient` takes a bare `k` as well, and both
- * are the same key. 1 to 255 characters.
- *
- * @throws `BAD_KEY`, without the key: it may be personal data.
- * @see https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/
- * @see https://www.rfc-editor.org/rfc/rfc9651#section-3.3.3
- */
-export function keyFromHeader(
-  event: HttpEvent,
-  name: string,
-  syntax: 'lenient' | 'strict',
-): string | undefined {
-  const lines = headerLines(event, name);
-  if (lines.length === 0) return undefined;
-  if (lines.length > 1) throw badKey(name, `was sent ${lines.length} times`, 'Send it once.');
-  const text = (lines[0] ?? '').replace(/^[ \t]+|[ \t]+$/g, '');
-  const quoted = quotedKey.exec(text);
-  let key: string;
-  if (quoted) {
-    key = (quoted[1] ?? '').replace(/\\(["\\])/g, '$1');
-    if (key.trim() === '') throw badKey(name, 'is blank', 'Send a fresh UUID.');
-  } else if (syntax === 'strict') {
-    throw badKey(
-      name,
-      'is not a quoted string of printable ASCII characters',
-      'Send a UUID in double quotes.',
-    );
-  } else if (bareKey.test(text)) {
-    key = text;
-  } else if (text === '') {
-    throw badKey(name, 'is blank', 'Send a fresh UUID.');
-  } else {
-    throw badKey(
-      name,
-      'holds a space, a comma, a lone quote or a character outside printable ASCII',
-      'Send a UUID, or quote it.',
-    );
-  }
-  if (key.length > maxKeyLength) {
-    throw badKey(
-      name,
-      `has ${key.length} characters, more than the ${maxKeyLength} allowed`,
-      'Send a UUID, or a hash of what you have.',
-    );
-  }
-  return key;
-}
-
-function badKey(header: string, what: string, fix: string): IdempotencyError {
-  return new IdempotencyError('BAD_KEY', `The ${header} header ${what}. ${fix}`);
-}
-
 /**
  * What makes two requests the same: method, path, query and body, canonically. A JSON body counts by its meaning, a
  * form by its pairs, a multipart form without its boundary (a client draws a new one each time), all else by its bytes.
@@ -198,21 +127,15 @@ export function callerOf({ format, raw }: HttpEvent): string | undefined {
   const lambda = format === 'v2' ? fields(authorizer?.lambda) : authorizer;
 
   const claims = fields(fields(authorizer?.jwt)?.claims) ?? fields(authorizer?.claims);
-  const subject = text(claims?.sub);
-  if (subject) return JSON.stringify(['jwt', text(claims?.iss) ?? '', subject]);
-
-  const cognitoIdentity = text(fields(iam?.cognitoIdentity)?.identityId) ?? text(identity?.cognitoIdentityId);
-  if (cognitoIdentity) return JSON.stringify(['cognito-identity', cognitoIdentity]);
-
-  const arn = text(iam?.userArn) ?? text(identity?.userArn);
-  if (arn) return JSON.stringify(['iam', arn.replace(/(:assumed-role\/[^/]+)\/.*$/, '$1')]);
-
-  const principal = text(lambda?.principalId);
-  if (principal) return JSON.stringify(['principal', principal]);
-
-  const apiKey = text(identity?.apiKeyId);
-  if (apiKey) return JSON.stringify(['api-key', apiKey]);
-
+  const caller = callerName({
+    subject: claims?.sub,
+    issuer: claims?.iss,
+    cognitoIdentityId: fields(iam?.cognitoIdentity)?.identityId ?? identity?.cognitoIdentityId,
+    userArn: iam?.userArn ?? identity?.userArn,
+    principalId: lambda?.principalId,
+    apiKeyId: identity?.apiKeyId,
+  });
+  if (caller !== undefined) return caller;
   if (authorizer === undefined) return undefined;
   throw new IdempotencyError(
     'MISSING_TENANT',
@@ -222,5 +145,3 @@ export function callerOf({ format, raw }: HttpEvent): string | undefined {
 
 const isObject = (value: unknown): value is Fields => typeof value === 'object' && value !== null;
 const fields = (value: unknown): Fields | undefined => (isObject(value) ? value : undefined);
-const text = (value: unknown): string | undefined =>
-  typeof value === 'string' && value !== '' ? value : typeof value === 'number' ? String(value) : undefined;

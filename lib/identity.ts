@@ -1,14 +1,15 @@
 import type { Context } from 'aws-lambda';
+import {
+  appSyncCaller,
+  appSyncHeaderLines,
+  asAppSyncEvent,
+  canonicalMutation,
+  isMutation,
+} from './appsync.ts';
 import { canonicalText, sha256 } from './canonical.ts';
 import { IdempotencyError } from './errors.ts';
-import {
-  asHttpEvent,
-  callerOf,
-  canonicalRequest,
-  type HttpEvent,
-  headerLines,
-  keyFromHeader,
-} from './http.ts';
+import { asHttpEvent, callerOf, canonicalRequest, type HttpEvent, headerLines } from './http.ts';
+import { keyFromHeader } from './key-syntax.ts';
 import type { Key, Settings } from './options.ts';
 
 /** Which operation an event belongs to, or why it belongs to none. */
@@ -23,11 +24,14 @@ export type Identity =
     }
   | { readonly kind: 'none'; readonly reason: 'method' | 'no-key' };
 
-interface EventBridgeEvent {
-  readonly id: string;
-  readonly source: string;
-  readonly 'detail-type': string;
-  readonly detail: unknown;
+/** What an event says of itself; `undefined` where its shape has nothing to say. */
+interface Shape {
+  /** Whether such an event can change anything. */
+  readonly isGuarded: boolean;
+  key(): string | undefined;
+  tenant(): string | undefined;
+  /** The canonical text of what must be equal in a repeat. */
+  payload(): string;
 }
 
 /**
@@ -41,26 +45,17 @@ export function identify(
   context: Context,
   http: HttpEvent | undefined,
 ): Identity {
-  if (http && !settings.http.methods.includes(http.method)) return { kind: 'none', reason: 'method' };
-  refuseBatches(event);
-  const bridge = http ? undefined : asEventBridgeEvent(event);
+  const shape = shapeOf(event, http, settings.http);
+  if (!shape.isGuarded) return { kind: 'none', reason: 'method' };
 
-  const key = settings.key
-    ? settings.key(event, context)
-    : http
-      ? keyFromHeader(http, settings.http.header, settings.http.keySyntax)
-      : bridge?.id;
+  const key = settings.key ? settings.key(event, context) : shape.key();
   if (key === undefined) {
     if (!settings.required) return { kind: 'none', reason: 'no-key' };
     throw missingKey(settings, http);
   }
   const parts = checkedParts(key);
 
-  const tenant = settings.tenant
-    ? checkedTenant(settings.tenant(event, context))
-    : http
-      ? callerOf(http)
-      : bridge?.source;
+  const tenant = settings.tenant ? checkedTenant(settings.tenant(event, context)) : shape.tenant();
   if (http && tenant === undefined) warnOfUnusedAuthorization(http);
 
   const { name: namespace } = settings.namespace();
@@ -69,8 +64,18 @@ export function identify(
     key: parts.join('#'),
     scope: tenant === undefined ? namespace : `${namespace}#${tenant}`,
     pk: `${namespace}#${sha256(JSON.stringify([tenant ?? null, ...parts]))}`,
-    fingerprint: fingerprintOf(settings, event, context, http, bridge),
+    fingerprint: fingerprintOf(settings, event, context, shape),
   };
+}
+
+function fingerprintOf(
+  { fingerprint }: Settings,
+  event: unknown,
+  context: Context,
+  shape: Shape,
+): string | undefined {
+  if (fingerprint === false) return undefined;
+  return sha256(fingerprint ? canonicalText(fingerprint(event, context)) : shape.payload());
 }
 
 /**
@@ -80,30 +85,48 @@ export function identify(
  * @example idempotent(handler, { key: wholePayload })
  */
 export function wholePayload(event: unknown): string {
-  const http = asHttpEvent(event);
-  if (http) return sha256(canonicalRequest(http));
+  return sha256(shapeOf(event, asHttpEvent(event)).payload());
+}
+
+function shapeOf(event: unknown, http: HttpEvent | undefined, options?: Settings['http']): Shape {
+  const header = options?.header ?? 'Idempotency-Key';
+  const syntax = options?.keySyntax ?? 'lenient';
+  if (http) {
+    return {
+      isGuarded: options === undefined || options.methods.includes(http.method),
+      key: () => keyFromHeader(headerLines(http, header), header, syntax),
+      tenant: () => callerOf(http),
+      payload: () => canonicalRequest(http),
+    };
+  }
+  refuseBatches(event);
+  const resolver = asAppSyncEvent(event);
+  if (resolver) {
+    return {
+      isGuarded: isMutation(resolver),
+      key: () =>
+        keyFromHeader(appSyncHeaderLines(resolver, header), header, syntax) ??
+        sha256(canonicalMutation(resolver)),
+      tenant: () => appSyncCaller(resolver),
+      payload: () => canonicalMutation(resolver),
+    };
+  }
   const bridge = asEventBridgeEvent(event);
-  return sha256(canonicalText(bridge ? bridgePayload(bridge) : event));
+  if (bridge) {
+    return {
+      isGuarded: true,
+      key: () => bridge.id,
+      tenant: () => bridge.source,
+      payload: () => canonicalText([bridge.source, bridge['detail-type'], bridge.detail]),
+    };
+  }
+  return {
+    isGuarded: true,
+    key: () => undefined,
+    tenant: () => undefined,
+    payload: () => canonicalText(event),
+  };
 }
-
-function fingerprintOf(
-  settings: Settings,
-  event: unknown,
-  context: Context,
-  http: HttpEvent | undefined,
-  bridge: EventBridgeEvent | undefined,
-): string | undefined {
-  if (settings.fingerprint === false) return undefined;
-  if (settings.fingerprint) return sha256(canonicalText(settings.fingerprint(event, context)));
-  if (http) return sha256(canonicalRequest(http));
-  return sha256(canonicalText(bridge ? bridgePayload(bridge) : event));
-}
-
-const bridgePayload = (event: EventBridgeEvent): unknown => [
-  event.source,
-  event['detail-type'],
-  event.detail,
-];
 
 function checkedParts(key: NonNullable<Key>): string[] {
   const parts = typeof key === 'string' ? [key] : key;
@@ -111,16 +134,15 @@ function checkedParts(key: NonNullable<Key>): string[] {
   if (!Array.isArray(parts) || parts.length === 0) {
     throw new IdempotencyError(
       'BAD_KEY',
-      `Option \`key\` returned ${Array.isArray(key) ? 'an empty array' : `a ${typeof key}`}; return a text, an array of texts and numbers, or undefined for an event without a key.`,
+      `Option \`key\` returned ${Array.isArray(key) ? 'an empty array' : kindOf(key)}; return a text, an array of texts and numbers, or undefined for an event without a key.`,
     );
   }
   return parts.map((part: unknown, index) => {
     const isText = typeof part === 'string' && part.trim() !== '';
     if (isText || (typeof part === 'number' && Number.isFinite(part))) return String(part);
-    const what = typeof part === 'string' ? 'blank' : part === undefined ? 'undefined' : `a ${typeof part}`;
     throw new IdempotencyError(
       'BAD_KEY',
-      `${parts.length === 1 ? 'The key' : `Part ${index} of the key`} that option \`key\` returned is ${what}. Every part must be there, or different operations would share one key.`,
+      `${parts.length === 1 ? 'The key' : `Part ${index} of the key`} that option \`key\` returned is ${kindOf(part)}. Every part must be there, or different operations would share one key.`,
     );
   });
 }
@@ -129,8 +151,18 @@ function checkedTenant(tenant: unknown): string {
   if (typeof tenant === 'string' && tenant.trim() !== '') return tenant;
   throw new IdempotencyError(
     'MISSING_TENANT',
-    `Option \`tenant\` returned ${typeof tenant === 'string' ? 'a blank text' : typeof tenant} for this event. Return who is calling as a text; without it, keys of different callers would share one space.`,
+    `Option \`tenant\` returned ${kindOf(tenant)} for this event. Return who is calling as a text; without it, keys of different callers would share one space.`,
   );
+}
+
+/** What came instead of a text, without showing it: it may be personal data. */
+function kindOf(value: unknown): string {
+  if (value === null || value === undefined) return String(value);
+  if (typeof value === 'string') return 'a blank text';
+  if (typeof value === 'number' && !Number.isFinite(value)) return String(value);
+  if (value instanceof Promise) return 'a promise';
+  if (Array.isArray(value)) return 'an array';
+  return typeof value === 'object' ? 'an object' : `a ${typeof value}`;
 }
 
 function missingKey(settings: Settings, http: HttpEvent | undefined): IdempotencyError {
@@ -150,6 +182,13 @@ function missingKey(settings: Settings, http: HttpEvent | undefined): Idempotenc
   );
 }
 
+interface EventBridgeEvent {
+  readonly id: string;
+  readonly source: string;
+  readonly 'detail-type': string;
+  readonly detail: unknown;
+}
+
 function asEventBridgeEvent(event: unknown): EventBridgeEvent | undefined {
   const candidate = event as Partial<EventBridgeEvent> | null | undefined;
   return typeof candidate?.id === 'string' &&
@@ -159,14 +198,15 @@ function asEventBridgeEvent(event: unknown): EventBridgeEvent | undefined {
     : undefined;
 }
 
-/** SQS, Kinesis, DynamoDB Streams, SNS and S3 send `Records` in an array, Kafka `records` by partition. */
+/** SQS, Kinesis, DynamoDB Streams, SNS and S3 send `Records` in an array, Kafka `records` by partition, AppSync an array. */
 function refuseBatches(event: unknown): void {
   const batch = event as { Records?: unknown; records?: unknown; eventSource?: unknown } | null | undefined;
   const first = Array.isArray(batch?.Records) ? (batch.Records[0] as Record<string, unknown>) : undefined;
-  const source =
-    first?.eventSource ??
-    first?.EventSource ??
-    (typeof batch?.records === 'object' ? batch?.eventSource : undefined);
+  const source = Array.isArray(event)
+    ? asAppSyncEvent(event[0]) && 'AppSync'
+    : (first?.eventSource ??
+      first?.EventSource ??
+      (typeof batch?.records === 'object' ? batch?.eventSource : undefined));
   if (typeof source !== 'string') return;
   throw new IdempotencyError(
     'UNSUPPORTED',

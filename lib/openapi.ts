@@ -1,5 +1,5 @@
 import { STATUS_CODES } from 'node:http';
-import { maxKeyLength } from './http.ts';
+import { maxKeyLength } from './key-syntax.ts';
 import { type IdempotentOptions, resolveOptions, type Settings } from './options.ts';
 import { type ErrorProfile, refusals } from './refusal.ts';
 

@@ -1,0 +1,23 @@
+import { randomBytes, randomUUID } from 'node:crypto';
+import middy from '@middy/core';
+import type { APIGatewayProxyEventV2, APIGatewayProxyStructuredResultV2 } from 'aws-lambda';
+import { idempotent } from '../lib/index.ts'; // outside this repository: from 'idemkit'
+
+/**
+ * POST /statements: issues a statement of account. Each one is unlike any other, and it is over 400 KB even compressed,
+ * more than one item of a table can hold: a repeat gets the very same bytes nevertheless.
+ */
+export const handler = middy<APIGatewayProxyEventV2, APIGatewayProxyStructuredResultV2>()
+  .use(idempotent())
+  .handler(async () => {
+    console.info('Issuing a statement');
+    const lines = Array.from({ length: 6_000 }, (_, index) => {
+      const signature = randomBytes(64).toString('base64');
+      return `${index + 1},${randomUUID()},${signature}`;
+    });
+    return {
+      statusCode: 201,
+      headers: { 'Content-Type': 'text/csv' },
+      body: ['line,reference,signature', ...lines].join('\n'),
+    };
+  });

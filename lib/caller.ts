@@ -1,0 +1,33 @@
+/** What a gateway may know of a caller it has authenticated; values that are no text are taken for absent. */
+export interface Authenticated {
+  /** The `sub` of a JSON Web Token, and its `iss`. */
+  readonly subject?: unknown;
+  readonly issuer?: unknown;
+  /** Of an identity pool. */
+  readonly cognitoIdentityId?: unknown;
+  readonly userArn?: unknown;
+  /** From a Lambda authorizer. */
+  readonly principalId?: unknown;
+  readonly apiKeyId?: unknown;
+}
+
+/**
+ * A name for the caller, by the first of these that is known, and unlike any other kind's; two sessions of one role are
+ * one caller.
+ */
+export function callerName(known: Authenticated): string | undefined {
+  const subject = text(known.subject);
+  if (subject) return JSON.stringify(['jwt', text(known.issuer) ?? '', subject]);
+  const cognitoIdentityId = text(known.cognitoIdentityId);
+  if (cognitoIdentityId) return JSON.stringify(['cognito-identity', cognitoIdentityId]);
+  const arn = text(known.userArn);
+  if (arn) return JSON.stringify(['iam', arn.replace(/(:assumed-role\/[^/]+)\/.*$/, '$1')]);
+  const principalId = text(known.principalId);
+  if (principalId) return JSON.stringify(['principal', principalId]);
+  const apiKeyId = text(known.apiKeyId);
+  if (apiKeyId) return JSON.stringify(['api-key', apiKeyId]);
+  return undefined;
+}
+
+const text = (value: unknown): string | undefined =>
+  typeof value === 'string' && value !== '' ? value : typeof value === 'number' ? String(value) : undefined;

@@ -1,0 +1,143 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { fileURLToPath } from 'node:url';
+import { paginateListTables } from '@aws-sdk/client-dynamodb';
+import { describe, expect, test } from 'vitest';
+import { clientFor, dynamodbEndpoint } from '../support/dynamodb.ts';
+
+const script = fileURLToPath(new URL('../../local/start.ts', import.meta.url));
+
+interface Started {
+  readonly child: ChildProcess;
+  /** What it has printed so far. */
+  output(): string;
+  readonly exitCode: Promise<number | null>;
+}
+
+function start(flags: readonly string[], endpoint = dynamodbEndpoint()): Started {
+  const env = { ...process.env, DYNAMODB_ENDPOINT: endpoint };
+  const child = spawn(process.execPath, [script, ...flags], { env, stdio: ['ignore', 'pipe', 'pipe'] });
+  let output = '';
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.setEncoding('utf8').on('data', (text: string) => {
+      output += text;
+    });
+  }
+  const exitCode = once(child, 'close').then(([code]) => code as number | null);
+  return { child, output: () => output, exitCode };
+}
+
+async function tableNames(): Promise<string[]> {
+  const names: string[] = [];
+  for await (const page of paginateListTables({ client: clientFor(dynamodbEndpoint()) }, {})) {
+    names.push(...(page.TableNames ?? []));
+  }
+  return names;
+}
+
+/** The rows of the printed table, wrapped cells put together again. */
+function rowsOf(output: string): string[][] {
+  const table = output.slice(output.indexOf('\nscenario '), output.indexOf('\n\n(1)'));
+  return table
+    .split(/\n-[-+]*\n/)
+    .slice(1)
+    .map((row) => {
+      const lines = row.split('\n').map((line) => line.split(' | ').map((cell) => cell.trim()));
+      return (lines[0] ?? []).map((_, column) =>
+        lines.flatMap((line) => (line[column] ? [line[column]] : [])).join(' '),
+      );
+    });
+}
+
+const withoutGuarantee = ([scenario, runs, charges, answers, _, ok]: string[]): unknown[] => [
+  scenario,
+  runs,
+  charges,
+  answers,
+  ok,
+];
+
+describe('npm start', { timeout: 120_000 }, () => {
+  test('plays every scenario as guaranteed, serves until it is interrupted, and leaves nothing behind', async () => {
+    const { child, output, exitCode } = start(['--serve']);
+    try {
+      await Promise.race([
+        exitCode,
+        expect.poll(output, { timeout: 100_000 }).toContain('Ctrl-C ends it all.'),
+      ]);
+      expect(rowsOf(output()).map(withoutGuarantee)).toEqual([
+        ['Double click', '1', '1', '201, 409, 201 replayed', 'yes'],
+        ['Fifty at once', '1', '1', '201, 49 × 409, 49 × 201 replayed', 'yes'],
+        ['Answer to the claim lost', '1', '1', '201, 201 replayed', 'yes'],
+        ['Answer to the completion lost', '1', '1', '201, 201 replayed', 'yes'],
+        ['Same key, another amount', '1', '1', '201, 422', 'yes'],
+        ['Crash after the charge, then retries', '2', '2', '502, 409, 201, 201 replayed', 'yes'],
+        ['Paused beyond its lease and overtaken', '2', '2', '201, 2 × 201 replayed', 'yes'],
+        ['Answer over 400 KB', '1', '0', '201, 201 replayed', 'yes'],
+        ['After the window has ended', '2', '2', '201, 201 replayed, 201', 'yes'],
+      ]);
+      expect(output()).toContain('All 9 scenarios ended as the guarantee says.');
+
+      const url = /curl -i (http:\S+\/payments) /.exec(output())?.[1] ?? '';
+      const pay = (key?: string) =>
+        fetch(url, {
+          method: 'POST',
+          headers: { 'content-type': 'application/json', ...(key && { 'idempotency-key': key }) },
+          body: '{"customer":"ada","amount":4200,"currency":"EUR"}',
+        });
+      const first = await pay('my-first-payment');
+      const second = await pay('my-first-payment');
+      expect([first.status, second.status, (await pay()).status]).toEqual([201, 201, 400]);
+      expect(second.headers.get('idempotent-replayed')).toBe('true');
+      expect(await second.text()).toBe(await first.text());
+
+      child.kill('SIGINT');
+      expect(await exitCode).toBe(0);
+      expect(output()).toMatch(/payments: Charging 4200 EUR\n\nStopping … done\n$/);
+      await expect(fetch(url)).rejects.toThrow();
+      expect(await tableNames()).not.toContainEqual(expect.stringMatching(/^idempotency-/));
+    } finally {
+      child.kill('SIGKILL');
+    }
+  });
+
+  test('fails in every row, and with its exit code, when nothing guards the handlers', async () => {
+    const { child, output, exitCode } = start(['--unguarded']);
+    try {
+      expect(await exitCode).toBe(1);
+      const rows = rowsOf(output());
+      expect(rows).toHaveLength(9);
+      expect(rows.map((row) => row.at(-1))).toEqual(Array(9).fill('NO'));
+      expect(rows.map(withoutGuarantee)[0]).toEqual(['Double click', '3', '3', '3 × 201', 'NO']);
+      expect(output()).toContain(
+        '\nDouble click\n  - handler runs: 3 instead of 1\n  - charges: 3 instead of 1\n',
+      );
+      expect(output()).toContain('9 of 9 scenarios did not end as the guarantee says.');
+    } finally {
+      child.kill('SIGKILL');
+    }
+  });
+
+  test('fails with the reason when there is no DynamoDB', async () => {
+    const { output, exitCode } = start([], 'http://127.0.0.1:9');
+    expect(await exitCode).toBe(1);
+    expect(output()).toContain("DYNAMODB_ENDPOINT is 'http://127.0.0.1:9', but nothing answers there");
+    expect(output()).not.toContain('    at ');
+  });
+
+  test.each([
+    ['--serv', "Unknown option '--serv'"],
+    ['now', "Unexpected argument 'now'"],
+    ['--serve=yes', "Option '--serve' does not take an argument"],
+  ])('refuses %s and shows what there is', async (flag, problem) => {
+    const { output, exitCode } = start([flag]);
+    expect(await exitCode).toBe(2);
+    expect(output()).toMatch(new RegExp(`^${problem}\n\nUsage: npm start`));
+  });
+
+  test('shows its options', async () => {
+    const { output, exitCode } = start(['--help']);
+    expect(await exitCode).toBe(0);
+    expect(output()).toContain('--serve');
+  });
+});
