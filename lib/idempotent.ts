@@ -5,8 +5,16 @@ import { begin, type Guard } from './guard.ts';
 import { type IdempotentMiddleware, idempotentMiddleware } from './middy.ts';
 import { type IdempotentOptions, resolveOptions, type Settings } from './options.ts';
 
-/** What a guarded handler resolves to. For HTTP events it may also be a refusal, in the shape its event source expects. */
-export type Answer<Result> = Awaited<Result>;
+/**
+ * What a guarded handler resolves to. For HTTP events it may also be a refusal, in the shape its event source expects.
+ * The `void` in aws-lambda's `Handler` stands for its callback, which a guarded handler does not use.
+ */
+// biome-ignore lint/suspicious/noConfusingVoidType: it is aws-lambda that has it in a union
+export type Answer<Result> = void extends Result
+  ? [Exclude<Result, void>] extends [never]
+    ? Awaited<Result>
+    : Awaited<Exclude<Result, void>>
+  : Awaited<Result>;
 
 /** A handler or any other async function: only its first argument decides which operation it is. */
 export type GuardedHandler<Event, Result> = (
@@ -31,7 +39,7 @@ export type GuardedHandler<Event, Result> = (
  * @throws `BAD_OPTION` at once for options that are unknown or out of range, `UNSUPPORTED` for a streaming handler. A
  * call rejects with an {@link IdempotencyError} where it is refused, or answers so if its event is an HTTP request.
  */
-export function idempotent(options?: IdempotentOptions): IdempotentMiddleware;
+export function idempotent<Event = any>(options?: IdempotentOptions<Event>): IdempotentMiddleware;
 export function idempotent<Event, Result>(
   handler: (event: Event, context: IdempotentContext, ...rest: any[]) => Result,
   options?: IdempotentOptions<NoInfer<Event>>,

@@ -9,7 +9,9 @@ export interface MiddyRequest {
   response: any;
   earlyResponse?: any;
   error: any;
-  internal: any;
+  // Anything else would change the type of the handler that the middleware is used on.
+  // biome-ignore lint/complexity/noBannedTypes: Middy's own type for "nothing in particular"
+  internal: {};
 }
 
 /** A Middy middleware, for Middy 6 and 7. */
