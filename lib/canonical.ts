@@ -1,5 +1,6 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { IdempotencyError } from './errors.ts';
+import { isPlain } from './validate.ts';
 
 /**
  * A text that is the same for payloads of the same meaning and differs for any other: object keys sorted,
@@ -32,7 +33,7 @@ export function canonicalPairs(pairs: Iterable<readonly [string, string]>): stri
 
 /** SHA-256, base64url: 43 characters. */
 export function sha256(text: string | Uint8Array): string {
-  return createHash('sha256').update(text).digest('base64url');
+  return hash('sha256', text, 'base64url');
 }
 
 function write(value: unknown, ancestors: object[]): string {
@@ -40,7 +41,7 @@ function write(value: unknown, ancestors: object[]): string {
     case 'string':
       return JSON.stringify(value);
     case 'number':
-      return String(value + 0);
+      return String(value);
     case 'bigint':
       return `BigInt(${value})`;
     case 'boolean':
@@ -81,11 +82,6 @@ function write(value: unknown, ancestors: object[]): string {
 
 /** Shallow enough for the stack, deeper than data is. */
 const maxDepth = 1_000;
-
-function isPlain(value: object): boolean {
-  const prototype: unknown = Object.getPrototypeOf(value);
-  return prototype === null || Object.getPrototypeOf(prototype) === null;
-}
 
 const byName = ([left]: [string, unknown], [right]: [string, unknown]): number => (left < right ? -1 : 1);
 

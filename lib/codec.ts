@@ -133,9 +133,8 @@ function survivesJson(value: unknown, met: Set<object>): boolean {
   if (met.has(value)) return false;
   met.add(value);
   if (Array.isArray(value)) {
-    for (let index = 0; index < value.length; index++) {
-      if (!(index in value) || !survivesJson(value[index], met)) return false;
-    }
+    // Unlike `every`, this does not skip holes.
+    for (const item of value) if (!survivesJson(item, met)) return false;
     return true;
   }
   if (Object.getPrototypeOf(value) !== Object.prototype) return false;

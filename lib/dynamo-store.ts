@@ -221,27 +221,26 @@ export function dynamoStore(options: DynamoStoreOptions = {}): DynamoStore {
         const put: PutItemCommandInput = { TableName: tableName, Item: { ...Item, [names.ttl]: expiresAt } };
         await send(new PutItemCommand(put), 'dynamodb:PutItem');
       });
-      const set: Item = {
-        [attribute.completedAt]: { N: String(completedAtMs) },
-        [attribute.endsAt]: { N: String(endsAtMs) },
-        [names.ttl]: expiresAt,
-        ...stored,
-      };
-      const entries = Object.entries(set);
       return write(
         new UpdateItemCommand({
           ...conditional,
-          ...mine,
           Key: keyOf(pk, claimSortKey),
-          UpdateExpression: `SET #status = :completed, ${entries.map((_, i) => `#set${i} = :set${i}`).join(', ')}`,
+          ConditionExpression: mine.ConditionExpression,
+          UpdateExpression: `SET #status = :completed, #completedAt = :completedAt, #endsAt = :endsAt, #ttl = :ttl, ${stored.expression}`,
           ExpressionAttributeNames: {
             ...mine.ExpressionAttributeNames,
-            ...Object.fromEntries(entries.map(([name], i) => [`#set${i}`, name])),
+            '#completedAt': attribute.completedAt,
+            '#endsAt': attribute.endsAt,
+            '#ttl': names.ttl,
+            ...stored.names,
           },
           ExpressionAttributeValues: {
             ...ownedBy(owner),
             ':completed': { S: 'COMPLETED' satisfies ClaimStatus },
-            ...Object.fromEntries(entries.map(([, value], i) => [`:set${i}`, value])),
+            ':completedAt': { N: String(completedAtMs) },
+            ':endsAt': { N: String(endsAtMs) },
+            ':ttl': expiresAt,
+            ...stored.values,
           },
         }),
         'dynamodb:UpdateItem',
@@ -355,13 +354,32 @@ const ownedBy = (owner: string): Item => ({
   ':inProgress': { S: 'IN_PROGRESS' satisfies ClaimStatus },
 });
 
-/** The answer's attributes in the claim item. Chunks are written before the item that points at them. */
+/** A part of an update expression. */
+interface Assignment {
+  readonly expression: string;
+  readonly names: Readonly<Record<string, string>>;
+  readonly values: Item;
+}
+
+/** What sets the answer in the claim item. Chunks are written before the item that points at them. */
 async function storeAnswer(
   answer: Uint8Array | UnavailableReason,
   putChunk: (writeId: string, index: number, data: Uint8Array) => Promise<void>,
-): Promise<Item> {
-  if (typeof answer === 'string') return { [attribute.unavailable]: { S: answer } };
-  if (answer.length <= inlineBytes) return { [attribute.data]: { B: answer } };
+): Promise<Assignment> {
+  if (typeof answer === 'string') {
+    return {
+      expression: '#unavailable = :unavailable',
+      names: { '#unavailable': attribute.unavailable },
+      values: { ':unavailable': { S: answer } },
+    };
+  }
+  if (answer.length <= inlineBytes) {
+    return {
+      expression: '#data = :data',
+      names: { '#data': attribute.data },
+      values: { ':data': { B: answer } },
+    };
+  }
   // A new id for every write: a repeat after a lost answer must not mix its chunks with an earlier one's.
   const writeId = randomUUID();
   const puts: Promise<void>[] = [];
@@ -369,7 +387,11 @@ async function storeAnswer(
     puts.push(putChunk(writeId, puts.length, answer.subarray(start, start + chunkBytes)));
   }
   await Promise.all(puts);
-  return { [attribute.writeId]: { S: writeId }, [attribute.chunks]: { N: String(puts.length) } };
+  return {
+    expression: '#writeId = :writeId, #chunks = :chunks',
+    names: { '#writeId': attribute.writeId, '#chunks': attribute.chunks },
+    values: { ':writeId': { S: writeId }, ':chunks': { N: String(puts.length) } },
+  };
 }
 
 function readClaim(item: Item, names: Names): ClaimRecord {

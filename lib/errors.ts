@@ -109,7 +109,9 @@ export function show(value: unknown): string {
   if (typeof value === 'function') return 'a function';
   let text: string | undefined;
   try {
-    text = typeof value === 'bigint' ? `${value}n` : JSON.stringify(value);
+    if (typeof value === 'bigint') text = `${value}n`;
+    // JSON would make `null` of NaN and of Infinity.
+    else text = typeof value === 'number' ? String(value) : JSON.stringify(value);
   } catch {
     text = undefined;
   }

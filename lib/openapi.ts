@@ -1,7 +1,6 @@
-import { STATUS_CODES } from 'node:http';
 import { maxKeyLength } from './key-syntax.ts';
 import { type IdempotentOptions, resolveOptions, type Settings } from './options.ts';
-import { type ErrorProfile, refusals } from './refusal.ts';
+import { type ErrorProfile, refusals, statusPhrase } from './refusal.ts';
 
 /** An OpenAPI 3.1 fragment: what a document must say about its guarded operations. */
 export interface OpenApiFragment {
@@ -108,7 +107,7 @@ function refusalResponses({ required, http }: Settings): RefusalResponse[] {
   }
   return [...titles].map(([status, meanings]) => ({
     status: String(status),
-    name: `Idempotency${(STATUS_CODES[status] ?? '').replaceAll(/\W/g, '')}`,
+    name: `Idempotency${(statusPhrase[status] ?? '').replaceAll(/\W/g, '')}`,
     response: {
       description: `${meanings.join('. ')}.`,
       ...((status === 409 || status === 503) && {

@@ -33,7 +33,8 @@ export function check(
   );
 }
 
-function isPlain(value: unknown): value is Record<string, unknown> {
+/** An object as a literal makes it, or one without prototype; from another realm too. */
+export function isPlain(value: unknown): value is Record<string, unknown> {
   if (!isRecord(value)) return false;
   const prototype: unknown = Object.getPrototypeOf(value);
   return prototype === null || Object.getPrototypeOf(prototype) === null;

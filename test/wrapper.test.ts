@@ -1,3 +1,4 @@
+import { Readable } from 'node:stream';
 import { inspect } from 'node:util';
 import type { APIGatewayProxyEventV2, Context } from 'aws-lambda';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
@@ -853,6 +854,9 @@ describe('idempotent(handler)', () => {
       ['an instance of a class', () => new (class Cart {})()],
       ['a symbol', () => Symbol('s')],
       ['a promise within an object', () => ({ later: Promise.resolve() })],
+      ['a Node stream', () => Readable.from(['part'])],
+      ['a web stream', () => new ReadableStream()],
+      ['an HTTP answer with a stream for a body', () => ({ statusCode: 200, body: Readable.from(['part']) })],
     ])('that the work is done where it returned %s, which no repeat can get', async (_, make) => {
       const value = make();
       const work = vi.fn(async (_: Order) => value);

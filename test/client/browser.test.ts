@@ -1,0 +1,248 @@
+import { existsSync } from 'node:fs';
+import { createServer, type Server, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { fileURLToPath } from 'node:url';
+import { build, type Metafile } from 'esbuild';
+import { type Browser, chromium, type Page } from 'playwright-core';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import type * as client from '../../lib/client.ts';
+import { type ScriptedServer, type Step, scriptedServer } from './scripted-server.ts';
+
+/** What `idemkit/client` may weigh in a page, minified. Raised only in the commit that needs it. */
+const bundleCeilingBytes = 9_500;
+
+const root = fileURLToPath(new URL('../..', import.meta.url));
+
+/** What the page has: the module's exports, under a name. */
+type ClientWindow = typeof globalThis & { idemkit: typeof client; location: { origin: string } };
+
+let bundle: string;
+let metafile: Metafile;
+let site: Server;
+let siteOrigin: string;
+let browser: Browser;
+let page: Page;
+let api: ScriptedServer | undefined;
+
+beforeAll(async () => {
+  const result = await build({
+    entryPoints: ['lib/client.ts'],
+    absWorkingDir: root,
+    bundle: true,
+    minify: true,
+    platform: 'browser',
+    format: 'iife',
+    globalName: 'idemkit',
+    target: 'es2022',
+    metafile: true,
+    write: false,
+    logLevel: 'silent',
+  });
+  bundle = result.outputFiles[0]?.text ?? '';
+  metafile = result.metafile;
+
+  site = createServer((request, response) => {
+    const isScript = request.url === '/client.js';
+    response
+      .writeHead(200, { 'Content-Type': isScript ? 'text/javascript' : 'text/html' })
+      .end(isScript ? bundle : '<!doctype html><script src="/client.js"></script>');
+  });
+  await new Promise<void>((resolve) => site.listen(0, '127.0.0.1', resolve));
+  siteOrigin = `http://127.0.0.1:${(site.address() as AddressInfo).port}`;
+  browser = await launch();
+});
+
+afterAll(async () => {
+  await browser?.close();
+  site?.closeAllConnections();
+  site?.close();
+});
+
+beforeEach(async () => {
+  page = await browser.newPage();
+  await page.goto(siteOrigin);
+});
+
+afterEach(async () => {
+  await page?.close();
+  await api?.[Symbol.asyncDispose]();
+});
+
+async function launch(): Promise<Browser> {
+  const executablePath = process.env.CHROMIUM_PATH || '/usr/bin/chromium';
+  if (!existsSync(executablePath)) {
+    throw new Error(
+      `No Chromium at ${executablePath}. Install it (Debian: \`apt-get install chromium\`), or set CHROMIUM_PATH to one.`,
+    );
+  }
+  const isRoot = process.getuid?.() === 0;
+  return chromium.launch({ executablePath, args: isRoot ? ['--no-sandbox'] : [] });
+}
+
+/** Headers by which the API lets pages of the site call it, and read when to come back. */
+const cors = (): Record<string, string> => ({
+  'Access-Control-Allow-Origin': siteOrigin,
+  'Access-Control-Allow-Headers': 'content-type, idempotency-key',
+  'Access-Control-Allow-Methods': 'POST',
+  'Access-Control-Expose-Headers': 'Retry-After',
+  // Chromium sends a request again by itself when a connection that it keeps breaks.
+  Connection: 'close',
+});
+
+/** An API on an origin of its own, which misbehaves by script. */
+async function serve(script: readonly Step[]): Promise<ScriptedServer> {
+  const steps = script.map((step) =>
+    typeof step === 'object' ? { ...step, headers: { ...cors(), ...step.headers } } : step,
+  );
+  api = await scriptedServer(
+    steps,
+    async ({ body }) => ({ status: 201, headers: cors(), body: `did ${body}` }),
+    (response: ServerResponse) => response.writeHead(204, cors()).end(),
+  );
+  return api;
+}
+
+describe('the bundle for a browser', () => {
+  it('stays small, and has nothing of Node or of AWS in it', () => {
+    expect(bundle).not.toMatch(/\bnode:|\bBuffer[.(]|\bprocess[.[]|\brequire\(/);
+    expect(Object.keys(metafile.inputs).sort()).toEqual([
+      'lib/client.ts',
+      'lib/errors.ts',
+      'lib/validate.ts',
+    ]);
+    expect(Object.values(metafile.outputs).flatMap(({ imports }) => imports)).toEqual([]);
+    expect(Buffer.byteLength(bundle)).toBeLessThanOrEqual(bundleCeilingBytes);
+  });
+});
+
+describe('in a browser, from a page of one origin to an API of another', () => {
+  it('makes keys, on a page without TLS too', async () => {
+    const keys = await page.evaluate(() => {
+      const { idemkit } = globalThis as ClientWindow;
+      return [idemkit.newIdempotencyKey(), idemkit.newIdempotencyKey()] as const;
+    });
+    expect(keys[0]).toMatch(/^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/);
+    expect(keys[1] > keys[0]).toBe(true);
+  });
+
+  it('sends one key in all attempts, after answers and after broken connections', async () => {
+    const { origin, received, keys } = await serve([{ status: 503 }, 'lose-answer', 'drop']);
+    const answer = await page.evaluate(async (origin) => {
+      const { idemkit } = globalThis as ClientWindow;
+      const errors: string[] = [];
+      const response = await idemkit.retryingFetch(
+        `${origin}/payments`,
+        { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: '{"amount":100}' },
+        { baseDelayMs: 0, onRetry: ({ error }) => errors.push((error as Error)?.name) },
+      );
+      return { status: response.status, text: await response.text(), errors };
+    }, origin);
+    expect(answer).toEqual({
+      status: 201,
+      text: 'did {"amount":100}',
+      errors: [undefined, 'TypeError', 'TypeError'],
+    });
+    expect(received).toHaveLength(4);
+    expect(received.map(({ body }) => body.toString())).toEqual(Array(4).fill('{"amount":100}'));
+    expect(new Set(keys()).size).toBe(1);
+    expect(keys()[0]).toMatch(/^[0-9a-f-]{36}$/);
+  });
+
+  it('sends a 409 again, no earlier than the Retry-After that it can read, from a body that it can read', async () => {
+    const { origin, received } = await serve([
+      { status: 409, headers: { 'Retry-After': '7' } },
+      {
+        status: 409,
+        headers: { 'Content-Type': 'application/problem+json', 'Access-Control-Expose-Headers': 'X-Other' },
+        body: '{"code":"IN_PROGRESS"}',
+      },
+    ]);
+    const answer = await page.evaluate(async (origin) => {
+      const { idemkit } = globalThis as ClientWindow;
+      const waits: number[] = [];
+      const response = await idemkit.retryingFetch(
+        origin,
+        { method: 'POST' },
+        {
+          baseDelayMs: 0,
+          onRetry: ({ delayMs }) => waits.push(delayMs),
+          clock: {
+            now: Date.now,
+            after(ms, callback) {
+              const timer = setTimeout(callback, ms < 10_000 ? 0 : ms);
+              return () => clearTimeout(timer);
+            },
+          },
+        },
+      );
+      return { status: response.status, waits };
+    }, origin);
+    expect(answer).toEqual({ status: 201, waits: [7000, 0] });
+    expect(received).toHaveLength(3);
+  });
+
+  it('sends a form, a Request and bytes the same each time, through the `fetch` of the window', async () => {
+    const { origin, received } = await serve(
+      Array.from({ length: 3 }).flatMap((): Step[] => [{ status: 503 }, 'work']),
+    );
+    await page.evaluate(async (origin) => {
+      const { idemkit } = globalThis as ClientWindow;
+      const options = { baseDelayMs: 0, fetch: globalThis.fetch };
+      const form = new FormData();
+      form.set('receipt', new File(['%PDF'], 'receipt.pdf'));
+      await idemkit.retryingFetch(origin, { method: 'POST', body: form }, options);
+      const request = new Request(origin, { method: 'POST', body: 'in a request' });
+      await idemkit.retryingFetch(request, {}, options);
+      await idemkit.retryingFetch(origin, { method: 'POST', body: new Uint8Array([104, 105]) }, options);
+    }, origin);
+    expect(received).toHaveLength(6);
+    for (let at = 0; at < 6; at += 2) {
+      expect(received[at + 1]?.body).toEqual(received[at]?.body);
+      expect(received[at + 1]?.headers['content-type']).toBe(received[at]?.headers['content-type']);
+    }
+    expect(received[0]?.headers['content-type']).toMatch(/^multipart\/form-data; boundary=\S+$/);
+    expect(received[0]?.body.toString()).toContain('filename="receipt.pdf"');
+    expect([received[2]?.body.toString(), received[4]?.body.toString()]).toEqual(['in a request', 'hi']);
+  });
+
+  it('refuses a stream before anything is sent', async () => {
+    const { origin, received } = await serve([]);
+    const code = await page.evaluate(async (origin) => {
+      const { idemkit } = globalThis as ClientWindow;
+      const init = { method: 'POST', body: new Blob(['x']).stream(), duplex: 'half' as const };
+      return idemkit.retryingFetch(origin, init).catch((error) => error.code);
+    }, origin);
+    expect(code).toBe('UNSUPPORTED');
+    expect(received).toHaveLength(0);
+  });
+
+  it('ends a wait at once when it is aborted', async () => {
+    const { origin, received } = await serve([{ status: 503, headers: { 'Retry-After': '50' } }]);
+    const name = await page.evaluate(async (origin) => {
+      const { idemkit } = globalThis as ClientWindow;
+      const abort = new AbortController();
+      const pending = idemkit.retryingFetch(
+        origin,
+        { method: 'POST', signal: abort.signal },
+        { onRetry: () => setTimeout(() => abort.abort(), 0) },
+      );
+      return pending.catch((error) => error.name);
+    }, origin);
+    expect(name).toBe('AbortError');
+    expect(received).toHaveLength(1);
+  });
+
+  it('ends an attempt that hangs at once when it is aborted', async () => {
+    const { origin, arrived } = await serve(['hang']);
+    const name = page.evaluate(async (origin) => {
+      const { idemkit } = globalThis as ClientWindow;
+      const abort = new AbortController();
+      (globalThis as any).leave = () => abort.abort();
+      const pending = idemkit.retryingFetch(origin, { method: 'POST', signal: abort.signal });
+      return pending.catch((error) => error.name);
+    }, origin);
+    await arrived(1);
+    await page.evaluate(() => (globalThis as any).leave());
+    expect(await name).toBe('AbortError');
+  });
+});
