@@ -1,11 +1,32 @@
 import middy from '@middy/core';
+import httpCors from '@middy/http-cors';
 import type { APIGatewayProxyEventV2, APIGatewayProxyStructuredResultV2 } from 'aws-lambda';
 import { idempotent } from '../lib/index.ts'; // outside this repository: from 'idemkit'
 import { charge, type Order } from './ledger.ts';
 
+const origin = process.env.PAGE_ORIGIN ?? 'https://shop.example.com';
+const exposeHeaders = 'Idempotent-Replayed, Retry-After';
+
+/** Answers preflights, and lets the page read every answer that comes from the handler. */
+export const cors = httpCors({
+  origin,
+  exposeHeaders,
+  headers: 'Content-Type, Idempotency-Key',
+  methods: 'POST',
+  maxAge: 600,
+  disableBeforePreflightResponse: false,
+});
+
+/** The same for refusals and replays: the guard gives them before `cors` has its turn. */
+export const corsHeaders = (): Record<string, string> => ({
+  'Access-Control-Allow-Origin': origin,
+  'Access-Control-Expose-Headers': exposeHeaders,
+});
+
 /** POST /payments: charges a customer, once for each `Idempotency-Key`. */
 export const handler = middy<APIGatewayProxyEventV2, APIGatewayProxyStructuredResultV2>()
-  .use(idempotent())
+  .use(idempotent({ http: { headers: corsHeaders } }))
+  .use(cors)
   .handler(pay);
 
 export async function pay(event: APIGatewayProxyEventV2): Promise<APIGatewayProxyStructuredResultV2> {

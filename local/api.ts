@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto';
-import { once } from 'node:events';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { APIGatewayProxyEventV2 } from 'aws-lambda';
 import type { Invocation } from './lambda.ts';
+import { type Listening, listen } from './listen.ts';
 
 export interface Route {
   readonly method: string;
@@ -12,12 +12,7 @@ export interface Route {
   readonly function: string;
 }
 
-export interface LocalApi {
-  /** Base URL, without a slash at its end. */
-  readonly url: string;
-  /** Breaks all connections and ends. */
-  stop(): Promise<void>;
-}
+export type LocalApi = Listening;
 
 /**
  * An API Gateway HTTP API with Lambda proxy integrations, payload format 2.0, on a free port of this machine.
@@ -50,21 +45,7 @@ export async function startApi(
       if (!message.destroyed) process.stderr.write(`api: ${error instanceof Error ? error.stack : error}\n`);
     });
   });
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  if (address === null || typeof address === 'string') throw new Error('No free port.');
-
-  return {
-    url: `http://127.0.0.1:${address.port}`,
-    async stop() {
-      if (!server.listening) return;
-      const closed = once(server, 'close');
-      server.close();
-      server.closeAllConnections();
-      await closed;
-    },
-  };
+  return listen(server);
 }
 
 async function read(message: IncomingMessage): Promise<Buffer> {

@@ -1,11 +1,10 @@
 import { randomUUID } from 'node:crypto';
-import { once } from 'node:events';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { Charge, Order } from '../examples/ledger.ts';
+import { type Listening, listen } from './listen.ts';
 
-export interface PaymentProvider {
-  /** What the example calls `PAYMENTS_URL`. */
-  readonly url: string;
+/** Its URL is what the example calls `PAYMENTS_URL`. */
+export interface PaymentProvider extends Listening {
   /** The ledger: every charge that was ever booked, in order. Live. `GET /charges` shows it, too. */
   readonly charges: readonly Charge[];
   /**
@@ -13,8 +12,6 @@ export interface PaymentProvider {
    * slows down or dies has had its effect. One at a time; `undefined` takes it away.
    */
   whenBooked(listener: ((charge: Charge) => void | Promise<void>) | undefined): void;
-  /** Breaks all connections and ends. */
-  stop(): Promise<void>;
 }
 
 /** A payment provider to try things with: it books whatever it is told to, as often as it is told. */
@@ -42,23 +39,12 @@ export async function startPaymentProvider(): Promise<PaymentProvider> {
   const server = createServer((message, answer) => {
     handle(message, answer).catch(() => answer.destroy());
   });
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  if (address === null || typeof address === 'string') throw new Error('No free port.');
 
   return {
-    url: `http://127.0.0.1:${address.port}`,
+    ...(await listen(server)),
     charges,
     whenBooked(listener) {
       booked = listener;
-    },
-    async stop() {
-      if (!server.listening) return;
-      const closed = once(server, 'close');
-      server.close();
-      server.closeAllConnections();
-      await closed;
     },
   };
 }

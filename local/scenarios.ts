@@ -12,15 +12,21 @@ export interface StageOptions {
   readonly paymentsUrl: string;
   /** Runs the same handlers with `IDEMPOTENCY_DISABLED=true`. */
   readonly unguarded: boolean;
+  /** Where a page that may call the API comes from. */
+  readonly pageOrigin?: string;
 }
 
+/** Where the pay page sends its payments. */
+export const payPagePath = '/pay-page/payments';
+
 /** What the scenarios are played on. */
-export function describeStage({ table, paymentsUrl, unguarded }: StageOptions): StackDescription {
+export function describeStage({ table, paymentsUrl, unguarded, pageOrigin }: StageOptions): StackDescription {
   const environment = (namespace: string, more: Record<string, string> = {}): Record<string, string> => ({
     [variable.table]: table,
     [variable.namespace]: namespace,
     ...(unguarded && { [variable.disabled]: 'true' }),
     PAYMENTS_URL: paymentsUrl,
+    ...(pageOrigin !== undefined && { PAGE_ORIGIN: pageOrigin }),
     ...more,
   });
   const payments = 'examples/payments.ts';
@@ -44,6 +50,12 @@ export function describeStage({ table, paymentsUrl, unguarded }: StageOptions): 
         timeoutSeconds: 30,
         environment: environment('statements'),
       },
+      // Refuses a duplicate for no longer than its lease, and that is its timeout and a second.
+      'pay-page': {
+        entry: 'local/payments-key-optional.ts',
+        timeoutSeconds: 3,
+        environment: environment('pay-page'),
+      },
     },
     routes: [
       { method: 'POST', path: '/payments', function: 'payments' },
@@ -51,6 +63,10 @@ export function describeStage({ table, paymentsUrl, unguarded }: StageOptions): 
       { method: 'POST', path: '/short-lease/payments', function: 'short-lease' },
       { method: 'POST', path: '/short-window/payments', function: 'short-window' },
       { method: 'POST', path: '/statements', function: 'statements' },
+      { method: 'POST', path: payPagePath, function: 'pay-page' },
+      // Preflights: the functions answer them.
+      { method: 'OPTIONS', path: '/payments', function: 'payments' },
+      { method: 'OPTIONS', path: payPagePath, function: 'pay-page' },
     ],
   };
 }

@@ -1,14 +1,24 @@
 /** `npm start`: plays the scenarios on a stack on this machine and shows what came of each. */
 import { randomUUID } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
+import { type PayPage, startPayPage } from './pay-page.ts';
 import { type PaymentProvider, startPaymentProvider } from './payment-provider.ts';
-import { describeStage, playScenario, type Row, type Stage, scenarios, summary } from './scenarios.ts';
+import {
+  describeStage,
+  payPagePath,
+  playScenario,
+  type Row,
+  type Stage,
+  scenarios,
+  summary,
+} from './scenarios.ts';
 import { type Stack, startStack } from './stack.ts';
 import { type Column, formatTable } from './table.ts';
 
 const usage = `Usage: npm start [-- options]
 
-  --serve      leave the stack running afterwards, to try it with curl; Ctrl-C ends it
+  --serve      leave the stack running afterwards, to try it with curl and on a page; Ctrl-C ends it
   --unguarded  run the same handlers with IDEMPOTENCY_DISABLED=true, to see what then happens
   --help       show this
 
@@ -42,12 +52,19 @@ async function main(): Promise<number> {
   });
   let isServing = false;
   let provider: PaymentProvider | undefined;
+  let page: PayPage | undefined;
   let stack: Stack | undefined;
   try {
     provider = await startPaymentProvider();
+    if (flags.serve) page = await startPayPage(provider.charges);
     // A name of its own, for a DynamoDB that others use as well.
     const table = `idempotency-${randomUUID().slice(0, 8)}`;
-    const description = describeStage({ table, paymentsUrl: provider.url, unguarded: flags.unguarded });
+    const description = describeStage({
+      table,
+      paymentsUrl: provider.url,
+      unguarded: flags.unguarded,
+      ...(page && { pageOrigin: page.url }),
+    });
     say('Starting DynamoDB Local, the functions and the routes … ');
     const startedAtMs = Date.now();
     const starting = startStack(description, {
@@ -63,9 +80,12 @@ async function main(): Promise<number> {
     const rows = await Promise.race([playAll({ stack, provider, table }), interrupted]);
     if (rows === 'interrupted') return 130;
     const code = report(rows, flags);
-    if (!flags.serve) return code;
+    if (page === undefined) return code;
 
-    say(invitation(stack, provider));
+    page.connect(`${stack.url}${payPagePath}`);
+    // As long as a card takes: two clicks meet.
+    provider.whenBooked(() => sleep(800));
+    say(invitation(stack, provider, page));
     isServing = true;
     await interrupted;
     isServing = false;
@@ -75,6 +95,7 @@ async function main(): Promise<number> {
     return code;
   } finally {
     await stack?.stop();
+    await page?.stop();
     await provider?.stop();
   }
 }
@@ -143,8 +164,10 @@ function report(rows: readonly Row[], { unguarded }: Flags): number {
   return failed.length === 0 ? 0 : 1;
 }
 
-const invitation = ({ url }: Stack, provider: PaymentProvider): string => `
-The stack is running. Try it, and repeat it:
+const invitation = ({ url }: Stack, provider: PaymentProvider, page: PayPage): string => `
+The stack is running. A page with a Pay button, to click twice: ${page.url}/
+
+Try the API, and repeat it:
 
   curl -i ${url}/payments \\
     -H 'Content-Type: application/json' -H 'Idempotency-Key: my-first-payment' \\

@@ -428,7 +428,7 @@ describe('an answer that cannot be read back', () => {
     ],
     ['is noise', (bytes) => randomBytes(bytes.length).fill(3, 0, 1)],
   ])('is refused where it %s', async (_, damage) => {
-    for (const value of [{ card: '4111-1111' }, { card: '4111-1111', at: new Date(0) }, long]) {
+    for (const value of ['4111-1111', { card: '4111-1111' }, { card: '4111-1111', at: new Date(0) }, long]) {
       const store = watchedStore();
       const { handler, call } = answering(value, { store });
       await call({});
