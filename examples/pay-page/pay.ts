@@ -82,11 +82,6 @@ for (const input of [withKey, flaky]) {
   input.addEventListener('change', () => sessionStorage.setItem(input.id, String(input.checked)));
 }
 
-const { paymentsUrl } = await readJson<{ paymentsUrl: string }>('config.json');
-element('page-origin').textContent = location.origin;
-element('api-origin').textContent = new URL(paymentsUrl).origin;
-show(restoredPayment() ?? newPayment());
-
 function show(shown: Payment): void {
   payment = shown;
   element('order').textContent = shown.order;
@@ -211,3 +206,10 @@ function element<T extends HTMLElement>(id: string, type?: new () => T): T {
   if (!(found instanceof (type ?? HTMLElement))) throw new Error(`The page has no ${id}.`);
   return found as T;
 }
+
+// --- The start: last, for it needs all of the above ---
+
+const { paymentsUrl } = await readJson<{ paymentsUrl: string }>('config.json');
+element('page-origin').textContent = location.origin;
+element('api-origin').textContent = new URL(paymentsUrl).origin;
+show(restoredPayment() ?? newPayment());
