@@ -89,7 +89,7 @@ function show(shown: Payment): void {
   next.hidden = true;
   say(
     shown.isBegun
-      ? 'You have begun to pay this order. Press Pay to learn what became of it: with its key it is the same payment.'
+      ? 'You have begun to pay this order, and it is not known what became of it. Press Pay: with its key it is the same payment.'
       : '',
   );
   void showLedger();
@@ -121,7 +121,7 @@ async function showLedger(): Promise<void> {
   const charges = await readJson<{ id: string }[]>(`charges?customer=${customerOf(order)}`);
   if (order !== payment.order) return;
   element('charges').textContent = String(charges.length);
-  element('charges-unit').textContent = charges.length === 1 ? 'charge' : 'charges';
+  element('charges-unit').textContent = `${charges.length === 1 ? 'charge' : 'charges'} for this order`;
   element('tally').dataset.charges = ['none', 'once'][charges.length] ?? 'twice';
   element('ledger').replaceChildren(
     ...charges.map(({ id }) => {
@@ -162,7 +162,10 @@ class Network {
       answer.textContent = 'none';
       throw error;
     });
-    const body = await response.clone().json();
+    const body = await response
+      .clone()
+      .json()
+      .catch(() => ({}));
     if (this.#isToLose) {
       this.#isToLose = false;
       answer.textContent = `lost (${response.status})`;
