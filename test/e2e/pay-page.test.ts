@@ -30,7 +30,14 @@ beforeAll(async () => {
     unguarded: false,
     pageOrigin: site.url,
   });
-  stack = await startStack(description, { dynamodbEndpoint: dynamodbEndpoint() });
+  const { functions = {} } = description;
+  const payPage = functions['pay-page'];
+  if (payPage === undefined) throw new Error('The stage has no function for the pay page.');
+  stack = await startStack(
+    // Longer than a busy machine takes to start a second process while the first one's charge is held.
+    { ...description, functions: { ...functions, 'pay-page': { ...payPage, timeoutSeconds: 20 } } },
+    { dynamodbEndpoint: dynamodbEndpoint() },
+  );
   site.connect(`${stack.url}${payPagePath}`);
   const args = process.getuid?.() === 0 ? ['--no-sandbox'] : [];
   browser = await chromium.launch({ executablePath, args });
@@ -43,6 +50,7 @@ afterAll(async () => {
 });
 beforeEach(async () => {
   page = await browser.newPage();
+  await page.clock.install();
   await page.goto(site.url);
   await pay().waitFor();
 });
@@ -68,31 +76,47 @@ const charges = async () => {
   return provider.charges.filter(({ customer }) => customer === `guest-${order}`).length;
 };
 
+/** What the page says of it. */
+const shownCharges = async () => (await page.locator('#tally p').innerText()).replaceAll(/\s+/g, ' ');
+
 describe('a double click on Pay', () => {
   test('charges once with a key: the second click is refused, asks again, and gets the first answer', async () => {
     const gate = deferred();
     provider.whenBooked(() => gate.promise);
     await pay().dblclick();
-    await page.getByRole('cell', { name: '409', exact: true }).waitFor();
+    await page.getByRole('cell', { name: /^asks again in/ }).waitFor();
     gate.resolve();
     await paid();
-    await page.getByRole('cell', { name: 'yes', exact: true }).waitFor({ timeout: 15_000 });
+    const [paidFor, refused] = (await requests()).sort((one, other) =>
+      (one[2] ?? '').localeCompare(other[2] ?? ''),
+    );
+    expect(paidFor?.slice(2, 5)).toEqual(['201', 'no', '']);
+    // Readable across origins, though no inner middleware has seen this answer.
+    expect(refused?.slice(2, 5)).toEqual(['409', 'no', expect.stringMatching(/^(?:1\d|2[01]) s$/)]);
+
+    await page.clock.fastForward(25_000);
+    await page.getByRole('cell', { name: 'yes', exact: true }).waitFor();
     expect((await answers()).sort()).toEqual(['201 no', '201 yes', '409 no']);
     const rows = await requests();
-    // Readable across origins, in the refusal too.
-    const refused = rows.find(([, , answer]) => answer === '409');
-    expect(refused?.[4]).toMatch(/^[1-4] s$/);
     expect(new Set(rows.map(([, key]) => key)).size).toBe(1);
     expect(new Set(rows.map(([, , , , , charge]) => charge).filter(Boolean)).size).toBe(1);
     expect(await charges()).toBe(1);
-  }, 40_000);
+    expect(await shownCharges()).toBe('1 charge for this order');
+  });
 
   test('charges twice without a key', async () => {
+    const both = deferred();
+    let booked = 0;
+    provider.whenBooked(() => {
+      if (++booked === 2) both.resolve();
+      return both.promise;
+    });
     await page.getByLabel('Send an idempotency key').uncheck();
     await pay().dblclick();
     await expect.poll(answers).toEqual(['201 no', '201 no']);
     expect((await requests()).map(([, key]) => key)).toEqual(['none', 'none']);
     expect(await charges()).toBe(2);
+    await expect.poll(shownCharges).toBe('2 charges for this order');
   });
 });
 
@@ -125,21 +149,76 @@ test('a reload in the middle of a payment keeps its key', async () => {
   const order = await page.locator('#order').textContent();
   await pay().click();
   await booked.promise;
+  const [[, key] = []] = await requests();
   await page.reload();
   await page.getByText('You have begun to pay this order').waitFor();
   expect(await page.locator('#order').textContent()).toBe(order);
   gate.resolve();
+  const isBusy = () => stack.function('pay-page').sandboxes.some(({ busy }) => busy);
+  await expect.poll(isBusy).toBe(false);
   await pay().click();
-  await page.getByText('Paid. Thank you').waitFor({ timeout: 15_000 });
-  expect((await answers()).at(-1)).toBe('201 yes');
+  await paid();
+  expect(await answers()).toEqual(['201 yes']);
+  expect((await requests())[0]?.[1]).toBe(key);
   expect(await charges()).toBe(1);
-}, 40_000);
+});
 
-test('the page and the API have origins of their own', async () => {
-  const [pageOrigin, apiOrigin] = await Promise.all(
-    ['page-origin', 'api-origin'].map((id) => page.locator(`#${id}`).textContent()),
-  );
-  expect(pageOrigin).toBe(new URL(site.url).origin);
-  expect(apiOrigin).toBe(new URL(stack.url).origin);
-  expect(apiOrigin).not.toBe(pageOrigin);
+test('the next order has a key of its own', async () => {
+  await pay().click();
+  await paid();
+  const [[, key] = []] = await requests();
+  const order = await page.locator('#order').textContent();
+  await page.getByRole('button', { name: 'Next order' }).click();
+  await pay().click();
+  await paid();
+  expect(await answers()).toEqual(['201 no']);
+  expect((await requests())[0]?.[1]).not.toBe(key);
+  expect(await page.locator('#order').textContent()).not.toBe(order);
+  expect(await charges()).toBe(1);
+});
+
+describe('across origins', () => {
+  const url = () => `${stack.url}/payments`;
+  const post = (from: Page, key?: string, amount = 4200) =>
+    from.evaluate(
+      async ({ url, key, amount }) => {
+        const response = await fetch(url, {
+          method: 'POST',
+          headers: { 'Content-Type': 'application/json', ...(key && { 'Idempotency-Key': key }) },
+          body: JSON.stringify({ customer: 'ada', amount, currency: 'EUR' }),
+        });
+        const { code } = (await response.json()) as { code?: string };
+        return [response.status, response.headers.get('Idempotent-Replayed'), code];
+      },
+      { url: url(), key, amount },
+    );
+
+  test('the page and the API are apart', async () => {
+    const [pageOrigin, apiOrigin] = await Promise.all(
+      ['page-origin', 'api-origin'].map((id) => page.locator(`#${id}`).textContent()),
+    );
+    expect(pageOrigin).toBe(new URL(site.url).origin);
+    expect(apiOrigin).toBe(new URL(stack.url).origin);
+    expect(apiOrigin).not.toBe(pageOrigin);
+  });
+
+  test("the page reads the example handler's answers, the guard's own among them", async () => {
+    expect(await post(page)).toEqual([400, null, 'MISSING_KEY']);
+    const key = `key-${process.pid}`;
+    expect(await post(page, key)).toEqual([201, null, undefined]);
+    expect(await post(page, key)).toEqual([201, 'true', undefined]);
+    expect(await post(page, key, 4300)).toEqual([422, null, 'PAYLOAD_MISMATCH']);
+  });
+
+  test('a page of a third origin can pay nothing', async () => {
+    const other = await startPayPage([]);
+    try {
+      await page.goto(other.url);
+      const before = provider.charges.length;
+      await expect(post(page, 'stolen')).rejects.toThrow('Failed to fetch');
+      expect(provider.charges.length).toBe(before);
+    } finally {
+      await other.stop();
+    }
+  });
 });

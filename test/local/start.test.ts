@@ -91,6 +91,12 @@ describe('npm start', { timeout: 120_000 }, () => {
       expect(second.headers.get('idempotent-replayed')).toBe('true');
       expect(await second.text()).toBe(await first.text());
 
+      const page = /to click twice: (http:\S+)/.exec(output())?.[1] ?? '';
+      expect(await (await fetch(page)).text()).toContain('Pay EUR 42.00');
+      expect(await (await fetch(new URL('config.json', page))).json()).toEqual({
+        paymentsUrl: new URL('/pay-page/payments', url).href,
+      });
+
       child.kill('SIGINT');
       expect(await exitCode).toBe(0);
       expect(output()).toMatch(/payments: Charging 4200 EUR\n\nStopping … done\n$/);
