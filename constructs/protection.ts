@@ -1,0 +1,176 @@
+import { Annotations, type Duration, Lazy, Stack, Token } from 'aws-cdk-lib';
+import { CfnMethod } from 'aws-cdk-lib/aws-apigateway';
+import { CfnIntegration } from 'aws-cdk-lib/aws-apigatewayv2';
+import { CfnManagedPolicy, CfnPolicy, CfnRole } from 'aws-cdk-lib/aws-iam';
+import { CfnEventSourceMapping, CfnFunction, type Function as LambdaFunction } from 'aws-cdk-lib/aws-lambda';
+import { CfnQueue } from 'aws-cdk-lib/aws-sqs';
+import type { IConstruct } from 'constructs';
+import { defaultTtlSeconds, environment } from '../lib/record.ts';
+
+/** What is known of a function that keeps records, for the checks at synthesis. */
+interface Protection {
+  readonly ttl?: Duration;
+  readonly namespace: string;
+}
+
+const protections = new WeakMap<LambdaFunction, Protection>();
+
+/** Sets the function's environment, and has what calls it checked at synthesis. */
+export function protectFunction(
+  fn: LambdaFunction,
+  tableName: string,
+  { ttl, namespace = fn.node.path }: { readonly ttl?: Duration; readonly namespace?: string },
+): void {
+  if (protections.has(fn)) {
+    throw new Error(
+      `function '${fn.node.path}' keeps its records in a table already: call protect once, and pass tables of its own handlers through dynamoStore({ tableName })`,
+    );
+  }
+  protections.set(fn, { namespace, ...(ttl && { ttl }) });
+  fn.addEnvironment(environment.table, tableName);
+  fn.addEnvironment(environment.namespace, namespace);
+  fn.addEnvironment(
+    environment.ttlSeconds,
+    Lazy.string({ produce: () => String(ttl?.toSeconds() ?? defaultTtl(fn)) }),
+  );
+  fn.node.addValidation({ validate: () => [...checkQueues(fn, ttl), ...checkApis(fn)] });
+}
+
+/** The namespace that a function's guards have by default, and its metrics. */
+export function namespaceOf(fn: LambdaFunction): string {
+  const protection = protections.get(fn);
+  if (protection === undefined) {
+    throw new Error(
+      `function '${fn.node.path}' keeps no records: make it an IdempotentFunction, or call table.protect(fn) first`,
+    );
+  }
+  return protection.namespace;
+}
+
+/** A record must outlive the message: one that is delivered again after that would run again. */
+function defaultTtl(fn: LambdaFunction): number {
+  return Math.max(defaultTtlSeconds, ...queuesOf(fn).map(({ retentionSeconds }) => retentionSeconds));
+}
+
+interface Source {
+  readonly queue: CfnQueue;
+  readonly retentionSeconds: number;
+  readonly visibilitySeconds: number;
+  readonly windowSeconds: number;
+}
+
+function queuesOf(fn: LambdaFunction): Source[] {
+  const constructs = fn.node.root.node.findAll();
+  const queues = constructs.filter((construct) => construct instanceof CfnQueue);
+  return constructs
+    .filter((construct) => construct instanceof CfnEventSourceMapping)
+    .filter((mapping) => areSame(mapping, mapping.functionName, fn.functionName))
+    .flatMap((mapping) =>
+      queues
+        .filter((queue) => areSame(mapping, mapping.eventSourceArn, queue.attrArn))
+        .map((queue) => ({
+          queue,
+          // What SQS takes where the queue says nothing.
+          retentionSeconds: numberOf(queue, queue.messageRetentionPeriod) ?? 345_600,
+          visibilitySeconds: numberOf(queue, queue.visibilityTimeout) ?? 30,
+          windowSeconds: numberOf(mapping, mapping.maximumBatchingWindowInSeconds) ?? 0,
+        })),
+    );
+}
+
+function checkQueues(fn: LambdaFunction, ttl: Duration | undefined): string[] {
+  const timeoutSeconds = fn.timeout?.toSeconds() ?? 3;
+  return queuesOf(fn).flatMap(({ queue, retentionSeconds, visibilitySeconds, windowSeconds }) => {
+    const neededSeconds = 6 * timeoutSeconds + windowSeconds;
+    const problems: string[] = [];
+    if (visibilitySeconds < neededSeconds) {
+      problems.push(
+        `queue '${queue.node.path}' has a visibility timeout of ${visibilitySeconds} s, and its function '${fn.node.path}' a timeout of ${timeoutSeconds} s: a message could come back while it is being handled. Make it at least ${neededSeconds} s (6 × the timeout, plus the batching window)`,
+      );
+    }
+    if (ttl !== undefined && !ttl.isUnresolved() && ttl.toSeconds() < retentionSeconds) {
+      problems.push(
+        `ttl is ${ttl.toSeconds()} s, shorter than the ${retentionSeconds} s for which queue '${queue.node.path}' keeps a message: one that is delivered again after that would run again. Make ttl at least ${retentionSeconds} s, leave it out, or shorten the queue's retention period`,
+      );
+    }
+    return problems;
+  });
+}
+
+/** Longest integration timeouts. A REST API's can be raised on request. */
+const apiTimeoutSeconds = { 'HTTP API': 30, 'REST API': 29 } as const;
+
+/** Warns of APIs that give up before the function does. */
+function checkApis(fn: LambdaFunction): string[] {
+  const timeoutSeconds = fn.timeout?.toSeconds() ?? 3;
+  const kinds = fn.node.root.node.findAll().flatMap((construct) => {
+    if (construct instanceof CfnIntegration) {
+      return areSame(construct, construct.integrationUri, fn.functionArn) ? (['HTTP API'] as const) : [];
+    }
+    if (construct instanceof CfnMethod && construct.integration !== undefined) {
+      return mentions(construct, construct.integration, fn.functionArn) ? (['REST API'] as const) : [];
+    }
+    return [];
+  });
+  for (const kind of new Set(kinds)) {
+    const limit = apiTimeoutSeconds[kind];
+    if (timeoutSeconds <= limit) continue;
+    Annotations.of(fn).addWarningV2(
+      'idemkit:function:timeout',
+      `the timeout is ${timeoutSeconds} s, and the ${kind} that calls this function gives up after ${limit} s: its callers get an error while the handler runs on. Make the timeout at most ${limit} s, or take the work in with a queue`,
+    );
+  }
+  return [];
+}
+
+/** Functions that have this table in their environment, and may not write to it: their first call would fail. */
+export function checkGrants(table: IConstruct, tableName: string, tableArn: string): string[] {
+  const constructs = table.node.root.node.findAll();
+  return constructs
+    .filter((construct) => construct instanceof CfnFunction)
+    .filter((fn) => {
+      const variables = Stack.of(fn).resolve(fn.environment)?.variables ?? {};
+      return equal(variables[environment.table], Stack.of(fn).resolve(tableName));
+    })
+    .filter((fn) => !mayWrite(fn, constructs, tableArn))
+    .map(
+      (fn) =>
+        `function '${fn.node.path}' has this table as ${environment.table} and may not write to it: use protect(fn) instead of setting the variable, or grants.guard(fn)`,
+    );
+}
+
+function mayWrite(fn: CfnFunction, constructs: readonly IConstruct[], tableArn: string): boolean {
+  const role = constructs
+    .filter((construct) => construct instanceof CfnRole)
+    .find((candidate) => areSame(fn, fn.role, candidate.attrArn));
+  // A role from elsewhere has its policies elsewhere.
+  if (role === undefined) return true;
+  const documents: { readonly at: IConstruct; readonly document: unknown }[] = [
+    { at: role, document: role.policies },
+  ];
+  for (const policy of constructs) {
+    if (!(policy instanceof CfnPolicy || policy instanceof CfnManagedPolicy)) continue;
+    if (mentions(policy, policy.roles, role.ref) || mentions(role, role.managedPolicyArns, policy.ref)) {
+      documents.push({ at: policy, document: policy.policyDocument });
+    }
+  }
+  return documents.some(
+    ({ at, document }) =>
+      mentions(at, document, tableArn) &&
+      /"dynamodb:(?:\*|PutItem)"/.test(JSON.stringify(Stack.of(at).resolve(document))),
+  );
+}
+
+const equal = (a: unknown, b: unknown): boolean => a !== undefined && JSON.stringify(a) === JSON.stringify(b);
+
+/** Whether two values are the same in the template that `at` is in. */
+const areSame = (at: IConstruct, a: unknown, b: unknown): boolean =>
+  equal(Stack.of(at).resolve(a), Stack.of(at).resolve(b));
+
+const mentions = (at: IConstruct, value: unknown, part: unknown): boolean =>
+  (JSON.stringify(Stack.of(at).resolve(value)) ?? '').includes(JSON.stringify(Stack.of(at).resolve(part)));
+
+function numberOf(at: IConstruct, value: unknown): number | undefined {
+  const resolved = Token.isUnresolved(value) ? Stack.of(at).resolve(value) : value;
+  return typeof resolved === 'number' ? resolved : undefined;
+}
