@@ -77,6 +77,8 @@ export class IdempotentQueue extends Construct {
   readonly consumer?: IdempotentFunction;
   readonly fifo: boolean;
   readonly contentBasedDeduplication: boolean;
+  /** Deduplication is then within a message group only. */
+  readonly highThroughput: boolean;
   /** On the age of the oldest message, and on any dead letter. */
   readonly alarms: readonly Alarm[];
 
@@ -87,6 +89,7 @@ export class IdempotentQueue extends Construct {
     check(props, { fifo, batchSize, maxReceiveCount });
     this.fifo = fifo;
     this.contentBasedDeduplication = contentBasedDeduplication;
+    this.highThroughput = highThroughput;
     if (consumer) this.consumer = consumer;
 
     const kind: QueueProps = {

@@ -1,5 +1,12 @@
 export type { AlarmOptions } from './alarms.ts';
 export {
+  FifoIngest,
+  type FifoIngestProps,
+  type FunctionIngestProps,
+  type HttpApiIngestProps,
+  type RestApiIngestProps,
+} from './fifo-ingest.ts';
+export {
   IdempotencyTable,
   type IdempotencyTableProps,
   type IIdempotencyTable,
@@ -7,4 +14,4 @@ export {
 } from './idempotency-table.ts';
 export { IdempotentFunction, type IdempotentFunctionProps } from './idempotent-function.ts';
 export { IdempotentQueue, type IdempotentQueueProps } from './idempotent-queue.ts';
-export { IdempotencyTableGrants } from './table-grants.ts';
+export type { IdempotencyTableGrants } from './table-grants.ts';

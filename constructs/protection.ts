@@ -83,6 +83,11 @@ function checkQueues(fn: LambdaFunction, ttl: Duration | undefined): string[] {
   return queuesOf(fn).flatMap(({ queue, retentionSeconds, visibilitySeconds, windowSeconds }) => {
     const neededSeconds = 6 * timeoutSeconds + windowSeconds;
     const problems: string[] = [];
+    if (queue.fifoQueue === true && queue.redrivePolicy === undefined) {
+      problems.push(
+        `queue '${queue.node.path}' is FIFO and has no dead-letter queue: a message that always fails blocks its group until it expires. Give it a deadLetterQueue with a maxReceiveCount of 5 or more, or use IdempotentQueue`,
+      );
+    }
     if (visibilitySeconds < neededSeconds) {
       problems.push(
         `queue '${queue.node.path}' has a visibility timeout of ${visibilitySeconds} s, and its function '${fn.node.path}' a timeout of ${timeoutSeconds} s: a message could come back while it is being handled. Make it at least ${neededSeconds} s (6 × the timeout, plus the batching window)`,

@@ -146,6 +146,12 @@ describe('a function that a queue calls', () => {
     expect(() => Template.fromStack(consuming({ visibilityTimeout: Duration.seconds(60) }))).not.toThrow();
   });
 
+  it('fails where a FIFO queue has no dead-letter queue', () => {
+    expect(() =>
+      Template.fromStack(consuming({ fifo: true, visibilityTimeout: Duration.minutes(1) })),
+    ).toThrow(/'Test\/Queue\/Resource' is FIFO and has no dead-letter queue/);
+  });
+
   it('keeps its records for as long as the queue keeps a message', () => {
     const stack = consuming({
       visibilityTimeout: Duration.minutes(1),
