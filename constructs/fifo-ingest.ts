@@ -315,8 +315,7 @@ function check(props: FifoIngestProps): void {
 }
 
 /** What names the authenticated caller. */
-const callerPattern =
-  /^\$context\.(?:authorizer\.|identity\.(?:userArn|caller|cognitoIdentityId|apiKeyId)$)/;
+const callerPattern = /^\$context\.(?:authorizer\.|identity\.(?:userArn|caller|cognitoIdentityId|apiKeyId)$)/;
 
 function warnOfRawMapping(scope: Construct, { queue, messageGroupId }: MappedIngestProps): void {
   const perCaller = queue.highThroughput && callerPattern.test(messageGroupId);

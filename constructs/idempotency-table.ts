@@ -165,12 +165,14 @@ export class IdempotencyTable extends TableBase {
   /** On throttled requests and on errors of DynamoDB. */
   readonly alarms: readonly Alarm[];
 
+  readonly #replicated: boolean;
   #transactional: string | undefined;
   readonly #destinations = new Set<string>();
 
   constructor(scope: Construct, id: string, props: IdempotencyTableProps = {}) {
     super(scope, id);
     const { replicas = [], timeToLive = true, multiRegionConsistency, witnessRegion } = props;
+    this.#replicated = replicas.length > 0;
     const strong = multiRegionConsistency === MultiRegionConsistency.STRONG;
 
     if (replicas.length > 0 && !strong && props.acknowledgeLastWriterWins !== true) {
@@ -253,8 +255,8 @@ export class IdempotencyTable extends TableBase {
     }
     this.#transactional ??= `the outbox '${destination}'`;
     const resource = this.table.node.defaultChild as CfnGlobalTable;
-    // With replicas there is a stream already, of old and new images.
-    resource.streamSpecification ??= { streamViewType: StreamViewType.NEW_IMAGE };
+    // Replication has a stream already, of old and new images.
+    if (!this.#replicated) resource.streamSpecification = { streamViewType: StreamViewType.NEW_IMAGE };
     return resource.attrStreamArn;
   }
 }
