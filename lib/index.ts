@@ -1,5 +1,6 @@
 export { type IdempotentContext, type Operation, operation } from './context.ts';
 export { type DynamoStore, type DynamoStoreOptions, dynamoStore } from './dynamo-store.ts';
+export { type EmfOptions, emf } from './emf.ts';
 export { IdempotencyError, type IdempotencyErrorCode, type RecordSummary } from './errors.ts';
 export { type Answer, type GuardedHandler, idempotent } from './idempotent.ts';
 export { wholePayload } from './identity.ts';
