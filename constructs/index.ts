@@ -6,6 +6,7 @@ export {
   type HttpApiIngestProps,
   type RestApiIngestProps,
 } from './fifo-ingest.ts';
+export { IdempotencyDashboard, type IdempotencyDashboardProps } from './idempotency-dashboard.ts';
 export {
   IdempotencyTable,
   type IdempotencyTableProps,
