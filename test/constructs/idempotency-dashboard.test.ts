@@ -159,7 +159,7 @@ describe('its alarms', () => {
     }
     template.hasResourceProperties('AWS::CloudWatch::Alarm', {
       Metrics: Match.arrayWith([
-        Match.objectLike({ Label: 'idempotency_key_collision_pct', ReturnData: Match.absent() }),
+        Match.objectLike({ Label: 'idempotency_key_collision_pct', ReturnData: true }),
       ]),
       Threshold: 5,
       EvaluationPeriods: 3,
