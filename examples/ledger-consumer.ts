@@ -1,5 +1,6 @@
 import type { SQSBatchResponse, SQSEvent, SQSRecord } from 'aws-lambda';
 import { idempotent } from '../lib/index.ts'; // outside this repository: from 'idemkit'
+import { metrics } from './metrics.ts';
 
 /** Enters one message, once for each deduplication id, however often the queue delivers it. */
 const enter = idempotent(
@@ -10,6 +11,7 @@ const enter = idempotent(
     namespace: 'ledger',
     key: ({ attributes }) => [attributes.MessageGroupId, attributes.MessageDeduplicationId],
     fingerprint: ({ body }) => body,
+    observe: metrics,
   },
 );
 

@@ -3,6 +3,7 @@ import httpCors from '@middy/http-cors';
 import type { APIGatewayProxyEventV2, APIGatewayProxyStructuredResultV2 } from 'aws-lambda';
 import { idempotent } from '../lib/index.ts'; // outside this repository: from 'idemkit'
 import { charge, type Order } from './ledger.ts';
+import { metrics } from './metrics.ts';
 
 const origin = process.env.PAGE_ORIGIN ?? 'https://shop.example.com';
 const exposeHeaders = 'Idempotent-Replayed, Retry-After';
@@ -25,7 +26,7 @@ export const corsHeaders = (): Record<string, string> => ({
 
 /** POST /payments: charges a customer, once for each `Idempotency-Key`. */
 export const handler = middy<APIGatewayProxyEventV2, APIGatewayProxyStructuredResultV2>()
-  .use(idempotent({ http: { headers: corsHeaders } }))
+  .use(idempotent({ http: { headers: corsHeaders }, observe: metrics }))
   .use(cors)
   .handler(pay);
 
