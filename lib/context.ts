@@ -1,5 +1,6 @@
 import { createHash, randomUUID } from 'node:crypto';
 import type { Context } from 'aws-lambda';
+import { asRecord } from './batch.ts';
 import { IdempotencyError } from './errors.ts';
 import type { Attempt } from './operation.ts';
 
@@ -31,12 +32,33 @@ export type IdempotentContext = Context & { readonly idempotency: Operation };
 
 const brand = Symbol.for('idemkit.operation');
 
+/** The operations of a batch's records. */
+export interface BatchOperations {
+  /** @param id the record's, see `BatchRecord` */
+  operationOf(id: string): Operation | undefined;
+}
+
+const batchBrand = Symbol.for('idemkit.batch');
+
+/** The guarded batch that `context` belongs to. */
+export function batchOf<Guarded extends BatchOperations>(context: unknown): Guarded | undefined {
+  return (context as { [batchBrand]?: Guarded } | null | undefined)?.[batchBrand];
+}
+
 /**
- * The operation that `context` belongs to.
+ * The operation that `context` belongs to; in a batch, that of `record`.
  *
- * @throws `NOT_GUARDED` where no guard has seen this context.
+ * @throws `NOT_GUARDED` where no guard has seen this context, or where the record is none of its batch that are to be
+ * processed.
  */
-export function operation(context: unknown): Operation {
+export function operation(context: unknown, record?: unknown): Operation {
+  if (record !== undefined) return operationOfRecord(context, record);
+  if (batchOf(context)) {
+    throw new IdempotencyError(
+      'NOT_GUARDED',
+      'This is a batch, in which every record has an operation of its own: call operation(context, record).',
+    );
+  }
   const found = (context as { idempotency?: Operation } | null | undefined)?.idempotency;
   if (typeof found === 'object' && found !== null && brand in found) return found;
   throw new IdempotencyError(
@@ -45,15 +67,34 @@ export function operation(context: unknown): Operation {
   );
 }
 
+function operationOfRecord(context: unknown, record: unknown): Operation {
+  const id = asRecord(record)?.id;
+  const found = id === undefined ? undefined : batchOf(context)?.operationOf(id);
+  if (found) return found;
+  throw new IdempotencyError(
+    'NOT_GUARDED',
+    'No operation for this record in this context: the batch handler is not guarded, or the record is not one that it was given. Put `.use(idempotent())` first, or wrap the batch handler as `idempotent(handler)`, and pass on context and record as they came.',
+  );
+}
+
 /**
  * A copy of `context` that carries `operation`. A copy, because nested guards and concurrent calls may share one
  * context; with accessors and prototype, because Lambda's `callbackWaitsForEmptyEventLoop` is an accessor.
  */
 export function withOperation(context: Context | undefined, operation: Operation): IdempotentContext {
+  return withHidden(context, 'idempotency', operation) as IdempotentContext;
+}
+
+/** The same for a batch. */
+export function withBatch(context: Context | undefined, batch: BatchOperations): IdempotentContext {
+  return withHidden(context, batchBrand, batch) as IdempotentContext;
+}
+
+function withHidden(context: Context | undefined, name: string | symbol, value: unknown): object {
   const from = context ?? {};
   return Object.create(Object.getPrototypeOf(from), {
     ...Object.getOwnPropertyDescriptors(from),
-    idempotency: { value: operation, enumerable: false, configurable: true, writable: true },
+    [name]: { value, enumerable: false, configurable: true, writable: true },
   });
 }
 

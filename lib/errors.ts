@@ -16,6 +16,7 @@ import type { ClaimStatus } from './record.ts';
  * | `STORE_UNAVAILABLE` | the store did not answer, or kept throttling |
  * | `STORE_MISCONFIGURED` | the table, its keys, its TTL, the credentials or the permissions are not as they must be |
  * | `RESULT_UNAVAILABLE` | the operation was completed, but its answer could not be stored or is gone |
+ * | `BATCH_FAILED` | records of a batch failed, and its service knows no partial failure |
  * | `NAMESPACE_CLASH` | two guards would share one default namespace |
  * | `UNSUPPORTED` | this kind of event, handler or execution mode cannot be guarded like this |
  * | `NOT_GUARDED` | `operation()` was called outside a guard |
@@ -33,6 +34,7 @@ export type IdempotencyErrorCode =
   | 'STORE_UNAVAILABLE'
   | 'STORE_MISCONFIGURED'
   | 'RESULT_UNAVAILABLE'
+  | 'BATCH_FAILED'
   | 'NAMESPACE_CLASH'
   | 'UNSUPPORTED'
   | 'NOT_GUARDED'

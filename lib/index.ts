@@ -1,5 +1,15 @@
+export type { CacheOptions } from './cache.ts';
 export { type IdempotentContext, type Operation, operation } from './context.ts';
 export { type DynamoStore, type DynamoStoreOptions, dynamoStore } from './dynamo-store.ts';
+export {
+  type BatchAnswer,
+  type EachRecordOptions,
+  type EventOf,
+  eachRecord,
+  type Schema,
+  type SourceRecord,
+  type WithPayload,
+} from './each-record.ts';
 export { IdempotencyError, type IdempotencyErrorCode, type RecordSummary } from './errors.ts';
 export { type Answer, type GuardedHandler, idempotent } from './idempotent.ts';
 export { wholePayload } from './identity.ts';

@@ -1,5 +1,6 @@
 import type { Context } from 'aws-lambda';
-import { begin, type Guard, type Run } from './guard.ts';
+import { begin, type Run } from './guard.ts';
+import type { Guard } from './namespace.ts';
 import type { Settings } from './options.ts';
 
 /** The part of Middy's request that the middleware touches; Middy itself is never imported, it may not be there. */
@@ -36,6 +37,7 @@ export function idempotentMiddleware(settings: Settings): IdempotentMiddleware {
         request.earlyResponse = begun.answer;
         return;
       }
+      request.event = begun.event;
       request.context = begun.context;
       chains.set(request, new Chain(request, begun.run));
     },

@@ -30,6 +30,7 @@
  * | is `IN_PROGRESS` and its lease is over | a takeover | overtaken |
  */
 import { randomUUID } from 'node:crypto';
+import { bounded } from './bounded.ts';
 import { IdempotencyError, type RecordSummary, storeUnavailable } from './errors.ts';
 import type { ClaimRecord, Clock, Completion, NewClaim, Store, Written } from './store.ts';
 
@@ -40,6 +41,8 @@ export interface ClaimRequest extends Pick<NewClaim, 'pk' | 'fingerprint' | 'raw
   readonly lease: Lease;
   /** How long a running duplicate is waited for; 0 is not at all. */
   readonly waitMs: number;
+  /** A completed record of this operation that is at hand: while it stands, the store is not asked. */
+  readonly known?: ClaimRecord | undefined;
 }
 
 /** How long a claim made now holds, and how long its maker has. */
@@ -54,14 +57,16 @@ export interface Lease {
 
 export type Claimed =
   | { readonly outcome: 'won'; readonly attempt: Attempt; readonly takenOver: boolean }
-  | { readonly outcome: 'replay' | 'mismatch'; readonly record: ClaimRecord }
+  | { readonly outcome: 'replay'; readonly record: ClaimRecord }
+  | { readonly outcome: 'mismatch'; readonly record: ClaimRecord }
   /** `record` is absent where races were lost until there was no point in another. */
   | { readonly outcome: 'busy'; readonly record: ClaimRecord | undefined }
   /** The store did not answer, and nothing is known of the operation. */
   | { readonly outcome: 'unreachable'; readonly error: IdempotencyError };
 
 export type Settled =
-  | { readonly outcome: 'done' }
+  /** `record` is the completed one. */
+  | { readonly outcome: 'done'; readonly record?: ClaimRecord }
   /** The attempt that took over has answered: theirs is the answer. */
   | { readonly outcome: 'replay'; readonly record: ClaimRecord }
   | { readonly outcome: 'overtaken'; readonly record: ClaimRecord | undefined }
@@ -88,7 +93,13 @@ export async function claim(request: ClaimRequest): Promise<Claimed> {
   const owner = randomUUID();
   const waitUntilMs = clock.now() + Math.min(request.waitMs, lease.timeLeftMs() - reserveMs);
   let standing: Standing = 'free';
-  let found: ClaimRecord | undefined;
+  let found: ClaimRecord | undefined = request.known;
+  if (found) {
+    const known = stand(found, request, owner);
+    if (known === 'completed') return { outcome: 'replay', record: found };
+    if (known === 'mismatch') return { outcome: 'mismatch', record: found };
+    found = undefined;
+  }
   let pauseMs: number = backoff.firstMs;
 
   for (let races = 0; races < maxRaces; races++) {
@@ -98,11 +109,11 @@ export async function claim(request: ClaimRequest): Promise<Claimed> {
         : Attempt.first(request, owner);
     let written: Written;
     try {
-      written = await bounded(attempt.claim(), claimTimeMs(lease));
+      written = await inTime(attempt.claim(), claimTimeMs(lease));
     } catch (error) {
       if (!IdempotencyError.is(error, 'STORE_UNAVAILABLE')) throw error;
       // It may have been applied: take it back, so that the caller's retry does not meet a claim nobody works on.
-      await bounded(attempt.forget(), maxForgetMs).catch(() => {});
+      await inTime(attempt.forget(), maxForgetMs).catch(() => {});
       if (found === undefined) return { outcome: 'unreachable', error };
       throw error;
     }
@@ -114,7 +125,7 @@ export async function claim(request: ClaimRequest): Promise<Claimed> {
       const jitterMs = pauseMs * (0.5 + Math.random() / 2);
       await clock.sleep(Math.max(1, Math.min(jitterMs, waitUntilMs - clock.now())));
       pauseMs = Math.min(pauseMs * 2, backoff.mostMs);
-      found = await bounded(store.read(pk), claimTimeMs(lease));
+      found = await inTime(store.read(pk), claimTimeMs(lease));
       standing = stand(found, request, owner);
     }
     switch (standing) {
@@ -136,7 +147,7 @@ export async function claim(request: ClaimRequest): Promise<Claimed> {
 
 async function won(attempt: Attempt, takenOver: boolean): Promise<Claimed> {
   if (attempt.isInTime()) return { outcome: 'won', attempt, takenOver };
-  await bounded(attempt.forget(), maxForgetMs).catch(() => {});
+  await inTime(attempt.forget(), maxForgetMs).catch(() => {});
   throw noTimeLeft();
 }
 
@@ -219,6 +230,11 @@ export class Attempt {
     return this.leaseUntilMs - this.#request.clock.now();
   }
 
+  /** How long recording what has happened may take. */
+  get settleTimeMs(): number {
+    return settleTimeMs(this.#request.lease);
+  }
+
   /** Whether the claim, answered now, leaves time to work under it. */
   isInTime(): boolean {
     return this.leaseLeftMs > this.#request.lease.marginMs;
@@ -246,7 +262,7 @@ export class Attempt {
   /** Stores the answer. Repeated within the time left, since what it records has happened. */
   async complete(answer: Completion['answer']): Promise<Settled> {
     this.#settled = true;
-    const { clock, store, ttlMs, lease } = this.#request;
+    const { clock, store, ttlMs } = this.#request;
     const completedAtMs = clock.now();
     const completion: Completion = {
       pk: this.pk,
@@ -256,12 +272,12 @@ export class Attempt {
       endsAtMs: completedAtMs + ttlMs,
       answer,
     };
-    const giveUpAtMs = clock.now() + settleTimeMs(lease);
+    const giveUpAtMs = clock.now() + this.settleTimeMs;
     for (let pauseMs: number = backoff.firstMs; ; pauseMs = Math.min(pauseMs * 2, backoff.mostMs)) {
       try {
         const timeMs = Math.max(giveUpAtMs - clock.now(), backoff.firstMs);
-        const written = await bounded(store.complete(completion), timeMs);
-        return written.applied ? { outcome: 'done' } : this.#judgeCompletion(written.found);
+        const written = await inTime(store.complete(completion), timeMs);
+        return written.applied ? this.#done(completion) : this.#judgeCompletion(completion, written.found);
       } catch (error) {
         const isPassing = IdempotencyError.is(error, 'STORE_UNAVAILABLE');
         if (!isPassing || clock.now() + pauseMs >= giveUpAtMs) return { outcome: 'unrecorded', cause: error };
@@ -270,10 +286,34 @@ export class Attempt {
     }
   }
 
-  #judgeCompletion(record: ClaimRecord | undefined): Settled {
+  #done({ answer, completedAtMs, endsAtMs }: Completion): Settled {
+    const { pk, owner, window, number: attempt, leaseUntilMs, createdAtMs } = this;
+    const { fingerprint } = this.#request;
+    const record: ClaimRecord = {
+      ...{
+        pk,
+        status: 'COMPLETED',
+        owner,
+        window,
+        attempt,
+        leaseUntilMs,
+        createdAtMs,
+        completedAtMs,
+        endsAtMs,
+      },
+      ...(fingerprint !== undefined && { fingerprint }),
+      answer:
+        typeof answer === 'string'
+          ? { kind: 'unavailable', reason: answer }
+          : { kind: 'inline', bytes: answer },
+    };
+    return { outcome: 'done', record };
+  }
+
+  #judgeCompletion(completion: Completion, record: ClaimRecord | undefined): Settled {
     switch (stand(record, this.#request, this.owner)) {
       case 'mine':
-        return { outcome: 'done' };
+        return this.#done(completion);
       case 'free':
         return {
           outcome: 'unrecorded',
@@ -294,7 +334,7 @@ export class Attempt {
   async release(): Promise<Settled> {
     this.#settled = true;
     try {
-      const written = await bounded(this.forget(), settleTimeMs(this.#request.lease));
+      const written = await inTime(this.forget(), this.settleTimeMs);
       // An absent record is what a repeated Delete meets when the answer to the first one was lost.
       if (written.applied || written.found === undefined || written.found.owner === this.owner) {
         return { outcome: 'done' };
@@ -346,19 +386,5 @@ const settleTimeMs = (lease: Lease): number => {
   return Math.min(Math.max(leftMs - Math.min(reserveMs, leftMs / 2), backoff.firstMs), maxSettleMs);
 };
 
-/**
- * `work`, or `STORE_UNAVAILABLE` once `ms` have passed; what became of `work` is then unknown. On the real clock even
- * where the protocol's is another one: it is the invocation that ends.
- */
-async function bounded<T>(work: Promise<T>, ms: number): Promise<T> {
-  if (ms === Number.POSITIVE_INFINITY) return work;
-  let timer: NodeJS.Timeout | undefined;
-  const limit = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(noAnswer()), Math.min(ms, 2 ** 31 - 1));
-  });
-  try {
-    return await Promise.race([work, limit]);
-  } finally {
-    clearTimeout(timer);
-  }
-}
+/** `work`, or `STORE_UNAVAILABLE` once `ms` have passed. */
+const inTime = <T>(work: Promise<T>, ms: number): Promise<T> => bounded(work, ms, noAnswer);

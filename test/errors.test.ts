@@ -3,6 +3,7 @@ import type { Context } from 'aws-lambda';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import {
   dynamoStore,
+  eachRecord,
   type HttpResponse,
   IdempotencyError,
   type IdempotencyErrorCode,
@@ -152,6 +153,20 @@ const cases: Record<IdempotencyErrorCode, Case> = {
       const call = idempotent(async (_event: unknown) => ({ ...answer, close: () => {} }), options());
       await call(event);
       return call(event);
+    },
+  },
+  BATCH_FAILED: {
+    status: 'thrown',
+    effect: 'possible',
+    retry: false,
+    tellsRecord: false,
+    async provoke() {
+      const Sns = { TopicArn: 'arn:topic', Message: `${secret}-message` };
+      const Records = ['1', '2'].map((id) => ({ EventSource: 'aws:sns', Sns: { ...Sns, MessageId: id } }));
+      const fail = async () => {
+        throw new Error('down');
+      };
+      return eachRecord(fail, { onFailure: () => {} })({ Records } as never, {} as never);
     },
   },
   NAMESPACE_CLASH: {
