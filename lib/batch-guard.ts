@@ -9,9 +9,10 @@ import { IdempotencyError } from './errors.ts';
 import type { Begun, Run } from './guard.ts';
 import { type Identity, identifyRecord } from './identity.ts';
 import { type Guard, refuseSharedNamespace } from './namespace.ts';
+import { refusalOf } from './operation.ts';
 import type { Settings } from './options.ts';
 import { inParallel } from './pool.ts';
-import { claimFor, Execution, type Request, refusalOf } from './request.ts';
+import { claimFor, Execution, executeUnclaimed, type Request, sendUnrecorded } from './request.ts';
 
 /** The SDK opens at most 50 sockets for a client; more requests at once would wait inside it, out of sight. */
 const maxParallel = 50;
@@ -142,7 +143,7 @@ class GuardedBatch implements Run {
     return this.answer(answer);
   }
 
-  async threw(error: unknown): Promise<void> {
+  async threw(error: unknown): Promise<undefined> {
     await this.#settleAll((execution) => execution.threw(error));
   }
 
@@ -174,7 +175,7 @@ class GuardedBatch implements Run {
       const identity = identifyRecord(this.#settings, record, this.#context as Context);
       if (identity.kind === 'operation') return identity;
       this.#settings.observe({ type: 'unguarded', reason: identity.reason });
-      this.#standings.set(record, unguarded());
+      this.#standings.set(record, unguarded(this.#settings));
     } catch (error) {
       if (isFaultOfSetUp(error)) throw error;
       this.#fail(record, error);
@@ -183,6 +184,10 @@ class GuardedBatch implements Run {
   }
 
   async #claim(request: Request): Promise<Standing> {
+    if (this.#settings.claim === 'at-commit') {
+      const execution = await executeUnclaimed(request);
+      return { kind: 'fresh', execution, operation: execution.operation };
+    }
     const claimed = await claimFor(request);
     switch (claimed.outcome) {
       case 'won': {
@@ -194,11 +199,11 @@ class GuardedBatch implements Run {
         return { kind: 'done' };
       case 'mismatch':
       case 'busy':
-        return { kind: 'failed', error: refusalOf(this.#settings, claimed) };
+        return { kind: 'failed', error: refusalOf(claimed, this.#settings.clock().now()) };
       case 'unreachable':
         if (this.#settings.whenStoreFails === 'fail') return { kind: 'failed', error: claimed.error };
         this.#settings.observe({ type: 'unguarded', reason: 'store-failed', cause: claimed.error });
-        return unguarded();
+        return unguarded(this.#settings);
     }
   }
 
@@ -240,7 +245,7 @@ class GuardedBatch implements Run {
     return new Set([...all].filter(isFailed));
   }
 
-  async #settleAll(how: (execution: Execution, record: BatchRecord) => Promise<void>): Promise<void> {
+  async #settleAll(how: (execution: Execution, record: BatchRecord) => Promise<unknown>): Promise<void> {
     await inParallel(this.fresh(), maxParallel, async (record) => {
       const standing = this.#standings.get(record);
       if (standing?.kind === 'fresh' && standing.execution) await how(standing.execution, record);
@@ -296,10 +301,10 @@ function withFailures(answer: unknown, ids: readonly string[]): object {
   return { ...rest, batchItemFailures: ids.map((itemIdentifier) => ({ itemIdentifier })) };
 }
 
-const unguarded = (): Standing => ({
+const unguarded = (settings: Settings): Standing => ({
   kind: 'fresh',
   execution: undefined,
-  operation: new UnguardedOperation(),
+  operation: new UnguardedOperation(sendUnrecorded(settings)),
 });
 
 /** It will be the same for every record and every delivery, until somebody mends it. */

@@ -20,7 +20,8 @@ const writeUnitBytes = 1024;
 const claimOverheadBytes = 400;
 
 export type Encoded =
-  | { readonly kind: 'bytes'; readonly bytes: Uint8Array }
+  /** `plain` is what `seal` was given: equal for equal values, which sealed bytes are not. */
+  | { readonly kind: 'bytes'; readonly bytes: Uint8Array; readonly plain: Uint8Array }
   | { readonly kind: 'unavailable'; readonly reason: UnavailableReason; readonly cause?: unknown };
 
 interface CodecOptions {
@@ -33,12 +34,13 @@ interface CodecOptions {
 
 /** Encodes a snapshot of `value`. Never throws: what cannot be kept is said to be unavailable, with the reason. */
 export async function encode(value: unknown, options: CodecOptions): Promise<Encoded> {
-  let bytes: Uint8Array;
+  let plain: Uint8Array;
   try {
-    bytes = compress(serialise(value));
+    plain = compress(serialise(value));
   } catch (error) {
     return { kind: 'unavailable', reason: 'unserialisable', cause: withoutValue(error) };
   }
+  let bytes = plain;
   if (options.seal) {
     try {
       bytes = await sealed(options.seal, bytes, options);
@@ -48,7 +50,7 @@ export async function encode(value: unknown, options: CodecOptions): Promise<Enc
   }
   return bytes.length > options.maxBytes
     ? { kind: 'unavailable', reason: 'too-large' }
-    : { kind: 'bytes', bytes };
+    : { kind: 'bytes', bytes, plain };
 }
 
 /**

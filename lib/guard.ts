@@ -11,9 +11,17 @@ import { asHttpEvent, type HttpEvent } from './http.ts';
 import { identify } from './identity.ts';
 import { type Guard, refuseSharedNamespace } from './namespace.ts';
 import type { UnguardedReason } from './observe.ts';
+import { refusalOf } from './operation.ts';
 import type { Settings } from './options.ts';
 import { replay } from './recall.ts';
-import { answerOrThrow, claimFor, Execution, refusalOf } from './request.ts';
+import {
+  answerOrThrow,
+  claimFor,
+  Execution,
+  executeUnclaimed,
+  type Instead,
+  sendUnrecorded,
+} from './request.ts';
 
 export type Begun =
   /** `event` and `context` are what the handler is to be given. */
@@ -24,8 +32,8 @@ export type Begun =
 export interface Run {
   /** The handler returned: resolves to what the caller gets. */
   returned(result: unknown): Promise<unknown>;
-  /** It threw. Never rejects; the caller gets the handler's error. */
-  threw(error: unknown): Promise<void>;
+  /** It threw. Never rejects; the caller gets the handler's error, or what is given instead of it. */
+  threw(error: unknown): Promise<Instead | undefined>;
   /** It returned, but the answer was lost on the way out: it must not run again. Never rejects. */
   returnedInVain(): Promise<void>;
 }
@@ -58,17 +66,28 @@ async function beginOne(
   if (identity.kind === 'none') return unguarded(settings, event, context, identity.reason);
   refuseSharedNamespace(guard);
   const request = { settings, event, context, http, identity, startedAtMs: settings.clock().now() };
+  const startedWith = (run: Execution): Begun => ({
+    kind: 'run',
+    event,
+    context: withOperation(context, run.operation),
+    run,
+  });
+  if (settings.claim === 'at-commit') {
+    const known = settings.cache?.get(identity.pk, settings.clock().now());
+    if (known === undefined || known.fingerprint !== identity.fingerprint) {
+      return startedWith(await executeUnclaimed(request));
+    }
+    return { kind: 'answer', answer: await replay(request, known) };
+  }
   const claimed = await claimFor(request);
   switch (claimed.outcome) {
-    case 'won': {
-      const run = new Execution(request, claimed.attempt);
-      return { kind: 'run', event, context: withOperation(context, run.operation), run };
-    }
+    case 'won':
+      return startedWith(new Execution(request, claimed.attempt));
     case 'replay':
       return { kind: 'answer', answer: await replay(request, claimed.record) };
     case 'mismatch':
     case 'busy':
-      throw refusalOf(settings, claimed);
+      throw refusalOf(claimed, settings.clock().now());
     case 'unreachable':
       if (settings.whenStoreFails === 'fail') throw claimed.error;
       return unguarded(settings, event, context, 'store-failed', claimed.error);
@@ -86,10 +105,10 @@ function unguarded(
   return {
     kind: 'run',
     event,
-    context: withOperation(context, new UnguardedOperation()),
+    context: withOperation(context, new UnguardedOperation(sendUnrecorded(settings))),
     run: {
       returned: async (result) => result,
-      threw: async () => {},
+      threw: async () => undefined,
       returnedInVain: async () => {},
     },
   };

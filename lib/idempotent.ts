@@ -69,7 +69,8 @@ function wrap(handler: (...args: any[]) => unknown, settings: Settings): Guarded
     try {
       result = await handler.call(this, begun.event, begun.context, ...rest);
     } catch (error) {
-      await begun.run.threw(error);
+      const answered = await begun.run.threw(error);
+      if (answered) return answered.instead;
       throw error;
     }
     return begun.run.returned(result);

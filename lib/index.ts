@@ -13,11 +13,12 @@ export {
 export { IdempotencyError, type IdempotencyErrorCode, type RecordSummary } from './errors.ts';
 export { type Answer, type GuardedHandler, idempotent } from './idempotent.ts';
 export { wholePayload } from './identity.ts';
-export { type MemoryStoreOptions, memoryStore } from './memory-store.ts';
+export { type MemoryStore, type MemoryStoreOptions, memoryStore } from './memory-store.ts';
 export type { IdempotentMiddleware, MiddyRequest } from './middy.ts';
 export type { IdempotencyEvent, UnguardedReason } from './observe.ts';
 export { type OpenApiFragment, openApi } from './openapi.ts';
 export type { HttpOptions, IdempotentOptions, Key, Outcome } from './options.ts';
+export type { Message } from './outbox.ts';
 export type { ErrorProfile } from './refusal.ts';
 export type { HttpResponse } from './reply.ts';
 export type {
@@ -25,10 +26,20 @@ export type {
   Clock,
   Completion,
   NewClaim,
+  NewStep,
+  Rejection,
   Seal,
+  StagedMessage,
+  StepRecord,
+  StepWritten,
   Store,
   StoredAnswer,
   Takeover,
+  Transacted,
+  Transaction,
+  TransactionRequest,
+  TransactWrite,
   UnavailableReason,
   Written,
 } from './store.ts';
+export type { AtomicWork } from './work.ts';

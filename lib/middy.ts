@@ -94,8 +94,9 @@ class Chain {
   async failed(): Promise<void> {
     if (this.#settled) return;
     this.#settled = true;
-    if (this.#returned) await this.#run.returnedInVain();
-    else await this.#run.threw(this.#thrown?.error);
+    if (this.#returned) return this.#run.returnedInVain();
+    const answered = await this.#run.threw(this.#thrown?.error);
+    if (answered) this.#request.response = answered.instead;
   }
 
   async #endedEarly(): Promise<unknown> {

@@ -64,6 +64,13 @@ export type IdempotencyEvent = {
       readonly runMs: number;
       readonly cause: unknown;
     } & Attempted)
+  | ({
+      /** A step has been done by this attempt; `unrecorded`: a later attempt would repeat it, with the same token. */
+      readonly type: 'step';
+      readonly name: string;
+      readonly outcome: 'recorded' | 'unrecorded';
+      readonly cause?: unknown;
+    } & Attempted)
   | {
       /** The handler runs without a record. */
       readonly type: 'unguarded';

@@ -73,13 +73,13 @@ export type Settled =
   | { readonly outcome: 'unrecorded'; readonly cause: unknown };
 
 /** Losing this many races on one record means that others are making progress on it. */
-const maxRaces = 10;
+export const maxRaces = 10;
 /** Kept back from the invocation's time, so that an answer can still be given. */
 const reserveMs = 250;
 /** A caller waits no longer than this for its answer to be recorded. */
 const maxSettleMs = 10_000;
 const maxForgetMs = 2_000;
-const backoff = { firstMs: 50, mostMs: 1_000 } as const;
+export const backoff = { firstMs: 50, mostMs: 1_000 } as const;
 
 /**
  * Tries to win the right to execute.
@@ -151,10 +151,10 @@ async function won(attempt: Attempt, takenOver: boolean): Promise<Claimed> {
   throw noTimeLeft();
 }
 
-type Standing = 'mine' | 'free' | 'mismatch' | 'completed' | 'busy' | 'abandoned';
+export type Standing = 'mine' | 'free' | 'mismatch' | 'completed' | 'busy' | 'abandoned';
 
 /** How a record stands towards a request; the order of the questions is the protocol's. */
-function stand(
+export function stand(
   record: ClaimRecord | undefined,
   request: Pick<ClaimRequest, 'clock' | 'fingerprint'>,
   owner: string,
@@ -183,7 +183,10 @@ export class Attempt {
   readonly leaseUntilMs: number;
   /** Whether anything was begun that the next attempt must know of. */
   begun = false;
-  readonly #request: ClaimRequest;
+  /** Whether a transaction was sent of which nobody knows what became. */
+  isOutcomeUnknown = false;
+  /** What it was asked for with: store, clock, lease, fingerprint. */
+  readonly request: ClaimRequest;
   readonly #previousOwner: string | undefined;
   #settled = false;
 
@@ -209,7 +212,7 @@ export class Attempt {
     place: Pick<Attempt, 'window' | 'number' | 'createdAtMs' | 'endsAtMs'>,
     previousOwner?: string,
   ) {
-    this.#request = request;
+    this.request = request;
     this.#previousOwner = previousOwner;
     this.pk = request.pk;
     this.owner = owner;
@@ -227,57 +230,55 @@ export class Attempt {
 
   /** Until the lease is over on this machine's clock; then nothing more is begun. */
   get leaseLeftMs(): number {
-    return this.leaseUntilMs - this.#request.clock.now();
+    return this.leaseUntilMs - this.request.clock.now();
   }
 
   /** How long recording what has happened may take. */
   get settleTimeMs(): number {
-    return settleTimeMs(this.#request.lease);
+    return settleTimeMs(this.request.lease);
   }
 
   /** Whether the claim, answered now, leaves time to work under it. */
   isInTime(): boolean {
-    return this.leaseLeftMs > this.#request.lease.marginMs;
+    return this.leaseLeftMs > this.request.lease.marginMs;
   }
 
   claim(): Promise<Written> {
-    const { store, fingerprint, rawKey, rawInput } = this.#request;
-    const { pk, owner, leaseUntilMs, endsAtMs } = this;
+    const { pk, owner, leaseUntilMs } = this;
+    const { store } = this.request;
     if (this.#previousOwner !== undefined) {
       const previousOwner = this.#previousOwner;
       return store.takeOver({ pk, owner, previousOwner, attempt: this.number, leaseUntilMs });
     }
-    return store.claim({
-      pk,
-      owner,
-      nowMs: this.createdAtMs,
-      leaseUntilMs,
-      endsAtMs,
-      fingerprint,
-      rawKey,
-      rawInput,
-    });
+    return store.claim(this.newClaim);
+  }
+
+  /** A first attempt's claim, as it is put. */
+  get newClaim(): NewClaim {
+    const { pk, owner, createdAtMs: nowMs, leaseUntilMs, endsAtMs } = this;
+    const { fingerprint, rawKey, rawInput } = this.request;
+    return { pk, owner, nowMs, leaseUntilMs, endsAtMs, fingerprint, rawKey, rawInput };
+  }
+
+  /** The completion of this attempt with `answer`, as of now. */
+  completion(answer: Completion['answer']): Completion {
+    const { pk, owner, window } = this;
+    const completedAtMs = this.request.clock.now();
+    return { pk, owner, window, completedAtMs, endsAtMs: completedAtMs + this.request.ttlMs, answer };
   }
 
   /** Stores the answer. Repeated within the time left, since what it records has happened. */
   async complete(answer: Completion['answer']): Promise<Settled> {
     this.#settled = true;
-    const { clock, store, ttlMs } = this.#request;
-    const completedAtMs = clock.now();
-    const completion: Completion = {
-      pk: this.pk,
-      owner: this.owner,
-      window: this.window,
-      completedAtMs,
-      endsAtMs: completedAtMs + ttlMs,
-      answer,
-    };
+    const { clock, store } = this.request;
+    const completion = this.completion(answer);
     const giveUpAtMs = clock.now() + this.settleTimeMs;
     for (let pauseMs: number = backoff.firstMs; ; pauseMs = Math.min(pauseMs * 2, backoff.mostMs)) {
       try {
         const timeMs = Math.max(giveUpAtMs - clock.now(), backoff.firstMs);
         const written = await inTime(store.complete(completion), timeMs);
-        return written.applied ? this.#done(completion) : this.#judgeCompletion(completion, written.found);
+        if (written.applied) return { outcome: 'done', record: this.completedRecord(completion) };
+        return this.#judgeCompletion(completion, written.found);
       } catch (error) {
         const isPassing = IdempotencyError.is(error, 'STORE_UNAVAILABLE');
         if (!isPassing || clock.now() + pauseMs >= giveUpAtMs) return { outcome: 'unrecorded', cause: error };
@@ -286,10 +287,11 @@ export class Attempt {
     }
   }
 
-  #done({ answer, completedAtMs, endsAtMs }: Completion): Settled {
+  /** The record as a completion leaves it. */
+  completedRecord({ answer, completedAtMs, endsAtMs }: Completion): ClaimRecord {
     const { pk, owner, window, number: attempt, leaseUntilMs, createdAtMs } = this;
-    const { fingerprint } = this.#request;
-    const record: ClaimRecord = {
+    const { fingerprint } = this.request;
+    return {
       ...{
         pk,
         status: 'COMPLETED',
@@ -307,13 +309,27 @@ export class Attempt {
           ? { kind: 'unavailable', reason: answer }
           : { kind: 'inline', bytes: answer },
     };
-    return { outcome: 'done', record };
+  }
+
+  /** Replaces the answer of a completion of our own. A failure costs repeats the last additions, no more. */
+  async amend(answer: Completion['answer']): Promise<Settled> {
+    const completion = this.completion(answer);
+    try {
+      const written = await inTime(this.request.store.amend(completion), this.settleTimeMs);
+      if (written.applied) return { outcome: 'done', record: this.completedRecord(completion) };
+      return { outcome: 'unrecorded', cause: new Error('The completed record was gone.') };
+    } catch (cause) {
+      return { outcome: 'unrecorded', cause };
+    }
   }
 
   #judgeCompletion(completion: Completion, record: ClaimRecord | undefined): Settled {
-    switch (stand(record, this.#request, this.owner)) {
+    switch (stand(record, this.request, this.owner)) {
       case 'mine':
-        return this.#done(completion);
+        // Ours either way, but a commit may have been applied without our knowing: then its result is the answer.
+        return this.isOutcomeUnknown && record
+          ? { outcome: 'replay', record }
+          : { outcome: 'done', record: this.completedRecord(completion) };
       case 'free':
         return {
           outcome: 'unrecorded',
@@ -336,10 +352,11 @@ export class Attempt {
     try {
       const written = await inTime(this.forget(), this.settleTimeMs);
       // An absent record is what a repeated Delete meets when the answer to the first one was lost.
-      if (written.applied || written.found === undefined || written.found.owner === this.owner) {
-        return { outcome: 'done' };
-      }
-      return { outcome: 'overtaken', record: written.found };
+      if (written.applied || written.found === undefined) return { outcome: 'done' };
+      const { found } = written;
+      if (found.owner !== this.owner) return { outcome: 'overtaken', record: found };
+      // A commit of which the outcome was unknown has been applied.
+      return found.status === 'COMPLETED' ? { outcome: 'replay', record: found } : { outcome: 'done' };
     } catch (cause) {
       return { outcome: 'unrecorded', cause };
     }
@@ -352,9 +369,53 @@ export class Attempt {
 
   /** @internal One conditional write that gives the claim up. */
   forget(): Promise<Written> {
-    const { store } = this.#request;
+    const { store } = this.request;
     return this.number === 1 && !this.begun ? store.remove(this) : store.endLease(this);
   }
+}
+
+/** An attempt without a claim: its commit is to claim and complete at once. */
+export const unclaimed = (request: ClaimRequest): Attempt => Attempt.first(request, randomUUID());
+
+export const overtaken = (record: ClaimRecord | undefined, nowMs: number): IdempotencyError =>
+  new IdempotencyError(
+    'OVERTAKEN',
+    'This attempt outlived its lease and another one has taken over. What it did may have happened; try again with the same key for the answer.',
+    {
+      effect: 'possible',
+      retryAfterSeconds: secondsUntilFree(record, nowMs),
+      ...(record && { record: summarise(record) }),
+    },
+  );
+
+/** Why a call that is not to run is refused. */
+export function refusalOf(
+  claimed: Extract<Claimed, { outcome: 'mismatch' | 'busy' }>,
+  nowMs: number,
+): IdempotencyError {
+  if (claimed.outcome === 'mismatch') {
+    return new IdempotencyError(
+      'PAYLOAD_MISMATCH',
+      'This idempotency key was used before with other parameters. Nothing has been done; use a new key for a new operation.',
+      { record: summarise(claimed.record) },
+    );
+  }
+  return new IdempotencyError(
+    'IN_PROGRESS',
+    'An earlier request with this idempotency key is still being processed. Nothing has been done by this one; try again later.',
+    {
+      retryAfterSeconds: secondsUntilFree(claimed.record, nowMs),
+      ...(claimed.record && { record: summarise(claimed.record) }),
+    },
+  );
+}
+
+/** A lease is as long as its owner can take; most owners are done long before, and asking again is cheap. */
+const mostRetryAfterSeconds = 5;
+
+function secondsUntilFree(record: ClaimRecord | undefined, nowMs: number): number {
+  const leftMs = record?.status === 'IN_PROGRESS' ? record.leaseUntilMs - nowMs : 0;
+  return Math.min(Math.max(1, Math.ceil(leftMs / 1000)), mostRetryAfterSeconds);
 }
 
 /** What an error may tell about a record. */
@@ -387,4 +448,4 @@ const settleTimeMs = (lease: Lease): number => {
 };
 
 /** `work`, or `STORE_UNAVAILABLE` once `ms` have passed. */
-const inTime = <T>(work: Promise<T>, ms: number): Promise<T> => bounded(work, ms, noAnswer);
+export const inTime = <T>(work: Promise<T>, ms: number): Promise<T> => bounded(work, ms, noAnswer);

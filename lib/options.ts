@@ -84,6 +84,20 @@ export interface IdempotentOptions<Event = any> {
    */
   readonly remember?: (outcome: Outcome) => boolean;
   /**
+   * When the right to execute is won: before the handler (`eager`), or together with what it does, in `commit()`, which
+   * saves a round trip. `at-commit` is for handlers without any effect outside `commit()`: `step`, `transaction` and `token`
+   * are refused, duplicates may compute at once, and one of them commits.
+   *
+   * @default 'eager'
+   */
+  readonly claim?: 'eager' | 'at-commit';
+  /**
+   * Names of the destinations that messages of `commit()` and `transaction()` may go to: those of the pipes or the relay.
+   *
+   * @default `IDEMPOTENCY_DESTINATIONS`, names separated by commas
+   */
+  readonly destinations?: readonly string[];
+  /**
    * What happens when the store cannot be reached to claim: refuse (`STORE_UNAVAILABLE`), or run without protection.
    * A store that is set up wrongly is refused either way.
    *
@@ -159,6 +173,8 @@ export interface Settings {
   /** 0: refuse at once. */
   readonly waitMs: number;
   readonly remember: (outcome: Outcome) => boolean;
+  readonly claim: 'eager' | 'at-commit';
+  readonly destinations: () => readonly string[];
   readonly whenStoreFails: 'fail' | 'run';
   readonly keep: { readonly key: boolean; readonly input: boolean };
   readonly http: Required<Omit<HttpOptions, 'headers' | 'docsUrl'>> &
@@ -191,6 +207,13 @@ export function resolveOptions(options: IdempotentOptions = {}): Settings {
   check('required', options.required, 'true or false', isBoolean);
   check('keep.key', options.keep?.key, 'true or false', isBoolean);
   check('keep.input', options.keep?.input, 'true or false', isBoolean);
+  check('claim', options.claim, "'eager' or 'at-commit'", isOneOf('eager', 'at-commit'));
+  check(
+    'destinations',
+    options.destinations,
+    "an array of names such as ['ledger']",
+    (value) => Array.isArray(value) && value.every(isText(/^[^,\s]+$/)),
+  );
   check('whenStoreFails', options.whenStoreFails, "'fail' or 'run'", isOneOf('fail', 'run'));
   check(
     'namespace',
@@ -254,6 +277,7 @@ export function resolveOptions(options: IdempotentOptions = {}): Settings {
 
   // Taken now, for an options object that is changed later is not checked again.
   const { observe, namespace: ownNamespace } = options;
+  const destinations = options.destinations && [...options.destinations];
   const disabled = () => isTrue(process.env[environment.disabled]);
   const store = lazyStore(options.store);
   const namespace = () => resolveNamespace(ownNamespace, store());
@@ -273,6 +297,8 @@ export function resolveOptions(options: IdempotentOptions = {}): Settings {
     leaseMs: options.lease && options.lease.seconds * 1000,
     waitMs: typeof options.whenBusy === 'object' ? options.whenBusy.waitMs : 0,
     remember: options.remember ?? rememberByDefault,
+    claim: options.claim ?? 'eager',
+    destinations: () => destinations ?? destinationsFromEnvironment(),
     whenStoreFails: options.whenStoreFails ?? 'fail',
     keep: { key: options.keep?.key ?? false, input: options.keep?.input ?? false },
     http: {
@@ -333,6 +359,12 @@ function resolveNamespace(given: string | undefined, store: Store): { name: stri
   );
 }
 
+const destinationsFromEnvironment = (): string[] =>
+  (process.env[environment.destinations] ?? '')
+    .split(',')
+    .map((name) => name.trim())
+    .filter((name) => name !== '');
+
 function ttlFromEnvironment(): number | undefined {
   const text = process.env[environment.ttlSeconds];
   if (text === undefined || text === '') return undefined;
@@ -355,6 +387,8 @@ const optionNames: readonly (keyof IdempotentOptions)[] = [
   'lease',
   'whenBusy',
   'remember',
+  'claim',
+  'destinations',
   'whenStoreFails',
   'keep',
   'http',
