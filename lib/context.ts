@@ -113,6 +113,12 @@ export class GuardedOperation implements Operation {
     return tokenOf(this.#attempt.pk, this.#attempt.window, name);
   }
 
+  /** @internal Tells a message of this operation from all others, also where the record is gone; counts as `token`. */
+  queueIdentity(name: string): string[] {
+    this.token(name);
+    return [this.#attempt.pk, name];
+  }
+
   /** @internal The handler has returned: nothing is left to abort. */
   end(): void {
     clearTimeout(this.#lease?.timer);

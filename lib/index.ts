@@ -10,6 +10,16 @@ export { type OpenApiFragment, openApi } from './openapi.ts';
 export type { HttpOptions, IdempotentOptions, Key, Outcome } from './options.ts';
 export type { ErrorProfile } from './refusal.ts';
 export type { HttpResponse } from './reply.ts';
+export {
+  deduplicationId,
+  type MessageAttribute,
+  type MessageClient,
+  type MessageIdentity,
+  type QueueMessage,
+  type SentMessage,
+  sendOnce,
+  type TopicMessage,
+} from './send-once.ts';
 export type {
   ClaimRecord,
   Clock,
