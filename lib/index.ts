@@ -1,3 +1,13 @@
+export {
+  type Created,
+  type CreateOnceOptions,
+  createOnce,
+  type PutEntry,
+  type Updated,
+  type UpdateEntry,
+  type UpdateVersionOptions,
+  updateVersion,
+} from './conditional-writes.ts';
 export { type IdempotentContext, type Operation, operation } from './context.ts';
 export { type DynamoStore, type DynamoStoreOptions, dynamoStore } from './dynamo-store.ts';
 export { IdempotencyError, type IdempotencyErrorCode, type RecordSummary } from './errors.ts';

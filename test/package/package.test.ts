@@ -17,7 +17,7 @@ import { build } from 'esbuild';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 /** What '.' may weigh in a Lambda, minified and without the AWS SDK. Raised only in the commit that needs it. */
-const bundleCeilingBytes = 64_000;
+const bundleCeilingBytes = 71_000;
 
 const run = promisify(execFile);
 const root = fileURLToPath(new URL('../..', import.meta.url));
