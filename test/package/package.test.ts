@@ -132,7 +132,7 @@ describe('the bundle of a Lambda', () => {
 });
 
 const esmConsumer = `
-import { dynamoStore, IdempotencyError, idempotent, memoryStore, operation, wholePayload } from 'idemkit';
+import { createOnce, deduplicationId, dynamoStore, IdempotencyError, idempotent, memoryStore, operation, sendOnce, updateVersion, wholePayload } from 'idemkit';
 import { manualClock, storeContract, memoryStore as testStore } from 'idemkit/testing';
 
 interface Order { readonly id: string }
@@ -159,7 +159,7 @@ for (const { name, run } of storeContract(() => store)) {
   });
 }
 
-export const others = { dynamoStore, IdempotencyError, wholePayload };
+export const others = { createOnce, deduplicationId, dynamoStore, IdempotencyError, sendOnce, updateVersion, wholePayload };
 `;
 
 const cjsConsumer = `
