@@ -6,7 +6,17 @@ import {
   TransactWriteCommand,
   type TransactWriteCommandInput,
 } from '@aws-sdk/lib-dynamodb';
-import { afterAll, beforeAll, beforeEach, describe, expect, expectTypeOf, it } from 'vitest';
+import {
+  afterAll,
+  beforeAll,
+  beforeEach,
+  describe,
+  expect,
+  expectTypeOf,
+  it,
+  onTestFinished,
+  vi,
+} from 'vitest';
 import {
   type Created,
   createOnce,
@@ -229,6 +239,19 @@ describe('createOnce', () => {
     expect(await refusal(() => (createOnce as any)(options))).toMatch(
       /^Expected a DynamoDBClient or a DynamoDBDocumentClient as the first argument, got .*\. For an entry of `writes`, call \.write\(options\)\.$/,
     );
+  });
+
+  it('says what to install where the conversion of values is missing', async () => {
+    vi.doMock('@aws-sdk/util-dynamodb', () => {
+      throw new Error('Cannot find package');
+    });
+    onTestFinished(() => void vi.doUnmock('@aws-sdk/util-dynamodb'));
+    await expect(create(user('Ann'))).rejects.toMatchObject({
+      code: 'UNSUPPORTED',
+      message:
+        '@aws-sdk/util-dynamodb cannot be loaded. Install it beside idemkit: npm install @aws-sdk/util-dynamodb',
+    });
+    expect(proxy.requests).toEqual([]);
   });
 
   it('has the type of the item, and a key that is one of its members', () => {

@@ -1,7 +1,17 @@
 import { SNSClient } from '@aws-sdk/client-sns';
 import { DeleteMessageCommand, ReceiveMessageCommand, SQSClient } from '@aws-sdk/client-sqs';
 import { type FauxqsServer, startFauxqs } from 'fauxqs';
-import { afterAll, beforeAll, beforeEach, describe, expect, expectTypeOf, it } from 'vitest';
+import {
+  afterAll,
+  beforeAll,
+  beforeEach,
+  describe,
+  expect,
+  expectTypeOf,
+  it,
+  onTestFinished,
+  vi,
+} from 'vitest';
 import {
   deduplicationId,
   IdempotencyError,
@@ -144,13 +154,15 @@ describe('the deduplication id of an operation', () => {
       async (_: Order, context) => [
         deduplicationId(operation(context), 'receipt'),
         deduplicationId(operation(context), 'receipt'),
+        deduplicationId([operation(context).token('receipt')]),
       ],
       { store: memoryStore(), key: () => undefined, required: false },
     );
-    const [first, repeated] = await handler({ id: '1' });
+    const [first, repeated, list] = await handler({ id: '1' });
     const [second] = await handler({ id: '1' });
     expect(repeated).toBe(first);
     expect(second).not.toBe(first);
+    expect(list).not.toBe(first);
   });
 
   it('needs a name', async () => {
@@ -179,6 +191,7 @@ describe('the deduplication id of a list', () => {
       ['a","bc'],
       ['["a"', '"bc"]'],
       ['bc', 'a'],
+      ['a,bc'],
     ];
     expect(new Set(lists.map((parts) => deduplicationId(parts))).size).toBe(lists.length);
   });
@@ -409,6 +422,23 @@ describe('sendOnce', () => {
     await expect(sendOnce({} as SQSClient, message('first'), ['receipt', 1])).rejects.toThrow(
       'Expected an SQSClient or an SNSClient as the first argument, got {} (object).',
     );
+    expect(proxy.requests).toEqual([]);
+  });
+
+  it.each(['client-sqs', 'client-sns'])('says what to install where @aws-sdk/%s is missing', async (name) => {
+    vi.doMock(`@aws-sdk/${name}`, () => {
+      throw new Error('Cannot find package');
+    });
+    onTestFinished(() => void vi.doUnmock(`@aws-sdk/${name}`));
+    const sent =
+      name === 'client-sqs'
+        ? sendOnce(sqs, message('first'), ['receipt', 1])
+        : sendOnce(sns, { TopicArn, Message: 'x', MessageGroupId: 'g' }, ['receipt', 1]);
+    await expect(sent).rejects.toMatchObject({
+      code: 'UNSUPPORTED',
+      message: `sendOnce cannot load @aws-sdk/${name}. Install it beside idemkit: npm install @aws-sdk/${name}`,
+      cause: expect.any(Error) as Error,
+    });
     expect(proxy.requests).toEqual([]);
   });
 
