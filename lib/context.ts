@@ -194,6 +194,12 @@ export class GuardedOperation implements Operation {
     return this.#work.commit(work);
   }
 
+  /** @internal Tells a message of this operation from all others, also where the record is gone; counts as `token`. */
+  queueIdentity(name: string): string[] {
+    this.token(name);
+    return [this.#work.attempt.pk, name];
+  }
+
   /** @internal The handler has returned: nothing is left to abort. */
   end(): void {
     clearTimeout(this.#lease?.timer);

@@ -181,7 +181,7 @@ function checkedTenant(tenant: unknown): string {
 }
 
 /** What came instead of a text, without showing it: it may be personal data. */
-function kindOf(value: unknown): string {
+export function kindOf(value: unknown): string {
   if (value === null || value === undefined) return String(value);
   if (typeof value === 'string') return 'a blank text';
   if (typeof value === 'number' && !Number.isFinite(value)) return String(value);

@@ -1,4 +1,14 @@
 export type { CacheOptions } from './cache.ts';
+export {
+  type Created,
+  type CreateOnceOptions,
+  createOnce,
+  type PutEntry,
+  type Updated,
+  type UpdateEntry,
+  type UpdateVersionOptions,
+  updateVersion,
+} from './conditional-writes.ts';
 export { type IdempotentContext, type Operation, operation } from './context.ts';
 export { type DynamoStore, type DynamoStoreOptions, dynamoStore } from './dynamo-store.ts';
 export {
@@ -21,6 +31,16 @@ export type { HttpOptions, IdempotentOptions, Key, Outcome } from './options.ts'
 export type { Message } from './outbox.ts';
 export type { ErrorProfile } from './refusal.ts';
 export type { HttpResponse } from './reply.ts';
+export {
+  deduplicationId,
+  type MessageAttribute,
+  type MessageClient,
+  type MessageIdentity,
+  type QueueMessage,
+  type SentMessage,
+  sendOnce,
+  type TopicMessage,
+} from './send-once.ts';
 export type {
   ClaimRecord,
   Clock,
