@@ -84,6 +84,8 @@ export interface ProtectOptions {
    * @default 'guarded'
    */
   readonly level?: 'guarded' | 'stepped' | 'committed';
+  /** Where its messages may go. @default - for `'committed'`, wherever an `OutboxPipe` of this table leads */
+  readonly destinations?: readonly string[];
 }
 
 /** A table of idempotency records, of this app or another. */
@@ -93,7 +95,7 @@ export interface IIdempotencyTable extends IConstruct {
   readonly tableArn: string;
   readonly grants: IdempotencyTableGrants;
   /**
-   * Lets a function keep its records here: sets `IDEMPOTENCY_TABLE`, `IDEMPOTENCY_NAMESPACE` and `IDEMPOTENCY_TTL_SECONDS`, and grants what
+   * Lets a function keep its records here: sets `IDEMPOTENCY_TABLE`, `IDEMPOTENCY_NAMESPACE`, `IDEMPOTENCY_TTL_SECONDS` and `IDEMPOTENCY_DESTINATIONS`, and grants what
    * guards do.
    *
    * @throws Error when the function is protected already
@@ -110,6 +112,7 @@ export interface IIdempotencyTable extends IConstruct {
 abstract class TableBase extends Construct implements IIdempotencyTable {
   abstract readonly table: ITableV2;
   abstract readonly grants: IdempotencyTableGrants;
+  protected readonly outboxDestinations: readonly string[] = [];
 
   get tableName(): string {
     return this.table.tableName;
@@ -120,8 +123,12 @@ abstract class TableBase extends Construct implements IIdempotencyTable {
   }
 
   protect(fn: LambdaFunction, options: ProtectOptions = {}): Grant {
-    protectFunction(fn, this.tableName, options);
-    return options.level === 'committed' ? this.grants.commit(fn) : this.grants.guard(fn);
+    const { level, destinations } = options;
+    protectFunction(fn, this.tableName, {
+      ...options,
+      destinations: () => destinations ?? (level === 'committed' ? this.outboxDestinations : []),
+    });
+    return level === 'committed' ? this.grants.commit(fn) : this.grants.guard(fn);
   }
 
   metric(name: string, options?: MetricOptions): IMetric {
@@ -167,7 +174,7 @@ export class IdempotencyTable extends TableBase {
 
   readonly #replicated: boolean;
   #transactional: string | undefined;
-  readonly #destinations = new Set<string>();
+  protected override readonly outboxDestinations: string[] = [];
 
   constructor(scope: Construct, id: string, props: IdempotencyTableProps = {}) {
     super(scope, id);
@@ -241,16 +248,16 @@ export class IdempotencyTable extends TableBase {
    * @internal
    */
   openOutbox(destination: string): string {
-    if (this.#destinations.has(destination)) {
+    if (this.outboxDestinations.includes(destination)) {
       throw new Error(
         `destination '${destination}' has a reader already, and a second one would publish each message again: give every OutboxPipe a destination of its own`,
       );
     }
-    this.#destinations.add(destination);
-    if (this.#destinations.size === 3) {
+    this.outboxDestinations.push(destination);
+    if (this.outboxDestinations.length === 3) {
       Annotations.of(this).addWarningV2(
         'idemkit:outbox:readers',
-        `this table's stream has more than two readers (destinations ${[...this.#destinations].join(', ')}), which DynamoDB throttles: relay them with one function instead`,
+        `this table's stream has more than two readers (destinations ${this.outboxDestinations.join(', ')}), which DynamoDB throttles: relay them with one function instead`,
       );
     }
     this.#transactional ??= `the outbox '${destination}'`;

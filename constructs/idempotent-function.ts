@@ -28,7 +28,16 @@ export class IdempotentFunction extends Construct implements IGrantable {
 
   constructor(scope: Construct, id: string, props: IdempotentFunctionProps) {
     super(scope, id);
-    const { table, ttl, namespace = this.node.path, level, logRetention, bundling, ...overrides } = props;
+    const {
+      table,
+      ttl,
+      namespace = this.node.path,
+      level,
+      destinations,
+      logRetention,
+      bundling,
+      ...overrides
+    } = props;
     this.table = table;
     this.logGroup =
       props.logGroup ??
@@ -56,7 +65,12 @@ export class IdempotentFunction extends Construct implements IGrantable {
         format,
       },
     });
-    table.protect(this.function, { namespace, ...(ttl && { ttl }), ...(level && { level }) });
+    table.protect(this.function, {
+      namespace,
+      ...(ttl && { ttl }),
+      ...(level && { level }),
+      ...(destinations && { destinations }),
+    });
   }
 
   /** Whose keys the function's guards have by default. */

@@ -5,7 +5,7 @@ import { LogGroup, RetentionDays } from 'aws-cdk-lib/aws-logs';
 import { CfnPipe } from 'aws-cdk-lib/aws-pipes';
 import { Queue, QueueEncryption } from 'aws-cdk-lib/aws-sqs';
 import { Construct } from 'constructs';
-import { outboxAttribute } from '../lib/record.ts';
+import { attribute } from '../lib/record.ts';
 import { type AlarmOptions, alarmsIn } from './alarms.ts';
 import type { IdempotencyTable } from './idempotency-table.ts';
 import type { IdempotentQueue } from './idempotent-queue.ts';
@@ -95,7 +95,7 @@ export class OutboxPipe extends Construct {
             {
               pattern: JSON.stringify({
                 eventName: ['INSERT'],
-                dynamodb: { NewImage: { [outboxAttribute.destination]: { S: [destination] } } },
+                dynamodb: { NewImage: { [attribute.destination]: { S: [destination] } } },
               }),
             },
           ],
@@ -103,11 +103,11 @@ export class OutboxPipe extends Construct {
       },
       target: queue.queue.queueArn,
       targetParameters: {
-        inputTemplate: `<${pathOf(outboxAttribute.body)}>`,
+        inputTemplate: `<${pathOf(attribute.body)}>`,
         ...(queue.fifo && {
           sqsQueueParameters: {
-            messageGroupId: pathOf(outboxAttribute.groupId),
-            messageDeduplicationId: pathOf(outboxAttribute.deduplicationId),
+            messageGroupId: pathOf(attribute.groupId),
+            messageDeduplicationId: pathOf(attribute.deduplicationId),
           },
         }),
       },
@@ -142,11 +142,14 @@ export class OutboxPipe extends Construct {
  * The whole value of an attribute. A pipe puts no text around a path in a parameter of its target, and a template that is nothing but a path
  * hands on the value as it is.
  */
-const pathOf = (attribute: string): string => `$.dynamodb.NewImage.${attribute}.S`;
+const pathOf = (name: string): string => `$.dynamodb.NewImage.${name}.S`;
 
 function check({ destination, batchSize, parallelizationFactor, ...props }: OutboxPipeProps): void {
-  if (destination === '')
-    throw new Error("destination is '': name whose messages the pipe takes, e.g. 'ledger'");
+  if (!/^[^,\s]+$/.test(destination)) {
+    throw new Error(
+      `destination is '${destination}': name whose messages the pipe takes, without commas and spaces, e.g. 'ledger'`,
+    );
+  }
   for (const [name, value] of Object.entries({ batchSize, parallelizationFactor })) {
     if (value !== undefined && !(Number.isInteger(value) && value >= 1 && value <= 10)) {
       throw new Error(`${name} is ${value}: use 1 to 10`);

@@ -19,7 +19,16 @@ const protections = new WeakMap<LambdaFunction, Protection>();
 export function protectFunction(
   fn: LambdaFunction,
   tableName: string,
-  { ttl, namespace = fn.node.path }: { readonly ttl?: Duration; readonly namespace?: string },
+  {
+    ttl,
+    namespace = fn.node.path,
+    destinations,
+  }: {
+    readonly ttl?: Duration;
+    readonly namespace?: string;
+    /** Called at synthesis. */
+    readonly destinations: () => readonly string[];
+  },
 ): void {
   if (protections.has(fn)) {
     throw new Error(
@@ -32,6 +41,11 @@ export function protectFunction(
   fn.addEnvironment(
     environment.ttlSeconds,
     Lazy.string({ produce: () => String(ttl?.toSeconds() ?? defaultTtl(fn)) }),
+  );
+  fn.addEnvironment(
+    environment.destinations,
+    // Nothing leaves the variable out.
+    Lazy.string({ produce: () => destinations().join(',') || undefined }),
   );
   fn.node.addValidation({ validate: () => [...checkQueues(fn, ttl), ...checkApis(fn)] });
 }

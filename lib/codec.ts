@@ -1,6 +1,7 @@
 import { Buffer } from 'node:buffer';
 import { deflateRawSync, inflateRawSync } from 'node:zlib';
 import { DevalueError, parse, stringify } from 'devalue';
+import { bounded } from './bounded.ts';
 import { IdempotencyError } from './errors.ts';
 import type { Seal, UnavailableReason } from './store.ts';
 
@@ -19,33 +20,37 @@ const writeUnitBytes = 1024;
 const claimOverheadBytes = 400;
 
 export type Encoded =
-  | { readonly kind: 'bytes'; readonly bytes: Uint8Array }
+  /** `plain` is what `seal` was given: equal for equal values, which sealed bytes are not. */
+  | { readonly kind: 'bytes'; readonly bytes: Uint8Array; readonly plain: Uint8Array }
   | { readonly kind: 'unavailable'; readonly reason: UnavailableReason; readonly cause?: unknown };
 
 interface CodecOptions {
   readonly operation: string;
   readonly maxBytes: number;
   readonly seal?: Seal | undefined;
+  /** How long `seal` may take, for the work is done when its answer is sealed. @default for ever */
+  readonly sealTimeMs?: number;
 }
 
 /** Encodes a snapshot of `value`. Never throws: what cannot be kept is said to be unavailable, with the reason. */
 export async function encode(value: unknown, options: CodecOptions): Promise<Encoded> {
-  let bytes: Uint8Array;
+  let plain: Uint8Array;
   try {
-    bytes = compress(serialise(value));
+    plain = compress(serialise(value));
   } catch (error) {
     return { kind: 'unavailable', reason: 'unserialisable', cause: withoutValue(error) };
   }
+  let bytes = plain;
   if (options.seal) {
     try {
-      bytes = await options.seal.seal(bytes, { operation: options.operation });
+      bytes = await sealed(options.seal, bytes, options);
     } catch (cause) {
       return { kind: 'unavailable', reason: 'not-sealed', cause };
     }
   }
   return bytes.length > options.maxBytes
     ? { kind: 'unavailable', reason: 'too-large' }
-    : { kind: 'bytes', bytes };
+    : { kind: 'bytes', bytes, plain };
 }
 
 /**
@@ -69,6 +74,19 @@ export async function decode(
     // Its message quotes what could not be read, and that is somebody's answer.
     throw new Error(`The bytes do not decode (${(error as Error).name}).`);
   }
+}
+
+async function sealed(
+  seal: Seal,
+  plain: Uint8Array,
+  { operation, sealTimeMs = Number.POSITIVE_INFINITY }: CodecOptions,
+): Promise<Uint8Array> {
+  const work = (async () => seal.seal(plain, { operation }))();
+  return bounded(
+    work,
+    sealTimeMs,
+    () => new Error(`seal() did not answer within ${Math.round(sealTimeMs)} ms.`),
+  );
 }
 
 async function open(seal: Seal, bytes: Uint8Array, operation: string): Promise<Uint8Array> {

@@ -1,7 +1,9 @@
-import { createHash, randomUUID } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import type { Context } from 'aws-lambda';
+import { asRecord } from './batch.ts';
 import { IdempotencyError } from './errors.ts';
-import type { Attempt } from './operation.ts';
+import { tokenOf } from './token.ts';
+import { type AtomicWork, leaseIsOver, type Work } from './work.ts';
 
 /** The operation that a handler is working on: `context.idempotency`, or `operation(context)`. */
 export interface Operation {
@@ -24,6 +26,38 @@ export interface Operation {
    * @throws `OVERTAKEN` once the lease is over, `NOT_GUARDED` once the operation has been settled.
    */
   token(name: string): string;
+  /**
+   * Runs `fn` once in this operation: a later attempt gets the value that was recorded, as a copy. One that is interrupted
+   * is repeated with the same `token`, so send that downstream. With `once` it is never repeated: an interrupted one fails
+   * with `INDETERMINATE`, for somebody to look into; for a downstream that knows no tokens.
+   *
+   * @param name the same in every attempt, another one for each step; 1 to 255 characters
+   * @throws what `fn` throws; `BAD_STEP`, `OVERTAKEN`, `INDETERMINATE`, `RESULT_UNAVAILABLE` (done before, value not kept),
+   * `STORE_UNAVAILABLE`
+   */
+  step<T>(
+    name: string,
+    fn: (step: { readonly token: string }) => Promise<T> | T,
+    options?: { readonly once?: boolean },
+  ): Promise<T>;
+  /**
+   * An atomic step: its writes, its messages and its record are one DynamoDB transaction, at most 100 items and 4 MB.
+   * Resolves to `value`; a later attempt gets the recorded one and writes nothing.
+   *
+   * @throws `COMMIT_REJECTED` with the items that conditions met, when nothing was written; `OUTCOME_UNKNOWN`; `BAD_WRITES`,
+   * `BAD_STEP`, `OVERTAKEN`, `STORE_UNAVAILABLE`
+   */
+  transaction<T = undefined>(name: string, work: AtomicWork & { readonly value?: T }): Promise<T>;
+  /**
+   * The atomic end: writes, messages and the operation's completion with `result` happen at once or not at all, under every
+   * crash, retry, lost answer and overtaken lease. Return `result`, or over HTTP what becomes of it; nothing can be begun
+   * after it.
+   *
+   * @returns `result`
+   * @throws `COMMIT_REJECTED` with the items that conditions met: nothing was written, and the handler may still answer, or
+   * commit something else; `OUTCOME_UNKNOWN`; `BAD_WRITES`, `BAD_STEP`, `OVERTAKEN`, `STORE_UNAVAILABLE`
+   */
+  commit<R>(work: AtomicWork & { readonly result: R }): Promise<R>;
 }
 
 /** A Lambda context with the operation in it. */
@@ -31,12 +65,33 @@ export type IdempotentContext = Context & { readonly idempotency: Operation };
 
 const brand = Symbol.for('idemkit.operation');
 
+/** The operations of a batch's records. */
+export interface BatchOperations {
+  /** @param id the record's, see `BatchRecord` */
+  operationOf(id: string): Operation | undefined;
+}
+
+const batchBrand = Symbol.for('idemkit.batch');
+
+/** The guarded batch that `context` belongs to. */
+export function batchOf<Guarded extends BatchOperations>(context: unknown): Guarded | undefined {
+  return (context as { [batchBrand]?: Guarded } | null | undefined)?.[batchBrand];
+}
+
 /**
- * The operation that `context` belongs to.
+ * The operation that `context` belongs to; in a batch, that of `record`.
  *
- * @throws `NOT_GUARDED` where no guard has seen this context.
+ * @throws `NOT_GUARDED` where no guard has seen this context, or where the record is none of its batch that are to be
+ * processed.
  */
-export function operation(context: unknown): Operation {
+export function operation(context: unknown, record?: unknown): Operation {
+  if (record !== undefined) return operationOfRecord(context, record);
+  if (batchOf(context)) {
+    throw new IdempotencyError(
+      'NOT_GUARDED',
+      'This is a batch, in which every record has an operation of its own: call operation(context, record).',
+    );
+  }
   const found = (context as { idempotency?: Operation } | null | undefined)?.idempotency;
   if (typeof found === 'object' && found !== null && brand in found) return found;
   throw new IdempotencyError(
@@ -45,15 +100,34 @@ export function operation(context: unknown): Operation {
   );
 }
 
+function operationOfRecord(context: unknown, record: unknown): Operation {
+  const id = asRecord(record)?.id;
+  const found = id === undefined ? undefined : batchOf(context)?.operationOf(id);
+  if (found) return found;
+  throw new IdempotencyError(
+    'NOT_GUARDED',
+    'No operation for this record in this context: the batch handler is not guarded, or the record is not one that it was given. Put `.use(idempotent())` first, or wrap the batch handler as `idempotent(handler)`, and pass on context and record as they came.',
+  );
+}
+
 /**
  * A copy of `context` that carries `operation`. A copy, because nested guards and concurrent calls may share one
  * context; with accessors and prototype, because Lambda's `callbackWaitsForEmptyEventLoop` is an accessor.
  */
 export function withOperation(context: Context | undefined, operation: Operation): IdempotentContext {
+  return withHidden(context, 'idempotency', operation) as IdempotentContext;
+}
+
+/** The same for a batch. */
+export function withBatch(context: Context | undefined, batch: BatchOperations): IdempotentContext {
+  return withHidden(context, batchBrand, batch) as IdempotentContext;
+}
+
+function withHidden(context: Context | undefined, name: string | symbol, value: unknown): object {
   const from = context ?? {};
   return Object.create(Object.getPrototypeOf(from), {
     ...Object.getOwnPropertyDescriptors(from),
-    idempotency: { value: operation, enumerable: false, configurable: true, writable: true },
+    [name]: { value, enumerable: false, configurable: true, writable: true },
   });
 }
 
@@ -62,12 +136,12 @@ export function withOperation(context: Context | undefined, operation: Operation
 export class GuardedOperation implements Operation {
   readonly [brand] = true;
   readonly guarded = true;
-  readonly #attempt: Attempt;
+  readonly #work: Work;
   readonly #identity: { readonly key: string; readonly scope: string };
   #lease: { readonly controller: AbortController; readonly timer: NodeJS.Timeout | undefined } | undefined;
 
-  constructor(attempt: Attempt, identity: { readonly key: string; readonly scope: string }) {
-    this.#attempt = attempt;
+  constructor(work: Work, identity: { readonly key: string; readonly scope: string }) {
+    this.#work = work;
     this.#identity = identity;
   }
 
@@ -80,18 +154,18 @@ export class GuardedOperation implements Operation {
   }
 
   get attempt(): number {
-    return this.#attempt.number;
+    return this.#work.attempt.number;
   }
 
   get expiresAt(): Date {
-    return new Date(this.#attempt.endsAtMs);
+    return new Date(this.#work.attempt.endsAtMs);
   }
 
   get signal(): AbortSignal {
     if (!this.#lease) {
       const controller = new AbortController();
       const abort = () => controller.abort(leaseIsOver());
-      const { leaseLeftMs } = this.#attempt;
+      const { leaseLeftMs } = this.#work.attempt;
       const timer = leaseLeftMs > 0 ? setTimeout(abort, Math.min(leaseLeftMs, 2 ** 31 - 1)) : undefined;
       timer?.unref();
       if (timer === undefined) abort();
@@ -101,16 +175,29 @@ export class GuardedOperation implements Operation {
   }
 
   token(name: string): string {
-    if (this.#attempt.settled) {
-      throw new IdempotencyError(
-        'NOT_GUARDED',
-        'This operation has been settled: its handler has already returned. Await everything before returning.',
-        { effect: 'possible' },
-      );
-    }
-    if (this.#attempt.leaseLeftMs <= 0) throw leaseIsOver();
-    this.#attempt.begun = true;
-    return tokenOf(this.#attempt.pk, this.#attempt.window, name);
+    return this.#work.token(name);
+  }
+
+  step<T>(
+    name: string,
+    fn: (step: { token: string }) => Promise<T> | T,
+    { once = false }: { readonly once?: boolean } = {},
+  ): Promise<T> {
+    return this.#work.step(name, fn, once);
+  }
+
+  transaction<T>(name: string, work: AtomicWork & { readonly value?: T }): Promise<T> {
+    return this.#work.transaction(name, work);
+  }
+
+  commit<R>(work: AtomicWork & { readonly result: R }): Promise<R> {
+    return this.#work.commit(work);
+  }
+
+  /** @internal Tells a message of this operation from all others, also where the record is gone; counts as `token`. */
+  queueIdentity(name: string): string[] {
+    this.token(name);
+    return [this.#work.attempt.pk, name];
   }
 
   /** @internal The handler has returned: nothing is left to abort. */
@@ -124,6 +211,16 @@ export class GuardedOperation implements Operation {
   }
 }
 
+/** Sends writes and messages without a record. */
+type SendUnrecorded = (name: string, work: AtomicWork) => Promise<void>;
+
+const nothingToSendWith: SendUnrecorded = async () => {
+  throw new IdempotencyError(
+    'NOT_GUARDED',
+    'Writes and messages need the store of a guard, and there is none here. Put `.use(idempotent())` first, or wrap the handler as `idempotent(handler)`.',
+  );
+};
+
 export class UnguardedOperation implements Operation {
   readonly [brand] = true;
   readonly guarded = false;
@@ -133,28 +230,31 @@ export class UnguardedOperation implements Operation {
   readonly expiresAt = new Date(0);
   readonly signal: AbortSignal = new AbortController().signal;
   readonly #window = randomUUID();
+  readonly #send: SendUnrecorded;
+
+  constructor(send: SendUnrecorded = nothingToSendWith) {
+    this.#send = send;
+  }
 
   token(name: string): string {
     return tokenOf('', this.#window, name);
   }
-}
 
-const leaseIsOver = (): IdempotencyError =>
-  new IdempotencyError(
-    'OVERTAKEN',
-    'The lease of this attempt is over: another attempt may be running. What was begun may have happened.',
-    { effect: 'possible' },
-  );
+  async step<T>(name: string, fn: (step: { token: string }) => Promise<T> | T): Promise<T> {
+    return fn({ token: this.token(name) });
+  }
 
-/** @see https://www.rfc-editor.org/rfc/rfc9562#section-5.8 version 8: bits of the application's own making */
-function tokenOf(pk: string, window: string, name: string): string {
-  const hash = createHash('sha256')
-    .update(JSON.stringify([pk, window, name]))
-    .digest();
-  hash[6] = ((hash[6] ?? 0) & 0x0f) | 0x80;
-  hash[8] = ((hash[8] ?? 0) & 0x3f) | 0x80;
-  const hex = hash.toString('hex');
-  return [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20, 32)].join(
-    '-',
-  );
+  async transaction<T>(name: string, { value, ...work }: AtomicWork & { readonly value?: T }): Promise<T> {
+    await this.#sendAny(name, work);
+    return value as T;
+  }
+
+  async commit<R>({ result, ...work }: AtomicWork & { readonly result: R }): Promise<R> {
+    await this.#sendAny('commit', work);
+    return result;
+  }
+
+  async #sendAny(name: string, work: AtomicWork): Promise<void> {
+    if ((work.writes?.length ?? 0) + (work.messages?.length ?? 0) > 0) await this.#send(name, work);
+  }
 }

@@ -1,37 +1,29 @@
 import { randomUUID } from 'node:crypto';
 import {
-  type AttributeValue,
   DeleteItemCommand,
   DescribeTableCommand,
   DescribeTimeToLiveCommand,
   DynamoDBClient,
   GetItemCommand,
   PutItemCommand,
-  type PutItemCommandInput,
   QueryCommand,
   type TableDescription,
   type TimeToLiveDescription,
+  TransactWriteItemsCommand,
   UpdateItemCommand,
 } from '@aws-sdk/client-dynamodb';
+import { type Item, itemsOf, type Names } from './dynamo-items.ts';
+import { readCancellation, transactionInput } from './dynamo-transaction.ts';
 import { IdempotencyError, show, storeUnavailable } from './errors.ts';
+import { attribute, chunkSortKeyPrefix, environment, stepSortKeyPrefix, tableLayout } from './record.ts';
 import {
-  attribute,
-  type ClaimStatus,
-  chunkSortKey,
-  chunkSortKeyPrefix,
-  claimSortKey,
-  cleanupAtSeconds,
-  environment,
-  tableLayout,
-} from './record.ts';
-import {
-  type ClaimRecord,
   type Clock,
+  type Completion,
   type Seal,
+  type StepWritten,
   type Store,
   type StoredAnswer,
   systemClock,
-  type UnavailableReason,
   type Written,
 } from './store.ts';
 import { check, checkKnown, isFunction, isRecord } from './validate.ts';
@@ -132,7 +124,7 @@ export function dynamoStore(options: DynamoStoreOptions = {}): DynamoStore {
       } catch (error) {
         if (isNamed(error, 'ConditionalCheckFailedException')) {
           const item = (error as { Item?: Item }).Item;
-          return { applied: false, found: item && readClaim(item, names) };
+          return { applied: false, found: item && items.readClaim(item) };
         }
         // The SDK repeats throttled and broken requests, but not one that met a transaction on the same item.
         if (!isNamed(error, 'TransactionConflictException') || tries === maxConflicts) {
@@ -142,15 +134,49 @@ export function dynamoStore(options: DynamoStoreOptions = {}): DynamoStore {
       }
     }
   };
-  const keyOf = (pk: string, sk: string): Item => ({ [names.pk]: { S: pk }, [names.sk]: { S: sk } });
-  const conditional = {
-    TableName: tableName,
-    ReturnValuesOnConditionCheckFailure: 'ALL_OLD',
-  } as const;
-  const mine = {
-    ConditionExpression: '#owner = :owner AND #status = :inProgress',
-    ExpressionAttributeNames: { '#owner': attribute.owner, '#status': attribute.status },
-  } as const;
+  const items = itemsOf(tableName, names);
+  const writeStep = async (command: object, action: string): Promise<StepWritten> => {
+    try {
+      await send(command, action);
+      return { applied: true };
+    } catch (error) {
+      const cause = (error as { cause?: unknown }).cause;
+      if (!isNamed(cause, 'ConditionalCheckFailedException')) throw error;
+      const item = (cause as { Item?: Item }).Item;
+      return { applied: false, found: item && items.readStep(item) };
+    }
+  };
+
+  /** All items of a partition whose sort key begins so, in their order. */
+  const query = async (pk: string, prefix: string): Promise<Item[]> => {
+    const found: Item[] = [];
+    let ExclusiveStartKey: Item | undefined;
+    do {
+      const page: { Items?: Item[]; LastEvaluatedKey?: Item } = await send(
+        new QueryCommand({ ...items.under(pk, prefix), ExclusiveStartKey }),
+        'dynamodb:Query',
+      );
+      found.push(...(page.Items ?? []));
+      ExclusiveStartKey = page.LastEvaluatedKey;
+    } while (ExclusiveStartKey);
+    return found;
+  };
+
+  /** Chunks are written before the item that points at them. */
+  const storeAnswer = async ({ pk, window, endsAtMs, answer }: Completion): Promise<StoredAnswer> => {
+    if (typeof answer === 'string') return { kind: 'unavailable', reason: answer };
+    if (answer.length <= inlineBytes) return { kind: 'inline', bytes: answer };
+    // A new id for every write: a repeat after a lost answer must not mix its chunks with an earlier one's.
+    const writeId = randomUUID();
+    const puts: Promise<unknown>[] = [];
+    for (let start = 0; start < answer.length; start += chunkBytes) {
+      const data = answer.subarray(start, start + chunkBytes);
+      const chunk = items.chunk({ pk, window, endsAtMs, writeId, index: puts.length, data });
+      puts.push(send(new PutItemCommand(chunk), 'dynamodb:PutItem'));
+    }
+    await Promise.all(puts);
+    return { kind: 'chunks', writeId, count: puts.length };
+  };
 
   return {
     id: `dynamodb:${tableName}`,
@@ -158,153 +184,72 @@ export function dynamoStore(options: DynamoStoreOptions = {}): DynamoStore {
     ...(options.seal && { seal: options.seal }),
     ...(options.clock && { clock: options.clock }),
 
-    claim: (claim) =>
-      write(
-        new PutItemCommand({
-          ...conditional,
-          Item: {
-            ...keyOf(claim.pk, claimSortKey),
-            [attribute.status]: { S: 'IN_PROGRESS' satisfies ClaimStatus },
-            [attribute.owner]: { S: claim.owner },
-            [attribute.window]: { S: claim.owner },
-            [attribute.attempt]: { N: '1' },
-            [attribute.leaseUntil]: { N: String(claim.leaseUntilMs) },
-            [attribute.endsAt]: { N: String(claim.endsAtMs) },
-            [attribute.createdAt]: { N: String(claim.nowMs) },
-            [names.ttl]: { N: String(cleanupAtSeconds(claim.endsAtMs)) },
-            ...(claim.fingerprint !== undefined && { [attribute.fingerprint]: { S: claim.fingerprint } }),
-            ...(claim.rawKey !== undefined && { [attribute.key]: { S: claim.rawKey } }),
-            ...(claim.rawInput !== undefined && { [attribute.input]: { B: claim.rawInput } }),
-          },
-          ConditionExpression:
-            'attribute_not_exists(#pk) OR (#endsAt <= :now AND (#status = :completed OR #leaseUntil <= :now))',
-          ExpressionAttributeNames: {
-            '#pk': names.pk,
-            '#endsAt': attribute.endsAt,
-            '#status': attribute.status,
-            '#leaseUntil': attribute.leaseUntil,
-          },
-          ExpressionAttributeValues: {
-            ':now': { N: String(claim.nowMs) },
-            ':completed': { S: 'COMPLETED' satisfies ClaimStatus },
-          },
-        }),
-        'dynamodb:PutItem',
-      ),
+    claim: (claim) => write(new PutItemCommand(items.claim(claim)), 'dynamodb:PutItem'),
 
-    takeOver: ({ pk, owner, previousOwner, attempt, leaseUntilMs }) =>
-      write(
-        new UpdateItemCommand({
-          ...conditional,
-          ...mine,
-          Key: keyOf(pk, claimSortKey),
-          UpdateExpression: 'SET #owner = :newOwner, #leaseUntil = :leaseUntil, #attempt = :attempt',
-          ExpressionAttributeNames: {
-            ...mine.ExpressionAttributeNames,
-            '#leaseUntil': attribute.leaseUntil,
-            '#attempt': attribute.attempt,
-          },
-          ExpressionAttributeValues: {
-            ...ownedBy(previousOwner),
-            ':newOwner': { S: owner },
-            ':leaseUntil': { N: String(leaseUntilMs) },
-            ':attempt': { N: String(attempt) },
-          },
-        }),
-        'dynamodb:UpdateItem',
-      ),
+    takeOver: (takeover) => write(new UpdateItemCommand(items.takeover(takeover)), 'dynamodb:UpdateItem'),
 
-    async complete({ pk, owner, window, completedAtMs, endsAtMs, answer }) {
-      const expiresAt: AttributeValue = { N: String(cleanupAtSeconds(endsAtMs)) };
-      const stored = await storeAnswer(answer, async (writeId, index, data) => {
-        const Item = { ...keyOf(pk, chunkSortKey(window, writeId, index)), [attribute.data]: { B: data } };
-        const put: PutItemCommandInput = { TableName: tableName, Item: { ...Item, [names.ttl]: expiresAt } };
-        await send(new PutItemCommand(put), 'dynamodb:PutItem');
-      });
-      return write(
-        new UpdateItemCommand({
-          ...conditional,
-          Key: keyOf(pk, claimSortKey),
-          ConditionExpression: mine.ConditionExpression,
-          UpdateExpression: `SET #status = :completed, #completedAt = :completedAt, #endsAt = :endsAt, #ttl = :ttl, ${stored.expression}`,
-          ExpressionAttributeNames: {
-            ...mine.ExpressionAttributeNames,
-            '#completedAt': attribute.completedAt,
-            '#endsAt': attribute.endsAt,
-            '#ttl': names.ttl,
-            ...stored.names,
-          },
-          ExpressionAttributeValues: {
-            ...ownedBy(owner),
-            ':completed': { S: 'COMPLETED' satisfies ClaimStatus },
-            ':completedAt': { N: String(completedAtMs) },
-            ':endsAt': { N: String(endsAtMs) },
-            ':ttl': expiresAt,
-            ...stored.values,
-          },
-        }),
-        'dynamodb:UpdateItem',
-      );
+    async complete(completion) {
+      const stored = await storeAnswer(completion);
+      return write(new UpdateItemCommand(items.completion(completion, stored)), 'dynamodb:UpdateItem');
     },
 
-    remove: ({ pk, owner }) =>
-      write(
-        new DeleteItemCommand({
-          ...conditional,
-          ...mine,
-          Key: keyOf(pk, claimSortKey),
-          ExpressionAttributeValues: ownedBy(owner),
-        }),
-        'dynamodb:DeleteItem',
-      ),
+    async claimCompleted(claim, completion) {
+      const stored = await storeAnswer(completion);
+      return write(new PutItemCommand(items.completedClaim(claim, completion, stored)), 'dynamodb:PutItem');
+    },
 
-    endLease: ({ pk, owner }) =>
-      write(
-        new UpdateItemCommand({
-          ...conditional,
-          ...mine,
-          Key: keyOf(pk, claimSortKey),
-          UpdateExpression: 'SET #leaseUntil = :over',
-          ExpressionAttributeNames: {
-            ...mine.ExpressionAttributeNames,
-            '#leaseUntil': attribute.leaseUntil,
-          },
-          ExpressionAttributeValues: { ...ownedBy(owner), ':over': { N: '0' } },
-        }),
-        'dynamodb:UpdateItem',
-      ),
+    async amend(completion) {
+      const stored = await storeAnswer(completion);
+      return write(new UpdateItemCommand(items.amendment(completion, stored)), 'dynamodb:UpdateItem');
+    },
+
+    putStep: (step) => writeStep(new PutItemCommand(items.step(step)), 'dynamodb:PutItem'),
+
+    finishStep: (step) => writeStep(new UpdateItemCommand(items.stepEnd(step)), 'dynamodb:UpdateItem'),
+
+    async readSteps({ pk, window }) {
+      const found = await query(pk, stepSortKeyPrefix(window));
+      return found.map((item) => items.readStep(item));
+    },
+
+    async transact(request) {
+      const { claim } = request;
+      const stored =
+        claim.kind === 'complete' || claim.kind === 'record'
+          ? await storeAnswer(claim.completion)
+          : undefined;
+      const input = await transactionInput(request, items, stored, client);
+      return {
+        async send() {
+          try {
+            await client.send(new TransactWriteItemsCommand(input));
+            return { outcome: 'applied' };
+          } catch (error) {
+            const cancelled = await readCancellation(error, request, items);
+            if (cancelled) return cancelled;
+            throw explain(error, tableName, names, 'dynamodb:TransactWriteItems');
+          }
+        },
+      };
+    },
+
+    remove: (claim) => write(new DeleteItemCommand(items.removal(claim)), 'dynamodb:DeleteItem'),
+
+    endLease: (claim) => write(new UpdateItemCommand(items.leaseEnd(claim)), 'dynamodb:UpdateItem'),
 
     async read(pk) {
       const { Item } = await send<{ Item?: Item }>(
-        new GetItemCommand({ TableName: tableName, Key: keyOf(pk, claimSortKey), ConsistentRead: true }),
+        new GetItemCommand({ TableName: tableName, Key: items.keyOf(pk), ConsistentRead: true }),
         'dynamodb:GetItem',
       );
-      return Item && readClaim(Item, names);
+      return Item && items.readClaim(Item);
     },
 
     async readChunks({ pk, window, answer }) {
       if (answer?.kind !== 'chunks') return undefined;
-      const chunks: Uint8Array[] = [];
-      let ExclusiveStartKey: Item | undefined;
-      do {
-        const page: { Items?: Item[]; LastEvaluatedKey?: Item } = await send(
-          new QueryCommand({
-            TableName: tableName,
-            ConsistentRead: true,
-            KeyConditionExpression: '#pk = :pk AND begins_with(#sk, :prefix)',
-            ExpressionAttributeNames: { '#pk': names.pk, '#sk': names.sk },
-            ExpressionAttributeValues: {
-              ':pk': { S: pk },
-              ':prefix': { S: chunkSortKeyPrefix(window, answer.writeId) },
-            },
-            ExclusiveStartKey,
-          }),
-          'dynamodb:Query',
-        );
-        for (const item of page.Items ?? []) chunks.push(item[attribute.data]?.B ?? new Uint8Array());
-        ExclusiveStartKey = page.LastEvaluatedKey;
-      } while (ExclusiveStartKey);
-      return chunks.length === answer.count ? Buffer.concat(chunks) : undefined;
+      const chunks = await query(pk, chunkSortKeyPrefix(window, answer.writeId));
+      if (chunks.length !== answer.count) return undefined;
+      return Buffer.concat(chunks.map((item) => item[attribute.data]?.B ?? new Uint8Array()));
     },
 
     async checkTable() {
@@ -341,91 +286,6 @@ const optionNames: readonly (keyof DynamoStoreOptions)[] = [
   'clock',
 ];
 
-type Item = Record<string, AttributeValue>;
-
-interface Names {
-  readonly pk: string;
-  readonly sk: string;
-  readonly ttl: string;
-}
-
-const ownedBy = (owner: string): Item => ({
-  ':owner': { S: owner },
-  ':inProgress': { S: 'IN_PROGRESS' satisfies ClaimStatus },
-});
-
-/** A part of an update expression. */
-interface Assignment {
-  readonly expression: string;
-  readonly names: Readonly<Record<string, string>>;
-  readonly values: Item;
-}
-
-/** What sets the answer in the claim item. Chunks are written before the item that points at them. */
-async function storeAnswer(
-  answer: Uint8Array | UnavailableReason,
-  putChunk: (writeId: string, index: number, data: Uint8Array) => Promise<void>,
-): Promise<Assignment> {
-  if (typeof answer === 'string') {
-    return {
-      expression: '#unavailable = :unavailable',
-      names: { '#unavailable': attribute.unavailable },
-      values: { ':unavailable': { S: answer } },
-    };
-  }
-  if (answer.length <= inlineBytes) {
-    return {
-      expression: '#data = :data',
-      names: { '#data': attribute.data },
-      values: { ':data': { B: answer } },
-    };
-  }
-  // A new id for every write: a repeat after a lost answer must not mix its chunks with an earlier one's.
-  const writeId = randomUUID();
-  const puts: Promise<void>[] = [];
-  for (let start = 0; start < answer.length; start += chunkBytes) {
-    puts.push(putChunk(writeId, puts.length, answer.subarray(start, start + chunkBytes)));
-  }
-  await Promise.all(puts);
-  return {
-    expression: '#writeId = :writeId, #chunks = :chunks',
-    names: { '#writeId': attribute.writeId, '#chunks': attribute.chunks },
-    values: { ':writeId': { S: writeId }, ':chunks': { N: String(puts.length) } },
-  };
-}
-
-function readClaim(item: Item, names: Names): ClaimRecord {
-  const number = (name: string): number => Number(item[name]?.N);
-  const status = item[attribute.status]?.S === 'COMPLETED' ? 'COMPLETED' : 'IN_PROGRESS';
-  const fingerprint = item[attribute.fingerprint]?.S;
-  return {
-    pk: item[names.pk]?.S ?? '',
-    status,
-    owner: item[attribute.owner]?.S ?? '',
-    window: item[attribute.window]?.S ?? '',
-    attempt: number(attribute.attempt),
-    leaseUntilMs: number(attribute.leaseUntil),
-    endsAtMs: number(attribute.endsAt),
-    createdAtMs: number(attribute.createdAt),
-    ...(fingerprint !== undefined && { fingerprint }),
-    ...(status === 'COMPLETED' && {
-      completedAtMs: number(attribute.completedAt),
-      answer: readAnswer(item),
-    }),
-  };
-}
-
-function readAnswer(item: Item): StoredAnswer {
-  const bytes = item[attribute.data]?.B;
-  if (bytes) return { kind: 'inline', bytes };
-  const writeId = item[attribute.writeId]?.S;
-  if (writeId) return { kind: 'chunks', writeId, count: Number(item[attribute.chunks]?.N) };
-  return {
-    kind: 'unavailable',
-    reason: (item[attribute.unavailable]?.S ?? 'unserialisable') as UnavailableReason,
-  };
-}
-
 function defaultClient(): DynamoClient {
   return new DynamoDBClient({
     // Without throwOnRequestTimeout the SDK only warns of a slow request.
@@ -447,7 +307,7 @@ function explain(error: unknown, tableName: string, names: Names, action: string
   }
   if (isNamed(error, 'AccessDeniedException')) {
     return misconfigured(
-      `This function may not ${action} on table '${tableName}'. Its role needs dynamodb:PutItem, dynamodb:UpdateItem, dynamodb:DeleteItem, dynamodb:GetItem and dynamodb:Query on it. DynamoDB said: ${said}`,
+      `This function may not ${action} on table '${tableName}'. Its role needs dynamodb:PutItem, dynamodb:UpdateItem, dynamodb:DeleteItem, dynamodb:GetItem and dynamodb:Query on it (transactions: dynamodb:ConditionCheckItem as well, and what the handler's own writes need). DynamoDB said: ${said}`,
       error,
     );
   }

@@ -1,4 +1,5 @@
 import type { ClaimStatus } from './record.ts';
+import type { Rejection } from './store.ts';
 
 /**
  * What went wrong, as a stable string.
@@ -16,6 +17,14 @@ import type { ClaimStatus } from './record.ts';
  * | `STORE_UNAVAILABLE` | the store did not answer, or kept throttling |
  * | `STORE_MISCONFIGURED` | the table, its keys, its TTL, the credentials or the permissions are not as they must be |
  * | `RESULT_UNAVAILABLE` | the operation was completed, but its answer could not be stored or is gone |
+ * | `COMMIT_REJECTED` | a condition of the handler's own writes failed; nothing was written |
+ * | `OUTCOME_UNKNOWN` | a transaction was sent and it could not be told whether it was applied |
+ * | `INDETERMINATE` | a step that must not be repeated was begun, and its end was never recorded |
+ * | `NOT_COMMITTED` | a handler with `claim: 'at-commit'` returned without a commit |
+ * | `RESULT_DIFFERS` | a handler returned something else than it had committed |
+ * | `BAD_STEP` | a step's name is malformed or was used before, or something was begun after the commit |
+ * | `BAD_WRITES` | writes or messages that DynamoDB or the destination would refuse |
+ * | `BATCH_FAILED` | records of a batch failed, and its service knows no partial failure |
  * | `NAMESPACE_CLASH` | two guards would share one default namespace |
  * | `UNSUPPORTED` | this kind of event, handler or execution mode cannot be guarded like this |
  * | `NOT_GUARDED` | `operation()` was called outside a guard |
@@ -33,6 +42,14 @@ export type IdempotencyErrorCode =
   | 'STORE_UNAVAILABLE'
   | 'STORE_MISCONFIGURED'
   | 'RESULT_UNAVAILABLE'
+  | 'COMMIT_REJECTED'
+  | 'OUTCOME_UNKNOWN'
+  | 'INDETERMINATE'
+  | 'NOT_COMMITTED'
+  | 'RESULT_DIFFERS'
+  | 'BAD_STEP'
+  | 'BAD_WRITES'
+  | 'BATCH_FAILED'
   | 'NAMESPACE_CLASH'
   | 'UNSUPPORTED'
   | 'NOT_GUARDED'
@@ -55,6 +72,7 @@ interface ErrorDetails {
   readonly effect?: 'none' | 'possible';
   readonly retryAfterSeconds?: number;
   readonly record?: RecordSummary;
+  readonly rejections?: readonly Rejection[];
 }
 
 const brand = Symbol.for('idemkit.error');
@@ -73,6 +91,8 @@ export class IdempotencyError extends Error {
   readonly retryAfterSeconds: number | undefined;
   /** The existing record's times, attempt and status, where there is one. */
   readonly record: RecordSummary | undefined;
+  /** `COMMIT_REJECTED`: which writes were refused, by their place, with the items that their conditions met. */
+  declare readonly rejections: readonly Rejection[] | undefined;
   /** @internal */
   readonly [brand] = true;
 
@@ -82,6 +102,8 @@ export class IdempotencyError extends Error {
     this.effect = details.effect ?? 'none';
     this.retryAfterSeconds = details.retryAfterSeconds;
     this.record = details.record;
+    // Hidden, for it holds the caller's items, and errors are logged.
+    Object.defineProperty(this, 'rejections', { value: details.rejections, enumerable: false });
   }
 
   /** Whether `value` is an error of idemkit's, and of this `code` if one is given. */

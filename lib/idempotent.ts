@@ -1,8 +1,9 @@
 import type { Context } from 'aws-lambda';
 import type { IdempotentContext } from './context.ts';
 import { IdempotencyError, show } from './errors.ts';
-import { begin, type Guard } from './guard.ts';
+import { begin } from './guard.ts';
 import { type IdempotentMiddleware, idempotentMiddleware } from './middy.ts';
+import type { Guard } from './namespace.ts';
 import { type IdempotentOptions, resolveOptions, type Settings } from './options.ts';
 
 /**
@@ -66,9 +67,10 @@ function wrap(handler: (...args: any[]) => unknown, settings: Settings): Guarded
     if (begun.kind === 'answer') return begun.answer;
     let result: unknown;
     try {
-      result = await handler.call(this, event, begun.context, ...rest);
+      result = await handler.call(this, begun.event, begun.context, ...rest);
     } catch (error) {
-      await begun.run.threw(error);
+      const answered = await begun.run.threw(error);
+      if (answered) return answered.instead;
       throw error;
     }
     return begun.run.returned(result);

@@ -6,6 +6,7 @@ import {
   canonicalMutation,
   isMutation,
 } from './appsync.ts';
+import { asRecord, type BatchRecord } from './batch.ts';
 import { canonicalText, sha256 } from './canonical.ts';
 import { IdempotencyError } from './errors.ts';
 import { asHttpEvent, callerOf, canonicalRequest, type HttpEvent, headerLines } from './http.ts';
@@ -28,7 +29,9 @@ export type Identity =
 interface Shape {
   /** Whether such an event can change anything. */
   readonly isGuarded: boolean;
-  key(): string | undefined;
+  /** Whether a repeat with another payload is misuse. */
+  readonly isComparable: boolean;
+  key(): Key;
   tenant(): string | undefined;
   /** The canonical text of what must be equal in a repeat. */
   payload(): string;
@@ -45,7 +48,21 @@ export function identify(
   context: Context,
   http: HttpEvent | undefined,
 ): Identity {
-  const shape = shapeOf(event, http, settings.http);
+  return identityOf(settings, event, context, shapeOf(event, http, settings.http), http);
+}
+
+/** The same for one record of a batch; options are given the record. */
+export function identifyRecord(settings: Settings, record: BatchRecord, context: Context): Identity {
+  return identityOf(settings, record.raw, context, { ...record, isGuarded: true }, undefined);
+}
+
+function identityOf(
+  settings: Settings,
+  event: unknown,
+  context: Context,
+  shape: Shape,
+  http: HttpEvent | undefined,
+): Identity {
   if (!shape.isGuarded) return { kind: 'none', reason: 'method' };
 
   const key = settings.key ? settings.key(event, context) : shape.key();
@@ -75,7 +92,8 @@ function fingerprintOf(
   shape: Shape,
 ): string | undefined {
   if (fingerprint === false) return undefined;
-  return sha256(fingerprint ? canonicalText(fingerprint(event, context)) : shape.payload());
+  if (fingerprint) return sha256(canonicalText(fingerprint(event, context)));
+  return shape.isComparable ? sha256(shape.payload()) : undefined;
 }
 
 /**
@@ -94,16 +112,20 @@ function shapeOf(event: unknown, http: HttpEvent | undefined, options?: Settings
   if (http) {
     return {
       isGuarded: options === undefined || options.methods.includes(http.method),
+      isComparable: true,
       key: () => keyFromHeader(headerLines(http, header), header, syntax),
       tenant: () => callerOf(http),
       payload: () => canonicalRequest(http),
     };
   }
-  refuseBatches(event);
+  const record = asRecord(event);
+  if (record) return { ...record, isGuarded: true };
+  refuseUnknownBatches(event);
   const resolver = asAppSyncEvent(event);
   if (resolver) {
     return {
       isGuarded: isMutation(resolver),
+      isComparable: true,
       key: () =>
         keyFromHeader(appSyncHeaderLines(resolver, header), header, syntax) ??
         sha256(canonicalMutation(resolver)),
@@ -115,6 +137,7 @@ function shapeOf(event: unknown, http: HttpEvent | undefined, options?: Settings
   if (bridge) {
     return {
       isGuarded: true,
+      isComparable: true,
       key: () => bridge.id,
       tenant: () => bridge.source,
       payload: () => canonicalText([bridge.source, bridge['detail-type'], bridge.detail]),
@@ -122,6 +145,7 @@ function shapeOf(event: unknown, http: HttpEvent | undefined, options?: Settings
   }
   return {
     isGuarded: true,
+    isComparable: true,
     key: () => undefined,
     tenant: () => undefined,
     payload: () => canonicalText(event),
@@ -137,7 +161,8 @@ function checkedParts(key: NonNullable<Key>): string[] {
       `Option \`key\` returned ${Array.isArray(key) ? 'an empty array' : kindOf(key)}; return a text, an array of texts and numbers, or undefined for an event without a key.`,
     );
   }
-  return parts.map((part: unknown, index) => {
+  // `map` alone would skip a hole.
+  return Array.from(parts, (part: unknown, index) => {
     const isText = typeof part === 'string' && part.trim() !== '';
     if (isText || (typeof part === 'number' && Number.isFinite(part))) return String(part);
     throw new IdempotencyError(
@@ -156,7 +181,7 @@ function checkedTenant(tenant: unknown): string {
 }
 
 /** What came instead of a text, without showing it: it may be personal data. */
-function kindOf(value: unknown): string {
+export function kindOf(value: unknown): string {
   if (value === null || value === undefined) return String(value);
   if (typeof value === 'string') return 'a blank text';
   if (typeof value === 'number' && !Number.isFinite(value)) return String(value);
@@ -171,7 +196,7 @@ function missingKey(settings: Settings, http: HttpEvent | undefined): Idempotenc
       'MISSING_KEY',
       http
         ? 'This request has no idempotency key. Send one, the same for every attempt of the same operation.'
-        : 'Option `key` returned undefined for this event and a key is required. Return a key, or set `required: false` to run such events unguarded.',
+        : 'Option `key` returned undefined for this event or record and a key is required. Return a key, or set `required: false` to run such events unguarded.',
     );
   }
   return new IdempotencyError(
@@ -198,19 +223,17 @@ function asEventBridgeEvent(event: unknown): EventBridgeEvent | undefined {
     : undefined;
 }
 
-/** SQS, Kinesis, DynamoDB Streams, SNS and S3 send `Records` in an array, Kafka `records` by partition, AppSync an array. */
-function refuseBatches(event: unknown): void {
-  const batch = event as { Records?: unknown; records?: unknown; eventSource?: unknown } | null | undefined;
-  const first = Array.isArray(batch?.Records) ? (batch.Records[0] as Record<string, unknown>) : undefined;
+/** AppSync can send an array of calls; services that are not known here send `Records`. */
+function refuseUnknownBatches(event: unknown): void {
+  const { Records } = (event ?? {}) as { Records?: unknown };
+  const first = (Array.isArray(Records) ? Records[0] : undefined) as Record<string, unknown> | undefined;
   const source = Array.isArray(event)
     ? asAppSyncEvent(event[0]) && 'AppSync'
-    : (first?.eventSource ??
-      first?.EventSource ??
-      (typeof batch?.records === 'object' ? batch?.eventSource : undefined));
+    : (first?.eventSource ?? first?.EventSource);
   if (typeof source !== 'string') return;
   throw new IdempotencyError(
     'UNSUPPORTED',
-    `A batch of ${source} records cannot be guarded as one operation: a batch that is delivered again may be cut differently. Wrap the function that handles one record instead: const once = idempotent(handleRecord, { key: (record) => record.messageId }), and call it for each record.`,
+    `A batch of ${source} records cannot be guarded as one operation: a batch that is delivered again may be cut differently. Wrap the function that handles one record instead: const once = idempotent(handleRecord, { key: (record) => record.id }), and call it for each record.`,
   );
 }
 

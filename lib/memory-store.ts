@@ -1,22 +1,46 @@
 import { randomUUID } from 'node:crypto';
+import { IdempotencyError } from './errors.ts';
 import { cleanupAtSeconds } from './record.ts';
-import { type ClaimRecord, type Clock, type Store, systemClock, type Written } from './store.ts';
+import {
+  type ClaimRecord,
+  type Clock,
+  type Completion,
+  type NewClaim,
+  type NewStep,
+  type StagedMessage,
+  type StepRecord,
+  type StepWritten,
+  type Store,
+  systemClock,
+  type Transacted,
+  type TransactionRequest,
+  type Written,
+} from './store.ts';
 
 export interface MemoryStoreOptions {
   /** @default the system's */
   readonly clock?: Clock;
 }
 
+export interface MemoryStore extends Store {
+  /** All messages that transactions and commits have staged, in their order. */
+  readonly messages: readonly StagedMessage[];
+}
+
 /**
  * A store in this process's memory, for tests: the same conditions as on DynamoDB, and records that are cleaned up once
- * their TTL is over. It protects nothing beyond the process.
+ * their TTL is over. It protects nothing beyond the process, and it has no tables: a transaction with `writes` is refused
+ * with `UNSUPPORTED`; test that on DynamoDB Local.
  */
-export function memoryStore({ clock = systemClock }: MemoryStoreOptions = {}): Store {
+export function memoryStore({ clock = systemClock }: MemoryStoreOptions = {}): MemoryStore {
   const claims = new Map<string, ClaimRecord>();
+  const steps = new Map<string, NewStep>();
+  const messages: StagedMessage[] = [];
 
+  const isOver = (endsAtMs: number): boolean => cleanupAtSeconds(endsAtMs) * 1000 <= clock.now();
   const current = (pk: string): ClaimRecord | undefined => {
     const record = claims.get(pk);
-    if (record && cleanupAtSeconds(record.endsAtMs) * 1000 <= clock.now()) claims.delete(pk);
+    if (record && isOver(record.endsAtMs)) claims.delete(pk);
     return claims.get(pk);
   };
   const put = (record: ClaimRecord): Written => {
@@ -29,49 +53,95 @@ export function memoryStore({ clock = systemClock }: MemoryStoreOptions = {}): S
       ? then(record)
       : { applied: false, found: record };
   };
+  const ifFree = ({ pk, nowMs }: NewClaim, then: () => Written): Written => {
+    const found = current(pk);
+    const isFree =
+      found === undefined ||
+      (found.endsAtMs <= nowMs && (found.status === 'COMPLETED' || found.leaseUntilMs <= nowMs));
+    return isFree ? then() : { applied: false, found };
+  };
+
+  const placeOf = ({ pk, window, name }: Pick<NewStep, 'pk' | 'window' | 'name'>): string =>
+    JSON.stringify([pk, window, name]);
+  const stepAt = (place: string): NewStep | undefined => {
+    const step = steps.get(place);
+    if (step && isOver(step.endsAtMs)) steps.delete(place);
+    return steps.get(place);
+  };
+  const putStep = (step: NewStep): StepWritten => {
+    const found = stepAt(placeOf(step));
+    if (found) return { applied: false, found: asRecord(found) };
+    steps.set(placeOf(step), step);
+    return { applied: true };
+  };
+
+  /** What the claim's part of a transaction comes to; applied only with `isReal`. */
+  const applyClaim = (request: TransactionRequest, isReal: boolean): Written => {
+    const { claim, pk } = request;
+    const applied: Written = { applied: true };
+    switch (claim.kind) {
+      case 'none':
+        return applied;
+      case 'check':
+        return ifOwned(pk, claim.owner, () => applied);
+      case 'complete':
+        return ifOwned(pk, claim.completion.owner, (record) =>
+          isReal ? put(completed(record, claim.completion)) : applied,
+        );
+      case 'record':
+        return ifFree(claim.claim, () =>
+          isReal ? put(completed(newRecord(claim.claim), claim.completion)) : applied,
+        );
+    }
+  };
+
+  const send = (request: TransactionRequest): Transacted => {
+    const claim = applyClaim(request, false);
+    const step = request.step && stepAt(placeOf(request.step));
+    if (!claim.applied || step) {
+      return {
+        outcome: 'cancelled',
+        ...(!claim.applied && { claim: { found: claim.found } }),
+        ...(step && { step: { found: asRecord(step) } }),
+        conflict: false,
+        rejections: [],
+      };
+    }
+    applyClaim(request, true);
+    if (request.step) putStep(request.step);
+    messages.push(...request.messages);
+    return { outcome: 'applied' };
+  };
 
   return {
     id: `memory:${randomUUID()}`,
     defaultNamespace: 'memory',
     clock,
     maxAnswerBytes: Number.POSITIVE_INFINITY,
+    messages,
 
-    async claim({ pk, owner, nowMs, leaseUntilMs, endsAtMs, fingerprint }) {
-      const found = current(pk);
-      const isOver =
-        found === undefined ||
-        (found.endsAtMs <= nowMs && (found.status === 'COMPLETED' || found.leaseUntilMs <= nowMs));
-      if (!isOver) return { applied: false, found };
-      return put({
-        pk,
-        status: 'IN_PROGRESS',
-        owner,
-        window: owner,
-        attempt: 1,
-        leaseUntilMs,
-        endsAtMs,
-        createdAtMs: nowMs,
-        ...(fingerprint !== undefined && { fingerprint }),
-      });
+    async claim(claim) {
+      return ifFree(claim, () => put(newRecord(claim)));
     },
 
     async takeOver({ pk, owner, previousOwner, attempt, leaseUntilMs }) {
       return ifOwned(pk, previousOwner, (record) => put({ ...record, owner, attempt, leaseUntilMs }));
     },
 
-    async complete({ pk, owner, completedAtMs, endsAtMs, answer }) {
-      return ifOwned(pk, owner, (record) =>
-        put({
-          ...record,
-          status: 'COMPLETED',
-          completedAtMs,
-          endsAtMs,
-          answer:
-            typeof answer === 'string'
-              ? { kind: 'unavailable', reason: answer }
-              : { kind: 'inline', bytes: answer },
-        }),
-      );
+    async complete(completion) {
+      const { pk, owner } = completion;
+      return ifOwned(pk, owner, (record) => put(completed(record, completion)));
+    },
+
+    async claimCompleted(claim, completion) {
+      return ifFree(claim, () => put(completed(newRecord(claim), completion)));
+    },
+
+    async amend(completion) {
+      const record = current(completion.pk);
+      return record?.owner === completion.owner && record.status === 'COMPLETED'
+        ? put({ ...record, answer: answerOf(completion) })
+        : { applied: false, found: record };
     },
 
     async remove({ pk, owner }) {
@@ -85,6 +155,33 @@ export function memoryStore({ clock = systemClock }: MemoryStoreOptions = {}): S
       return ifOwned(pk, owner, (record) => put({ ...record, leaseUntilMs: 0 }));
     },
 
+    async putStep(step) {
+      return putStep(step);
+    },
+
+    async finishStep(step) {
+      const found = stepAt(placeOf(step));
+      if (found?.owner !== step.owner || found.status !== 'STARTED') {
+        return { applied: false, found: found && asRecord(found) };
+      }
+      steps.set(placeOf(step), step);
+      return { applied: true };
+    },
+
+    async readSteps({ pk, window }) {
+      return [...steps.values()].filter((step) => step.pk === pk && step.window === window).map(asRecord);
+    },
+
+    async transact(request) {
+      if (request.writes.length > 0) {
+        throw new IdempotencyError(
+          'UNSUPPORTED',
+          'memoryStore() has no tables, so it cannot apply `writes`. Test this handler with dynamoStore() on DynamoDB Local.',
+        );
+      }
+      return { send: async () => send(request) };
+    },
+
     async read(pk) {
       return current(pk);
     },
@@ -94,3 +191,31 @@ export function memoryStore({ clock = systemClock }: MemoryStoreOptions = {}): S
     },
   };
 }
+
+const newRecord = (claim: NewClaim): ClaimRecord => ({
+  pk: claim.pk,
+  status: 'IN_PROGRESS',
+  owner: claim.owner,
+  window: claim.owner,
+  attempt: 1,
+  leaseUntilMs: claim.leaseUntilMs,
+  endsAtMs: claim.endsAtMs,
+  createdAtMs: claim.nowMs,
+  ...(claim.fingerprint !== undefined && { fingerprint: claim.fingerprint }),
+});
+
+const completed = (record: ClaimRecord, completion: Completion): ClaimRecord => ({
+  ...record,
+  status: 'COMPLETED',
+  completedAtMs: completion.completedAtMs,
+  endsAtMs: completion.endsAtMs,
+  answer: answerOf(completion),
+});
+
+const answerOf = ({ answer }: Completion): NonNullable<ClaimRecord['answer']> =>
+  typeof answer === 'string' ? { kind: 'unavailable', reason: answer } : { kind: 'inline', bytes: answer };
+
+const asRecord = ({ name, status, owner, attempt, value }: NewStep): StepRecord => ({
+  ...{ name, status, owner, attempt },
+  ...(value !== undefined && { value }),
+});

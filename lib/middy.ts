@@ -1,5 +1,6 @@
 import type { Context } from 'aws-lambda';
-import { begin, type Guard, type Run } from './guard.ts';
+import { begin, type Run } from './guard.ts';
+import type { Guard } from './namespace.ts';
 import type { Settings } from './options.ts';
 
 /** The part of Middy's request that the middleware touches; Middy itself is never imported, it may not be there. */
@@ -28,12 +29,15 @@ export function idempotentMiddleware(settings: Settings): IdempotentMiddleware {
 
   return {
     async before(request) {
-      const begun = await begin(guard, request.event, request.context);
+      // In this order: the other one is how Middy calls the handler, and an outer guard in the chain is watching.
+      const { context, event } = request;
+      const begun = await begin(guard, event, context);
       if (begun.kind === 'answer') {
         // The property and not a returned value, for an answer may be `undefined`.
         request.earlyResponse = begun.answer;
         return;
       }
+      request.event = begun.event;
       request.context = begun.context;
       chains.set(request, new Chain(request, begun.run));
     },
@@ -55,10 +59,14 @@ export function idempotentMiddleware(settings: Settings): IdempotentMiddleware {
  * `request.earlyResponse` to `request.response` and returns that. So `response` becomes an accessor which, once
  * `earlyResponse` is there, reads as a promise that settles the claim before it yields the answer. Middy awaits it.
  * `error` becomes one too, because only what is assigned first says what happened: `http-error-handler` replaces it.
+ * `event` and `context` become accessors to see the handler called: `handler(request.event, request.context, …)`. What is
+ * assigned to `response` before that is another middleware's, not what the handler returned.
  */
 class Chain {
   readonly #request: MiddyRequest;
   readonly #run: Run;
+  /** Whether the handler may have been called: certainly not while this is false. */
+  #called = false;
   /** Whether the handler has returned: Middy has assigned `response` before any early answer or error. */
   #returned = false;
   /** The same before the last assignment to `response`. */
@@ -69,6 +77,7 @@ class Chain {
   constructor(request: MiddyRequest, run: Run) {
     this.#request = request;
     this.#run = run;
+    this.#watchCall();
     this.#watchResponse();
     this.#watchError();
   }
@@ -85,8 +94,9 @@ class Chain {
   async failed(): Promise<void> {
     if (this.#settled) return;
     this.#settled = true;
-    if (this.#returned) await this.#run.returnedInVain();
-    else await this.#run.threw(this.#thrown?.error);
+    if (this.#returned) return this.#run.returnedInVain();
+    const answered = await this.#run.threw(this.#thrown?.error);
+    if (answered) this.#request.response = answered.instead;
   }
 
   async #endedEarly(): Promise<unknown> {
@@ -102,6 +112,20 @@ class Chain {
     // A `before` answered, so the handler has not run: the key stays free for a corrected request.
     await this.#run.threw(undefined);
     return earlyResponse;
+  }
+
+  #watchCall(): void {
+    let eventWasJustRead = false;
+    watch(this.#request, 'event', () => {
+      eventWasJustRead = true;
+      // Middy evaluates its two arguments at once; what is read in another turn belongs to something else.
+      queueMicrotask(() => {
+        eventWasJustRead = false;
+      });
+    });
+    watch(this.#request, 'context', () => {
+      this.#called ||= eventWasJustRead;
+    });
   }
 
   #watchResponse(): void {
@@ -133,7 +157,7 @@ class Chain {
       set: (assigned) => {
         this.#returnedBefore = this.#returned;
         // What an `onError` assigns is an answer made from an error.
-        if (!('earlyResponse' in request) && !this.#thrown) this.#returned = true;
+        if (this.#called && !('earlyResponse' in request) && !this.#thrown) this.#returned = true;
         write(assigned);
       },
     });
@@ -157,8 +181,22 @@ class Chain {
   }
 }
 
+/** Tells of every read of a property, which otherwise stays as it is. */
+function watch(request: MiddyRequest, name: 'event' | 'context', onRead: () => void): void {
+  const { read, write } = beneath(request, name);
+  Object.defineProperty(request, name, {
+    configurable: true,
+    enumerable: true,
+    get: () => {
+      onRead();
+      return read();
+    },
+    set: write,
+  });
+}
+
 /** What lies under an accessor about to be put on a request: a value, or the accessor of an outer guard. */
-function beneath(request: MiddyRequest, name: 'response' | 'error') {
+function beneath(request: MiddyRequest, name: 'event' | 'context' | 'response' | 'error') {
   const inherited = Object.getOwnPropertyDescriptor(request, name);
   let value: unknown = inherited?.value;
   return {

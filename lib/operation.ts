@@ -30,6 +30,7 @@
  * | is `IN_PROGRESS` and its lease is over | a takeover | overtaken |
  */
 import { randomUUID } from 'node:crypto';
+import { bounded } from './bounded.ts';
 import { IdempotencyError, type RecordSummary, storeUnavailable } from './errors.ts';
 import type { ClaimRecord, Clock, Completion, NewClaim, Store, Written } from './store.ts';
 
@@ -40,6 +41,8 @@ export interface ClaimRequest extends Pick<NewClaim, 'pk' | 'fingerprint' | 'raw
   readonly lease: Lease;
   /** How long a running duplicate is waited for; 0 is not at all. */
   readonly waitMs: number;
+  /** A completed record of this operation that is at hand: while it stands, the store is not asked. */
+  readonly known?: ClaimRecord | undefined;
 }
 
 /** How long a claim made now holds, and how long its maker has. */
@@ -54,27 +57,29 @@ export interface Lease {
 
 export type Claimed =
   | { readonly outcome: 'won'; readonly attempt: Attempt; readonly takenOver: boolean }
-  | { readonly outcome: 'replay' | 'mismatch'; readonly record: ClaimRecord }
+  | { readonly outcome: 'replay'; readonly record: ClaimRecord }
+  | { readonly outcome: 'mismatch'; readonly record: ClaimRecord }
   /** `record` is absent where races were lost until there was no point in another. */
   | { readonly outcome: 'busy'; readonly record: ClaimRecord | undefined }
   /** The store did not answer, and nothing is known of the operation. */
   | { readonly outcome: 'unreachable'; readonly error: IdempotencyError };
 
 export type Settled =
-  | { readonly outcome: 'done' }
+  /** `record` is the completed one. */
+  | { readonly outcome: 'done'; readonly record?: ClaimRecord }
   /** The attempt that took over has answered: theirs is the answer. */
   | { readonly outcome: 'replay'; readonly record: ClaimRecord }
   | { readonly outcome: 'overtaken'; readonly record: ClaimRecord | undefined }
   | { readonly outcome: 'unrecorded'; readonly cause: unknown };
 
 /** Losing this many races on one record means that others are making progress on it. */
-const maxRaces = 10;
+export const maxRaces = 10;
 /** Kept back from the invocation's time, so that an answer can still be given. */
 const reserveMs = 250;
 /** A caller waits no longer than this for its answer to be recorded. */
 const maxSettleMs = 10_000;
 const maxForgetMs = 2_000;
-const backoff = { firstMs: 50, mostMs: 1_000 } as const;
+export const backoff = { firstMs: 50, mostMs: 1_000 } as const;
 
 /**
  * Tries to win the right to execute.
@@ -88,7 +93,13 @@ export async function claim(request: ClaimRequest): Promise<Claimed> {
   const owner = randomUUID();
   const waitUntilMs = clock.now() + Math.min(request.waitMs, lease.timeLeftMs() - reserveMs);
   let standing: Standing = 'free';
-  let found: ClaimRecord | undefined;
+  let found: ClaimRecord | undefined = request.known;
+  if (found) {
+    const known = stand(found, request, owner);
+    if (known === 'completed') return { outcome: 'replay', record: found };
+    if (known === 'mismatch') return { outcome: 'mismatch', record: found };
+    found = undefined;
+  }
   let pauseMs: number = backoff.firstMs;
 
   for (let races = 0; races < maxRaces; races++) {
@@ -98,11 +109,11 @@ export async function claim(request: ClaimRequest): Promise<Claimed> {
         : Attempt.first(request, owner);
     let written: Written;
     try {
-      written = await bounded(attempt.claim(), claimTimeMs(lease));
+      written = await inTime(attempt.claim(), claimTimeMs(lease));
     } catch (error) {
       if (!IdempotencyError.is(error, 'STORE_UNAVAILABLE')) throw error;
       // It may have been applied: take it back, so that the caller's retry does not meet a claim nobody works on.
-      await bounded(attempt.forget(), maxForgetMs).catch(() => {});
+      await inTime(attempt.forget(), maxForgetMs).catch(() => {});
       if (found === undefined) return { outcome: 'unreachable', error };
       throw error;
     }
@@ -114,7 +125,7 @@ export async function claim(request: ClaimRequest): Promise<Claimed> {
       const jitterMs = pauseMs * (0.5 + Math.random() / 2);
       await clock.sleep(Math.max(1, Math.min(jitterMs, waitUntilMs - clock.now())));
       pauseMs = Math.min(pauseMs * 2, backoff.mostMs);
-      found = await bounded(store.read(pk), claimTimeMs(lease));
+      found = await inTime(store.read(pk), claimTimeMs(lease));
       standing = stand(found, request, owner);
     }
     switch (standing) {
@@ -136,14 +147,14 @@ export async function claim(request: ClaimRequest): Promise<Claimed> {
 
 async function won(attempt: Attempt, takenOver: boolean): Promise<Claimed> {
   if (attempt.isInTime()) return { outcome: 'won', attempt, takenOver };
-  await bounded(attempt.forget(), maxForgetMs).catch(() => {});
+  await inTime(attempt.forget(), maxForgetMs).catch(() => {});
   throw noTimeLeft();
 }
 
-type Standing = 'mine' | 'free' | 'mismatch' | 'completed' | 'busy' | 'abandoned';
+export type Standing = 'mine' | 'free' | 'mismatch' | 'completed' | 'busy' | 'abandoned';
 
 /** How a record stands towards a request; the order of the questions is the protocol's. */
-function stand(
+export function stand(
   record: ClaimRecord | undefined,
   request: Pick<ClaimRequest, 'clock' | 'fingerprint'>,
   owner: string,
@@ -172,7 +183,10 @@ export class Attempt {
   readonly leaseUntilMs: number;
   /** Whether anything was begun that the next attempt must know of. */
   begun = false;
-  readonly #request: ClaimRequest;
+  /** Whether a transaction was sent of which nobody knows what became. */
+  isOutcomeUnknown = false;
+  /** What it was asked for with: store, clock, lease, fingerprint. */
+  readonly request: ClaimRequest;
   readonly #previousOwner: string | undefined;
   #settled = false;
 
@@ -198,7 +212,7 @@ export class Attempt {
     place: Pick<Attempt, 'window' | 'number' | 'createdAtMs' | 'endsAtMs'>,
     previousOwner?: string,
   ) {
-    this.#request = request;
+    this.request = request;
     this.#previousOwner = previousOwner;
     this.pk = request.pk;
     this.owner = owner;
@@ -216,52 +230,55 @@ export class Attempt {
 
   /** Until the lease is over on this machine's clock; then nothing more is begun. */
   get leaseLeftMs(): number {
-    return this.leaseUntilMs - this.#request.clock.now();
+    return this.leaseUntilMs - this.request.clock.now();
+  }
+
+  /** How long recording what has happened may take. */
+  get settleTimeMs(): number {
+    return settleTimeMs(this.request.lease);
   }
 
   /** Whether the claim, answered now, leaves time to work under it. */
   isInTime(): boolean {
-    return this.leaseLeftMs > this.#request.lease.marginMs;
+    return this.leaseLeftMs > this.request.lease.marginMs;
   }
 
   claim(): Promise<Written> {
-    const { store, fingerprint, rawKey, rawInput } = this.#request;
-    const { pk, owner, leaseUntilMs, endsAtMs } = this;
+    const { pk, owner, leaseUntilMs } = this;
+    const { store } = this.request;
     if (this.#previousOwner !== undefined) {
       const previousOwner = this.#previousOwner;
       return store.takeOver({ pk, owner, previousOwner, attempt: this.number, leaseUntilMs });
     }
-    return store.claim({
-      pk,
-      owner,
-      nowMs: this.createdAtMs,
-      leaseUntilMs,
-      endsAtMs,
-      fingerprint,
-      rawKey,
-      rawInput,
-    });
+    return store.claim(this.newClaim);
+  }
+
+  /** A first attempt's claim, as it is put. */
+  get newClaim(): NewClaim {
+    const { pk, owner, createdAtMs: nowMs, leaseUntilMs, endsAtMs } = this;
+    const { fingerprint, rawKey, rawInput } = this.request;
+    return { pk, owner, nowMs, leaseUntilMs, endsAtMs, fingerprint, rawKey, rawInput };
+  }
+
+  /** The completion of this attempt with `answer`, as of now. */
+  completion(answer: Completion['answer']): Completion {
+    const { pk, owner, window } = this;
+    const completedAtMs = this.request.clock.now();
+    return { pk, owner, window, completedAtMs, endsAtMs: completedAtMs + this.request.ttlMs, answer };
   }
 
   /** Stores the answer. Repeated within the time left, since what it records has happened. */
   async complete(answer: Completion['answer']): Promise<Settled> {
     this.#settled = true;
-    const { clock, store, ttlMs, lease } = this.#request;
-    const completedAtMs = clock.now();
-    const completion: Completion = {
-      pk: this.pk,
-      owner: this.owner,
-      window: this.window,
-      completedAtMs,
-      endsAtMs: completedAtMs + ttlMs,
-      answer,
-    };
-    const giveUpAtMs = clock.now() + settleTimeMs(lease);
+    const { clock, store } = this.request;
+    const completion = this.completion(answer);
+    const giveUpAtMs = clock.now() + this.settleTimeMs;
     for (let pauseMs: number = backoff.firstMs; ; pauseMs = Math.min(pauseMs * 2, backoff.mostMs)) {
       try {
         const timeMs = Math.max(giveUpAtMs - clock.now(), backoff.firstMs);
-        const written = await bounded(store.complete(completion), timeMs);
-        return written.applied ? { outcome: 'done' } : this.#judgeCompletion(written.found);
+        const written = await inTime(store.complete(completion), timeMs);
+        if (written.applied) return { outcome: 'done', record: this.completedRecord(completion) };
+        return this.#judgeCompletion(completion, written.found);
       } catch (error) {
         const isPassing = IdempotencyError.is(error, 'STORE_UNAVAILABLE');
         if (!isPassing || clock.now() + pauseMs >= giveUpAtMs) return { outcome: 'unrecorded', cause: error };
@@ -270,10 +287,49 @@ export class Attempt {
     }
   }
 
-  #judgeCompletion(record: ClaimRecord | undefined): Settled {
-    switch (stand(record, this.#request, this.owner)) {
+  /** The record as a completion leaves it. */
+  completedRecord({ answer, completedAtMs, endsAtMs }: Completion): ClaimRecord {
+    const { pk, owner, window, number: attempt, leaseUntilMs, createdAtMs } = this;
+    const { fingerprint } = this.request;
+    return {
+      ...{
+        pk,
+        status: 'COMPLETED',
+        owner,
+        window,
+        attempt,
+        leaseUntilMs,
+        createdAtMs,
+        completedAtMs,
+        endsAtMs,
+      },
+      ...(fingerprint !== undefined && { fingerprint }),
+      answer:
+        typeof answer === 'string'
+          ? { kind: 'unavailable', reason: answer }
+          : { kind: 'inline', bytes: answer },
+    };
+  }
+
+  /** Replaces the answer of a completion of our own. A failure costs repeats the last additions, no more. */
+  async amend(answer: Completion['answer']): Promise<Settled> {
+    const completion = this.completion(answer);
+    try {
+      const written = await inTime(this.request.store.amend(completion), this.settleTimeMs);
+      if (written.applied) return { outcome: 'done', record: this.completedRecord(completion) };
+      return { outcome: 'unrecorded', cause: new Error('The completed record was gone.') };
+    } catch (cause) {
+      return { outcome: 'unrecorded', cause };
+    }
+  }
+
+  #judgeCompletion(completion: Completion, record: ClaimRecord | undefined): Settled {
+    switch (stand(record, this.request, this.owner)) {
       case 'mine':
-        return { outcome: 'done' };
+        // Ours either way, but a commit may have been applied without our knowing: then its result is the answer.
+        return this.isOutcomeUnknown && record
+          ? { outcome: 'replay', record }
+          : { outcome: 'done', record: this.completedRecord(completion) };
       case 'free':
         return {
           outcome: 'unrecorded',
@@ -294,12 +350,13 @@ export class Attempt {
   async release(): Promise<Settled> {
     this.#settled = true;
     try {
-      const written = await bounded(this.forget(), settleTimeMs(this.#request.lease));
+      const written = await inTime(this.forget(), this.settleTimeMs);
       // An absent record is what a repeated Delete meets when the answer to the first one was lost.
-      if (written.applied || written.found === undefined || written.found.owner === this.owner) {
-        return { outcome: 'done' };
-      }
-      return { outcome: 'overtaken', record: written.found };
+      if (written.applied || written.found === undefined) return { outcome: 'done' };
+      const { found } = written;
+      if (found.owner !== this.owner) return { outcome: 'overtaken', record: found };
+      // A commit of which the outcome was unknown has been applied.
+      return found.status === 'COMPLETED' ? { outcome: 'replay', record: found } : { outcome: 'done' };
     } catch (cause) {
       return { outcome: 'unrecorded', cause };
     }
@@ -312,9 +369,53 @@ export class Attempt {
 
   /** @internal One conditional write that gives the claim up. */
   forget(): Promise<Written> {
-    const { store } = this.#request;
+    const { store } = this.request;
     return this.number === 1 && !this.begun ? store.remove(this) : store.endLease(this);
   }
+}
+
+/** An attempt without a claim: its commit is to claim and complete at once. */
+export const unclaimed = (request: ClaimRequest): Attempt => Attempt.first(request, randomUUID());
+
+export const overtaken = (record: ClaimRecord | undefined, nowMs: number): IdempotencyError =>
+  new IdempotencyError(
+    'OVERTAKEN',
+    'This attempt outlived its lease and another one has taken over. What it did may have happened; try again with the same key for the answer.',
+    {
+      effect: 'possible',
+      retryAfterSeconds: secondsUntilFree(record, nowMs),
+      ...(record && { record: summarise(record) }),
+    },
+  );
+
+/** Why a call that is not to run is refused. */
+export function refusalOf(
+  claimed: Extract<Claimed, { outcome: 'mismatch' | 'busy' }>,
+  nowMs: number,
+): IdempotencyError {
+  if (claimed.outcome === 'mismatch') {
+    return new IdempotencyError(
+      'PAYLOAD_MISMATCH',
+      'This idempotency key was used before with other parameters. Nothing has been done; use a new key for a new operation.',
+      { record: summarise(claimed.record) },
+    );
+  }
+  return new IdempotencyError(
+    'IN_PROGRESS',
+    'An earlier request with this idempotency key is still being processed. Nothing has been done by this one; try again later.',
+    {
+      retryAfterSeconds: secondsUntilFree(claimed.record, nowMs),
+      ...(claimed.record && { record: summarise(claimed.record) }),
+    },
+  );
+}
+
+/** A lease is as long as its owner can take; most owners are done long before, and asking again is cheap. */
+const mostRetryAfterSeconds = 5;
+
+function secondsUntilFree(record: ClaimRecord | undefined, nowMs: number): number {
+  const leftMs = record?.status === 'IN_PROGRESS' ? record.leaseUntilMs - nowMs : 0;
+  return Math.min(Math.max(1, Math.ceil(leftMs / 1000)), mostRetryAfterSeconds);
 }
 
 /** What an error may tell about a record. */
@@ -346,19 +447,5 @@ const settleTimeMs = (lease: Lease): number => {
   return Math.min(Math.max(leftMs - Math.min(reserveMs, leftMs / 2), backoff.firstMs), maxSettleMs);
 };
 
-/**
- * `work`, or `STORE_UNAVAILABLE` once `ms` have passed; what became of `work` is then unknown. On the real clock even
- * where the protocol's is another one: it is the invocation that ends.
- */
-async function bounded<T>(work: Promise<T>, ms: number): Promise<T> {
-  if (ms === Number.POSITIVE_INFINITY) return work;
-  let timer: NodeJS.Timeout | undefined;
-  const limit = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(noAnswer()), Math.min(ms, 2 ** 31 - 1));
-  });
-  try {
-    return await Promise.race([work, limit]);
-  } finally {
-    clearTimeout(timer);
-  }
-}
+/** `work`, or `STORE_UNAVAILABLE` once `ms` have passed. */
+export const inTime = <T>(work: Promise<T>, ms: number): Promise<T> => bounded(work, ms, noAnswer);

@@ -1,4 +1,5 @@
 import type { Context } from 'aws-lambda';
+import { AnswerCache, type CacheOptions } from './cache.ts';
 import { dynamoStore } from './dynamo-store.ts';
 import { IdempotencyError, show } from './errors.ts';
 import type { IdempotencyEvent, Occurrence } from './observe.ts';
@@ -83,6 +84,20 @@ export interface IdempotentOptions<Event = any> {
    */
   readonly remember?: (outcome: Outcome) => boolean;
   /**
+   * When the right to execute is won: before the handler (`eager`), or together with what it does, in `commit()`, which
+   * saves a round trip. `at-commit` is for handlers without any effect outside `commit()`: `step`, `transaction` and `token`
+   * are refused, duplicates may compute at once, and one of them commits.
+   *
+   * @default 'eager'
+   */
+  readonly claim?: 'eager' | 'at-commit';
+  /**
+   * Names of the destinations that messages of `commit()` and `transaction()` may go to: those of the pipes or the relay.
+   *
+   * @default `IDEMPOTENCY_DESTINATIONS`, names separated by commas
+   */
+  readonly destinations?: readonly string[];
+  /**
    * What happens when the store cannot be reached to claim: refuse (`STORE_UNAVAILABLE`), or run without protection.
    * A store that is set up wrongly is refused either way.
    *
@@ -98,6 +113,13 @@ export interface IdempotentOptions<Event = any> {
   readonly keep?: { readonly key?: boolean; readonly input?: boolean };
   /** For HTTP events. */
   readonly http?: HttpOptions<Event>;
+  /**
+   * Keeps completed answers in this process as well, so that a repeat that comes here costs no request: `maxItems` of
+   * them, `maxBytes` (default 10 MB as stored) in all.
+   *
+   * @default none
+   */
+  readonly cache?: CacheOptions;
   /** Turns a stored answer into the one to send, e.g. with the resource's current state. */
   readonly onReplay?: (answer: any, event: Event, context: Context) => unknown;
   /** Is told what the guard does. An observer that throws is ignored. */
@@ -151,10 +173,13 @@ export interface Settings {
   /** 0: refuse at once. */
   readonly waitMs: number;
   readonly remember: (outcome: Outcome) => boolean;
+  readonly claim: 'eager' | 'at-commit';
+  readonly destinations: () => readonly string[];
   readonly whenStoreFails: 'fail' | 'run';
   readonly keep: { readonly key: boolean; readonly input: boolean };
   readonly http: Required<Omit<HttpOptions, 'headers' | 'docsUrl'>> &
     Pick<HttpOptions, 'headers' | 'docsUrl'>;
+  readonly cache: AnswerCache | undefined;
   readonly onReplay: IdempotentOptions['onReplay'];
   readonly observe: (occurrence: Occurrence) => void;
   readonly disabled: () => boolean;
@@ -182,6 +207,13 @@ export function resolveOptions(options: IdempotentOptions = {}): Settings {
   check('required', options.required, 'true or false', isBoolean);
   check('keep.key', options.keep?.key, 'true or false', isBoolean);
   check('keep.input', options.keep?.input, 'true or false', isBoolean);
+  check('claim', options.claim, "'eager' or 'at-commit'", isOneOf('eager', 'at-commit'));
+  check(
+    'destinations',
+    options.destinations,
+    "an array of names such as ['ledger']",
+    (value) => Array.isArray(value) && value.every(isText(/^[^,\s]+$/)),
+  );
   check('whenStoreFails', options.whenStoreFails, "'fail' or 'run'", isOneOf('fail', 'run'));
   check(
     'namespace',
@@ -199,6 +231,15 @@ export function resolveOptions(options: IdempotentOptions = {}): Settings {
     "'reject' or an object such as { waitMs: 2000 }",
     (value) => value === 'reject' || isBetween((value as { waitMs?: unknown } | null)?.waitMs, 0, 900_000),
   );
+  if (isRecord(options.cache)) checkKnown('cache.', options.cache, ['maxItems', 'maxBytes']);
+  check('cache', options.cache, 'an object such as { maxItems: 1000 }', isRecord);
+  check(
+    'cache.maxItems',
+    options.cache && (options.cache.maxItems ?? null),
+    'a whole number of 1 and up',
+    isCount,
+  );
+  check('cache.maxBytes', options.cache?.maxBytes, 'a whole number of 1 and up', isCount);
   check(
     'store',
     options.store,
@@ -236,12 +277,14 @@ export function resolveOptions(options: IdempotentOptions = {}): Settings {
 
   // Taken now, for an options object that is changed later is not checked again.
   const { observe, namespace: ownNamespace } = options;
+  const destinations = options.destinations && [...options.destinations];
   const disabled = () => isTrue(process.env[environment.disabled]);
   const store = lazyStore(options.store);
   const namespace = () => resolveNamespace(ownNamespace, store());
   // What can be told now is told now; only the environment's table and name wait for the first call.
   if (options.store && !disabled()) namespace();
   const clock = () => store().clock ?? systemClock;
+  const nowMs = () => (disabled() ? Date.now() : clock().now());
   return Object.freeze<Settings>({
     store,
     namespace,
@@ -254,6 +297,8 @@ export function resolveOptions(options: IdempotentOptions = {}): Settings {
     leaseMs: options.lease && options.lease.seconds * 1000,
     waitMs: typeof options.whenBusy === 'object' ? options.whenBusy.waitMs : 0,
     remember: options.remember ?? rememberByDefault,
+    claim: options.claim ?? 'eager',
+    destinations: () => destinations ?? destinationsFromEnvironment(),
     whenStoreFails: options.whenStoreFails ?? 'fail',
     keep: { key: options.keep?.key ?? false, input: options.keep?.input ?? false },
     http: {
@@ -264,13 +309,14 @@ export function resolveOptions(options: IdempotentOptions = {}): Settings {
       headers: http.headers,
       docsUrl: http.docsUrl,
     },
+    cache: options.cache && new AnswerCache(options.cache),
     onReplay: options.onReplay,
     observe: (occurrence) => {
       if (!observe) return;
       try {
         // The union's members lost two fields each; putting them back is beyond what the checker can follow.
         const where = disabled() ? (ownNamespace ?? '') : namespace().name;
-        const event = { namespace: where, atMs: Date.now(), ...occurrence } as unknown as IdempotencyEvent;
+        const event = { namespace: where, atMs: nowMs(), ...occurrence } as unknown as IdempotencyEvent;
         const returned: unknown = observe(event);
         // An async observer is not awaited, and its failure is as much ignored as a sync one's.
         if (returned instanceof Promise) returned.catch(() => {});
@@ -300,12 +346,24 @@ function resolveNamespace(given: string | undefined, store: Store): { name: stri
   if (given) return { name: given, isDefault: false };
   const name =
     process.env[environment.namespace] || process.env.AWS_LAMBDA_FUNCTION_NAME || store.defaultNamespace;
-  if (name) return { name, isDefault: true };
+  if (name && name.length <= maxNamespaceLength && name.trim() !== '') return { name, isDefault: true };
+  if (name) {
+    throw new IdempotencyError(
+      'BAD_OPTION',
+      `Expected ${environment.namespace} to be a text of 1 to ${maxNamespaceLength} characters, got ${show(name)}.`,
+    );
+  }
   throw new IdempotencyError(
     'BAD_OPTION',
     `Option \`namespace\` is missing, and neither ${environment.namespace} nor AWS_LAMBDA_FUNCTION_NAME is set. Name what the keys belong to, e.g. { namespace: 'payments' }.`,
   );
 }
+
+const destinationsFromEnvironment = (): string[] =>
+  (process.env[environment.destinations] ?? '')
+    .split(',')
+    .map((name) => name.trim())
+    .filter((name) => name !== '');
 
 function ttlFromEnvironment(): number | undefined {
   const text = process.env[environment.ttlSeconds];
@@ -329,9 +387,12 @@ const optionNames: readonly (keyof IdempotentOptions)[] = [
   'lease',
   'whenBusy',
   'remember',
+  'claim',
+  'destinations',
   'whenStoreFails',
   'keep',
   'http',
+  'cache',
   'onReplay',
   'observe',
 ];
@@ -348,5 +409,6 @@ const isText =
   (pattern: RegExp) =>
   (value: unknown): boolean =>
     typeof value === 'string' && pattern.test(value);
+const isCount = (value: unknown): boolean => Number.isSafeInteger(value) && (value as number) >= 1;
 const isTtl = (value: unknown): boolean => isBetween(value, 0, maxTtlSeconds);
 const isTrue = (text: string | undefined): boolean => text === 'true' || text === '1';

@@ -9,7 +9,7 @@ export const tableLayout = { partitionKey: 'pk', sortKey: 'sk', ttlAttribute: 'e
 /** Sort key of the item that holds an operation's claim. */
 export const claimSortKey = 'claim';
 
-/** Attributes of the claim item, and of its answer chunks. Several are reserved words: always use `#names`. */
+/** Attributes of all items: the claim, the chunks of its answer, finished steps, staged messages. Several are reserved words: always use `#names`. */
 export const attribute = {
   status: 'status',
   owner: 'owner',
@@ -34,7 +34,17 @@ export const attribute = {
   key: 'key',
   /** The encoded event; only with `keep.input`. */
   input: 'input',
+  /** What a step or a transaction returned, encoded. */
+  value: 'value',
+  /** A staged message, as the relay or a pipe reads it. */
+  destination: 'destination',
+  body: 'body',
+  groupId: 'groupId',
+  deduplicationId: 'deduplicationId',
 } as const;
+
+/** `STARTED`: a step that is never to be repeated, and of which the end was not recorded. */
+export type StepStatus = 'STARTED' | 'DONE';
 
 export type ClaimStatus = 'IN_PROGRESS' | 'COMPLETED';
 
@@ -44,15 +54,8 @@ export const environment = {
   namespace: 'IDEMPOTENCY_NAMESPACE',
   ttlSeconds: 'IDEMPOTENCY_TTL_SECONDS',
   disabled: 'IDEMPOTENCY_DISABLED',
-} as const;
-
-/** Attributes of a staged message, beside the table's keys and TTL. A stream's filter and a pipe's paths name them. */
-export const outboxAttribute = {
-  /** Who is to get it: one relay or pipe for each. */
-  destination: 'destination',
-  body: 'body',
-  groupId: 'groupId',
-  deduplicationId: 'deduplicationId',
+  /** Names of outbox destinations, separated by commas. */
+  destinations: 'IDEMPOTENCY_DESTINATIONS',
 } as const;
 
 /** CloudWatch metrics of guards: `emf()` writes them, the dashboard reads them. */
@@ -73,6 +76,7 @@ export const metric = {
     release: 'Release',
     abandon: 'Abandon',
     unrecorded: 'Unrecorded',
+    step: 'Step',
     unguarded: 'Unguarded',
   },
   /** Count of completions by a second or later attempt. */
@@ -102,3 +106,19 @@ export const chunkSortKeyPrefix = (window: string, writeId: string): string => `
 
 export const chunkSortKey = (window: string, writeId: string, index: number): string =>
   `${chunkSortKeyPrefix(window, writeId)}${String(index + 1).padStart(4, '0')}`;
+
+/** Sort key shared by all finished steps and transactions of a window. */
+export const stepSortKeyPrefix = (window: string): string => `${window}#step#`;
+
+export const stepSortKey = (window: string, name: string): string => `${stepSortKeyPrefix(window)}${name}`;
+
+/** Sort key of the message at `position` (from 0) that a transaction, or `commit`, has staged. */
+export const messageSortKey = (window: string, name: string, position: number): string =>
+  `${window}#outbox#${name}#${String(position + 1).padStart(4, '0')}`;
+
+/** A staged message stays for this long at least: what publishes it may be down for a while. */
+const messageLifeMs = 7 * 86_400_000;
+
+/** The TTL attribute's value for a message staged at `nowMs` in a window that ends at `endsAtMs`. */
+export const messageCleanupAtSeconds = (nowMs: number, endsAtMs: number): number =>
+  cleanupAtSeconds(Math.max(endsAtMs, nowMs + messageLifeMs));

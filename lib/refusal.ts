@@ -62,6 +62,11 @@ export const refusals: Partial<Record<IdempotencyErrorCode, Refusal>> = {
     title: 'Idempotency cannot be guaranteed at the moment',
     stripe: outage,
   },
+  OUTCOME_UNKNOWN: {
+    status: 503,
+    title: 'What became of the request is not known yet',
+    stripe: outage,
+  },
   NO_TIME_LEFT: {
     status: 503,
     title: 'There is no time left to process the request',

@@ -23,12 +23,16 @@ export function refused(
   const standard = refusal(typeof errors === 'function' ? 'problem' : errors, error, docsUrl);
   if (standard === undefined) return undefined;
   const answer = typeof errors === 'function' ? errors(error) : standard;
-  const retryAfter = hasHeader(answer, 'retry-after') ? undefined : error.retryAfterSeconds;
+  const retryAfter = hasHeader(answer, 'retry-after') ? undefined : retryAfterOf(error, standard.statusCode);
   return withHeaders(http, answer, {
     ...(retryAfter !== undefined && { 'Retry-After': String(retryAfter) }),
     ...headers?.(http.raw),
   });
 }
+
+/** A store of the user's own may not say, but a 503 without it tells a client nothing. */
+const retryAfterOf = ({ retryAfterSeconds }: IdempotencyError, status: number): number | undefined =>
+  retryAfterSeconds ?? (status === 503 ? 1 : undefined);
 
 /** A stored answer as a repeat gets it: marked as replayed, in the shape that its event source expects. */
 export function replayed(settings: Settings, http: HttpEvent, answer: unknown): unknown {

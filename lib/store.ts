@@ -1,4 +1,4 @@
-import type { ClaimStatus } from './record.ts';
+import type { ClaimStatus, StepStatus } from './record.ts';
 
 /** Time, as the protocol sees it. Give a store another one to test expiry, leases and skewed clocks. */
 export interface Clock {
@@ -77,6 +77,115 @@ export interface Completion {
   readonly answer: Uint8Array | UnavailableReason;
 }
 
+/** A step or transaction of a window, as it is recorded. */
+export interface StepRecord {
+  readonly name: string;
+  readonly status: StepStatus;
+  readonly owner: string;
+  /** The number of the attempt that recorded it. */
+  readonly attempt: number;
+  /** The encoded value, or why there is none. Present if, and only if, `status` is `DONE`. */
+  readonly value?: Uint8Array | UnavailableReason;
+}
+
+/** A step's record as it is to be put; times decide about its cleanup only. */
+export interface NewStep extends StepRecord {
+  readonly pk: string;
+  readonly window: string;
+  readonly endsAtMs: number;
+}
+
+/** The outcome of putting a step's record where there may be one. */
+export type StepWritten =
+  | { readonly applied: true }
+  | { readonly applied: false; readonly found: StepRecord | undefined };
+
+/** One of a handler's own writes, in the shape of lib-dynamodb's `TransactItems`: values as JavaScript has them. */
+export interface TransactWrite {
+  readonly Put?: WriteFields & { readonly Item: Record<string, any> | undefined };
+  readonly Update?: WriteFields & {
+    readonly Key: Record<string, any> | undefined;
+    readonly UpdateExpression: string | undefined;
+  };
+  readonly Delete?: WriteFields & { readonly Key: Record<string, any> | undefined };
+  readonly ConditionCheck?: WriteFields & {
+    readonly Key: Record<string, any> | undefined;
+    readonly ConditionExpression: string | undefined;
+  };
+}
+
+interface WriteFields {
+  readonly TableName: string | undefined;
+  readonly ConditionExpression?: string | undefined;
+  readonly ExpressionAttributeNames?: Record<string, string> | undefined;
+  readonly ExpressionAttributeValues?: Record<string, any> | undefined;
+  readonly ReturnValuesOnConditionCheckFailure?: string | undefined;
+}
+
+/** A message that is staged in a transaction, for a relay or a pipe to publish. */
+export interface StagedMessage {
+  readonly name: string;
+  /** From 0. */
+  readonly position: number;
+  readonly destination: string;
+  /** As text; sealed, as bytes. */
+  readonly body: string | Uint8Array;
+  readonly groupId: string;
+  readonly deduplicationId: string;
+}
+
+/** Everything that is to be written at once, or not at all. */
+export interface TransactionRequest {
+  readonly pk: string;
+  readonly window: string;
+  readonly nowMs: number;
+  readonly endsAtMs: number;
+  /** At most 36 characters; the same for every time that this request is sent. */
+  readonly token: string;
+  /** What becomes of the claim: nothing, if it is still the owner's; its completion; or it is put as completed. */
+  readonly claim:
+    | { readonly kind: 'check'; readonly owner: string }
+    | { readonly kind: 'complete'; readonly completion: Completion }
+    | { readonly kind: 'record'; readonly claim: NewClaim; readonly completion: Completion }
+    | { readonly kind: 'none' };
+  readonly step?: NewStep;
+  readonly writes: readonly TransactWrite[];
+  readonly messages: readonly StagedMessage[];
+}
+
+/** One of the handler's own writes whose condition failed. */
+export interface Rejection {
+  /** Its place in `writes`, from 0. */
+  readonly index: number;
+  /** DynamoDB's word for it, e.g. `ConditionalCheckFailed`. */
+  readonly code: string;
+  /** The item that the condition met, if there was one. */
+  readonly item?: Record<string, any>;
+}
+
+export type Transacted =
+  | { readonly outcome: 'applied' }
+  | {
+      readonly outcome: 'cancelled';
+      /** The claim's condition failed, on this record. */
+      readonly claim?: { readonly found: ClaimRecord | undefined };
+      /** There is a record of this step already. */
+      readonly step?: { readonly found: StepRecord | undefined };
+      /** Another transaction or a throttled partition was in the way: the same request may succeed. */
+      readonly conflict: boolean;
+      readonly rejections: readonly Rejection[];
+    }
+  /** An earlier sending of the same request is still being processed. */
+  | { readonly outcome: 'in-progress' }
+  /** The token has been used for another request. */
+  | { readonly outcome: 'token-reused' };
+
+/** A transaction that has been built: every sending is the same request. */
+export interface Transaction {
+  /** Rejects with `STORE_UNAVAILABLE` where it cannot be told what became of it. */
+  send(): Promise<Transacted>;
+}
+
 /**
  * The outcome of a conditional write. When the condition failed, `found` is the item as it stood at that
  * moment, `undefined` if there was none: not an error, the caller classifies it.
@@ -125,6 +234,22 @@ export interface Store {
   endLease(claim: { readonly pk: string; readonly owner: string }): Promise<Written>;
   /** The claim as it stands. */
   read(pk: string): Promise<ClaimRecord | undefined>;
+  /** Puts a claim that is completed at once, on the condition of `claim`. */
+  claimCompleted(claim: NewClaim, completion: Completion): Promise<Written>;
+  /** Replaces the answer of a completion, if `owner = owner AND status = COMPLETED`. */
+  amend(completion: Completion): Promise<Written>;
+  /** Puts a step's record, if there is none. */
+  putStep(step: NewStep): Promise<StepWritten>;
+  /** Ends a step that was `STARTED` by the same owner. */
+  finishStep(step: NewStep): Promise<StepWritten>;
+  /** All steps and transactions of a window. */
+  readSteps(of: { readonly pk: string; readonly window: string }): Promise<StepRecord[]>;
+  /**
+   * Builds a transaction.
+   *
+   * @throws `BAD_WRITES` where it can be told that the request would be refused
+   */
+  transact(request: TransactionRequest): Promise<Transaction>;
   /** The bytes of a chunked answer; `undefined` if any chunk is missing. */
   readChunks(record: ClaimRecord): Promise<Uint8Array | undefined>;
 }

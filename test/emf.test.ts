@@ -162,5 +162,6 @@ const everyEvent: readonly IdempotencyEvent[] = [
   { ...occurred, ...attempted, type: 'release', durationMs: 1, runMs: 1 },
   { ...occurred, ...attempted, type: 'abandon', runMs: 1 },
   { ...occurred, ...attempted, type: 'unrecorded', durationMs: 1, runMs: 1, cause: undefined },
+  { ...occurred, ...attempted, type: 'step', name: 'charge', outcome: 'recorded' },
   { ...occurred, type: 'unguarded', reason: 'no-key' },
 ];

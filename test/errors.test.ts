@@ -3,6 +3,7 @@ import type { Context } from 'aws-lambda';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import {
   dynamoStore,
+  eachRecord,
   type HttpResponse,
   IdempotencyError,
   type IdempotencyErrorCode,
@@ -11,6 +12,7 @@ import {
   memoryStore,
   operation,
   type Store,
+  type Transacted,
 } from '../lib/index.ts';
 import { manualClock } from '../lib/testing.ts';
 import { contextWith, deferred } from './support/hands.ts';
@@ -34,6 +36,19 @@ const options = (more: Partial<IdempotentOptions> = {}): IdempotentOptions => ({
   tenant: () => `${secret}-tenant`,
   ...more,
 });
+
+/** A handler whose commit meets this. */
+function commitOn(sent: Transacted) {
+  const store: Store = { ...memoryStore(), transact: async () => ({ send: async () => sent }) };
+  return idempotent(
+    async (_: unknown, context: Context) =>
+      operation(context).commit({
+        result: answer,
+        messages: [{ destination: 'ledger', body: `${secret}-body`, groupId: 'g' }],
+      }),
+    options({ store, destinations: ['ledger'] }),
+  );
+}
 
 interface Case {
   /** What an HTTP caller gets; the application's own faults are thrown instead. */
@@ -152,6 +167,95 @@ const cases: Record<IdempotencyErrorCode, Case> = {
       const call = idempotent(async (_event: unknown) => ({ ...answer, close: () => {} }), options());
       await call(event);
       return call(event);
+    },
+  },
+  COMMIT_REJECTED: {
+    ...nothing,
+    status: 'thrown',
+    provoke: (event) =>
+      commitOn({ outcome: 'cancelled', conflict: false, rejections: [{ index: 0, code: 'X' }] })(event),
+  },
+  OUTCOME_UNKNOWN: {
+    status: 503,
+    effect: 'possible',
+    retry: true,
+    tellsRecord: false,
+    provoke: (event) => commitOn({ outcome: 'token-reused' })(event),
+  },
+  INDETERMINATE: {
+    status: 'thrown',
+    effect: 'possible',
+    retry: false,
+    tellsRecord: false,
+    async provoke(event) {
+      const call = idempotent(
+        async (_: unknown, context: Context) =>
+          operation(context).step(
+            'charge',
+            async () => {
+              throw new Error('down');
+            },
+            { once: true },
+          ),
+        options(),
+      );
+      await call(event).catch(() => {});
+      return call(event);
+    },
+  },
+  NOT_COMMITTED: {
+    status: 'thrown',
+    effect: 'possible',
+    retry: false,
+    tellsRecord: false,
+    provoke: (event) => idempotent(work, options({ claim: 'at-commit' }))(event),
+  },
+  RESULT_DIFFERS: {
+    status: 'thrown',
+    effect: 'possible',
+    retry: false,
+    tellsRecord: false,
+    // Over HTTP other middlewares may change an answer, so there it is none.
+    provoke: () =>
+      idempotent(async (_: unknown, context: Context) => {
+        await operation(context).commit({ result: `${secret}-committed` });
+        return `${secret}-returned`;
+      }, options())(direct),
+  },
+  BAD_STEP: {
+    ...nothing,
+    status: 'thrown',
+    provoke: (event) =>
+      idempotent(
+        async (_: unknown, context: Context) => operation(context).step('', async () => 1),
+        options(),
+      )(event),
+  },
+  BAD_WRITES: {
+    ...nothing,
+    status: 'thrown',
+    provoke: (event) =>
+      idempotent(
+        async (_: unknown, context: Context) =>
+          operation(context).commit({
+            result: 1,
+            messages: [{ destination: 'nowhere', body: `${secret}-body`, groupId: 'g' }],
+          }),
+        options(),
+      )(event),
+  },
+  BATCH_FAILED: {
+    status: 'thrown',
+    effect: 'possible',
+    retry: false,
+    tellsRecord: false,
+    async provoke() {
+      const Sns = { TopicArn: 'arn:topic', Message: `${secret}-message` };
+      const Records = ['1', '2'].map((id) => ({ EventSource: 'aws:sns', Sns: { ...Sns, MessageId: id } }));
+      const fail = async () => {
+        throw new Error('down');
+      };
+      return eachRecord(fail, { onFailure: () => {} })({ Records } as never, {} as never);
     },
   },
   NAMESPACE_CLASH: {

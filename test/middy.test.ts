@@ -5,6 +5,7 @@ import type { APIGatewayProxyStructuredResultV2, Context } from 'aws-lambda';
 import middy6 from 'middy6';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { type IdempotencyEvent, type IdempotentOptions, idempotent, operation } from '../lib/index.ts';
+import { turn } from './support/hands.ts';
 import { gate, httpRequest, lambdaContext } from './support/invocation.ts';
 import { type RecordingStore, recordingStore } from './support/recording-store.ts';
 
@@ -353,6 +354,120 @@ describe.each(versions)('%s: idempotent()', (version, middy) => {
         expect(store.calls).toEqual(['claim', 'remove']);
         expect(await handler(order, lambdaContext())).toBe('paid');
       }
+    });
+  });
+
+  describe('with an inner `before` that assigns the response', () => {
+    const refusal = { statusCode: 400, body: 'amount is missing' };
+    const missesAmount = (event: unknown) => (event as Order).amount === undefined;
+
+    it.each<[string, (request: { event: unknown; response: any; earlyResponse?: any }) => unknown]>([
+      [
+        'returns it',
+        (request) => {
+          if (!missesAmount(request.event)) return undefined;
+          request.response = refusal;
+          return request.response;
+        },
+      ],
+      [
+        'makes it the early response',
+        (request) => {
+          if (!missesAmount(request.event)) return;
+          request.response = refusal;
+          request.earlyResponse = request.response;
+        },
+      ],
+      [
+        'returns it a moment later',
+        async (request) => {
+          if (!missesAmount(request.event)) return undefined;
+          await turn();
+          request.response = refusal;
+          await turn();
+          return request.response;
+        },
+      ],
+    ])('and %s frees the key for a corrected request', async (_, before) => {
+      const handler = middy<Order, unknown>().use(guard()).before(before).handler(count);
+      expect(await handler(order, lambdaContext())).toEqual(refusal);
+      expect(store.calls).toEqual(['claim', 'remove']);
+      expect(await handler({ ...order, amount: 7 }, lambdaContext())).toBe(1);
+    });
+
+    it('and throws frees the key for a corrected request', async () => {
+      const handler = middy<Order, unknown>()
+        .use(guard())
+        .before((request) => {
+          if (!missesAmount(request.event)) return;
+          request.response = refusal as never;
+          throw new Error('amount is missing');
+        })
+        .handler(count);
+      await expect(handler(order, lambdaContext())).rejects.toThrow('amount is missing');
+      expect(store.calls).toEqual(['claim', 'remove']);
+      expect(await handler({ ...order, amount: 7 }, lambdaContext())).toBe(1);
+    });
+
+    it('as a default frees the key when the handler throws', async () => {
+      const handler = middy<Order, any>()
+        .use(guard())
+        .before((request) => {
+          request.response = { headers: { 'X-Served-By': 'shop' } };
+        })
+        .handler(async () => {
+          runs++;
+          if (runs === 1) throw new Error('out of stock');
+          return runs;
+        });
+      await expect(handler(order, lambdaContext())).rejects.toThrow('out of stock');
+      expect(store.calls).toEqual(['claim', 'remove']);
+      expect(await handler(order, lambdaContext())).toBe(2);
+    });
+
+    it('as a default keeps the answer of a handler that returns, also when an `after` throws', async () => {
+      let isBroken = true;
+      const handler = middy<Order, any>()
+        .use(guard())
+        .before((request) => {
+          request.response = { headers: { 'X-Served-By': 'shop' } };
+        })
+        .after((request) => {
+          // Just as Middy reads them to call a handler.
+          const { event, context } = request;
+          if (isBroken) throw new Error(`no header for ${event.id} of ${context.awsRequestId}`);
+        })
+        .handler(count);
+      await expect(handler(order, lambdaContext())).rejects.toThrow('no header');
+      isBroken = false;
+      await expect(handler(order, lambdaContext())).rejects.toMatchObject({ code: 'RESULT_UNAVAILABLE' });
+      expect(runs).toBe(1);
+    });
+
+    it('inside another guard frees the keys of both', async () => {
+      const handler = middy<Order, unknown>()
+        .use(guard({ namespace: 'outer' }))
+        .use(guard({ namespace: 'inner' }))
+        .before((request) => {
+          if (!missesAmount(request.event)) return undefined;
+          request.response = refusal as never;
+          return request.response;
+        })
+        .handler(count);
+      expect(await handler(order, lambdaContext())).toEqual(refusal);
+      expect(store.calls).toEqual(['claim', 'claim', 'remove', 'remove']);
+      expect(await handler({ ...order, amount: 7 }, lambdaContext())).toBe(1);
+    });
+
+    it('lets middlewares replace event and context', async () => {
+      const handler = middy<any, unknown>()
+        .use(guard())
+        .before((request) => {
+          request.event = { parsed: true };
+          Object.assign(request.context, { secret: 's' });
+        })
+        .handler(async (event, context) => [event, (context as { secret?: string }).secret]);
+      expect(await handler(order, lambdaContext())).toEqual([{ parsed: true }, 's']);
     });
   });
 

@@ -10,7 +10,7 @@ import {
   OutboxPipe,
   type OutboxPipeProps,
 } from '../../constructs/index.ts';
-import { actionsOn, createStack, statementsOf } from './support.ts';
+import { actionsOn, createFunction, createStack, statementsOf, variablesOf } from './support.ts';
 
 function create(props: Partial<OutboxPipeProps> = {}, tableProps: IdempotencyTableProps = {}) {
   const stack = createStack();
@@ -129,12 +129,27 @@ describe('a pipe', () => {
 
   it.each<[Partial<OutboxPipeProps>, RegExp]>([
     [{ destination: '' }, /destination is ''/],
+    [{ destination: 'a,b' }, /destination is 'a,b'.*without commas/],
     [{ batchSize: 11 }, /batchSize is 11: use 1 to 10/],
     [{ parallelizationFactor: 0 }, /parallelizationFactor is 0: use 1 to 10/],
     [{ maximumRetryAttempts: -1 }, /maximumRetryAttempts is -1/],
     [{ maximumRecordAge: Duration.days(2) }, /maximumRecordAge is 172800 s/],
   ])('fails with %o', (props, message) => {
     expect(() => create(props)).toThrow(message);
+  });
+});
+
+describe('a function that commits', () => {
+  it('knows where the pipes of its table lead, and no other function does', () => {
+    const { stack, table, queue } = create();
+    table.protect(createFunction(stack, 'Committing'), { level: 'committed' });
+    table.protect(createFunction(stack, 'Guarded'));
+    table.protect(createFunction(stack, 'Relayed'), { level: 'committed', destinations: ['audit'] });
+    new OutboxPipe(stack, 'Mail', { table, queue, destination: 'mail' });
+    const template = Template.fromStack(stack);
+    expect(variablesOf(template, 'Committing')).toMatchObject({ IDEMPOTENCY_DESTINATIONS: 'ledger,mail' });
+    expect(variablesOf(template, 'Guarded')).not.toHaveProperty('IDEMPOTENCY_DESTINATIONS');
+    expect(variablesOf(template, 'Relayed')).toMatchObject({ IDEMPOTENCY_DESTINATIONS: 'audit' });
   });
 });
 

@@ -105,7 +105,7 @@ async function prepareWorkspace(): Promise<void> {
   }
 }
 
-/** What a deployed function would find: a table of its own, on this run's DynamoDB. */
+/** What a deployed function would find: tables of its own, on this run's DynamoDB. */
 async function environment(): Promise<NodeJS.ProcessEnv> {
   const env: NodeJS.ProcessEnv = {
     AWS_REGION: 'eu-west-1',
@@ -118,7 +118,13 @@ async function environment(): Promise<NodeJS.ProcessEnv> {
   const endpoint = inject('dynamodbEndpoint');
   if (endpoint === undefined) return env;
   const { tableName } = await createTable(endpoint);
-  return { ...env, AWS_ENDPOINT_URL_DYNAMODB: endpoint, IDEMPOTENCY_TABLE: tableName };
+  const { tableName: ordersTable } = await createTable(endpoint);
+  return {
+    ...env,
+    AWS_ENDPOINT_URL_DYNAMODB: endpoint,
+    IDEMPOTENCY_TABLE: tableName,
+    ORDERS_TABLE: ordersTable,
+  };
 }
 
 /** The compiler's complaints, each beginning with the document and the line. */

@@ -17,7 +17,7 @@ import { build } from 'esbuild';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 
 /** What '.' may weigh in a Lambda, minified and without the AWS SDK. Raised only in the commit that needs it. */
-const bundleCeilingBytes = 64_000;
+const bundleCeilingBytes = 71_000;
 
 const run = promisify(execFile);
 const root = fileURLToPath(new URL('../..', import.meta.url));
@@ -132,7 +132,7 @@ describe('the bundle of a Lambda', () => {
 });
 
 const esmConsumer = `
-import { dynamoStore, IdempotencyError, idempotent, memoryStore, operation, wholePayload } from 'idemkit';
+import { createOnce, deduplicationId, dynamoStore, IdempotencyError, idempotent, memoryStore, operation, sendOnce, updateVersion, wholePayload } from 'idemkit';
 import { manualClock, storeContract, memoryStore as testStore } from 'idemkit/testing';
 
 interface Order { readonly id: string }
@@ -159,7 +159,7 @@ for (const { name, run } of storeContract(() => store)) {
   });
 }
 
-export const others = { dynamoStore, IdempotencyError, wholePayload };
+export const others = { createOnce, deduplicationId, dynamoStore, IdempotencyError, sendOnce, updateVersion, wholePayload };
 `;
 
 const cjsConsumer = `

@@ -1,0 +1,231 @@
+import { Buffer } from 'node:buffer';
+import { createHash } from 'node:crypto';
+import { canonicalText } from './canonical.ts';
+import { IdempotencyError } from './errors.ts';
+import type { Key } from './options.ts';
+
+/** One record of a batch, whatever service sent it. */
+export interface BatchRecord {
+  readonly raw: object;
+  /** What names it in this batch; in a partial batch response it is the `itemIdentifier`. */
+  readonly id: string;
+  /** Records of one group are processed in their order, one after the other; `undefined` belongs to none. */
+  readonly group: string | undefined;
+  /** What the record says of its own identity. */
+  key(): Key;
+  /** Queue, stream, topic or bucket. */
+  tenant(): string | undefined;
+  /** What must be equal in a repeat. */
+  payload(): string;
+  /** Whether an equal key with another payload is misuse: not where the service itself numbers its records. */
+  readonly isComparable: boolean;
+  /** What was sent: parsed JSON where the service carries text or bytes. @throws `BAD_PAYLOAD` */
+  body(): unknown;
+}
+
+export interface Batch {
+  readonly event: object;
+  readonly records: readonly BatchRecord[];
+  /** How the service is told of failures: each by its id, the lowest sequence number, or by an error for all. */
+  readonly report: 'each' | 'lowest' | 'throw';
+  /** The event with these records only. */
+  only(records: readonly BatchRecord[]): object;
+}
+
+/** `undefined` for anything that is not a batch of a service that is known. */
+export function asBatch(event: unknown): Batch | undefined {
+  const candidate = event as { Records?: unknown; records?: unknown } | null | undefined;
+  if (typeof candidate !== 'object' || candidate === null) return undefined;
+  return asListBatch(candidate) ?? asKafkaBatch(candidate);
+}
+
+/** A single record of one of these services, told by its shape. */
+export function asRecord(raw: unknown): BatchRecord | undefined {
+  if (typeof raw !== 'object' || raw === null) return undefined;
+  const { eventSource, EventSource, topic } = raw as Fields;
+  const read = readers[String(eventSource ?? EventSource)];
+  if (read) return read(raw as Fields);
+  return typeof topic === 'string' && 'offset' in raw ? kafkaRecord(raw as Fields, undefined) : undefined;
+}
+
+type Fields = Record<string, any>;
+
+const reports: Readonly<Record<string, Batch['report']>> = {
+  'aws:sqs': 'each',
+  'aws:kinesis': 'lowest',
+  'aws:dynamodb': 'lowest',
+  'aws:sns': 'throw',
+  'aws:s3': 'throw',
+};
+
+const readers: Readonly<Record<string, (raw: Fields) => BatchRecord>> = {
+  'aws:sqs': sqsRecord,
+  'aws:kinesis': kinesisRecord,
+  'aws:dynamodb': dynamoRecord,
+  'aws:sns': snsRecord,
+  'aws:s3': s3Record,
+};
+
+function asListBatch(event: Fields): Batch | undefined {
+  const { Records } = event;
+  if (!Array.isArray(Records)) return undefined;
+  const source = String(Records[0]?.eventSource ?? Records[0]?.EventSource);
+  const report = reports[source];
+  const read = readers[source];
+  if (report === undefined || read === undefined) return undefined;
+  return {
+    event,
+    records: Records.map(read),
+    report,
+    only: (records) => ({ ...event, Records: records.map(({ raw }) => raw) }),
+  };
+}
+
+function asKafkaBatch(event: Fields): Batch | undefined {
+  const { eventSource, records: partitions } = event;
+  if (eventSource !== 'aws:kafka' && eventSource !== 'SelfManagedKafka') return undefined;
+  if (typeof partitions !== 'object' || partitions === null) return undefined;
+  const source: unknown = event.eventSourceArn ?? event.bootstrapServers;
+  const tenant = typeof source === 'string' ? source : undefined;
+  return {
+    event,
+    records: Object.values<Fields[]>(partitions).flatMap((list) =>
+      list.map((raw) => kafkaRecord(raw, tenant)),
+    ),
+    report: 'throw',
+    only(records) {
+      const wanted = new Set(records.map(({ raw }) => raw));
+      const left = Object.entries<Fields[]>(partitions)
+        .map(([name, list]) => [name, list.filter((raw) => wanted.has(raw))] as const)
+        .filter(([, list]) => list.length > 0);
+      return { ...event, records: Object.fromEntries(left) };
+    },
+  };
+}
+
+/** @see https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html */
+function sqsRecord(raw: Fields): BatchRecord {
+  const { messageId, body = '', attributes = {}, eventSourceARN } = raw;
+  const { MessageGroupId: group, MessageDeduplicationId: deduplicationId } = attributes;
+  const isFifo = String(eventSourceARN).endsWith('.fifo');
+  return {
+    raw,
+    id: messageId,
+    group: isFifo ? group : undefined,
+    // With content-based deduplication the id is the body's SHA-256, and the same text may be sent twice on purpose.
+    key: () =>
+      isFifo && deduplicationId !== undefined && deduplicationId !== hexSha256(body)
+        ? [group, deduplicationId]
+        : messageId,
+    tenant: () => eventSourceARN,
+    payload: () => body,
+    isComparable: true,
+    body: () => parse(body, messageId),
+  };
+}
+
+/** @see https://docs.aws.amazon.com/lambda/latest/dg/with-kinesis.html */
+function kinesisRecord(raw: Fields): BatchRecord {
+  const { eventID = '', eventSourceARN, kinesis = {} } = raw;
+  return {
+    raw,
+    id: kinesis.sequenceNumber,
+    // `shardId-000000000006:49590338271490256608559692538361571095921575989136588898`
+    group: String(eventID).split(':')[0],
+    key: () => eventID,
+    tenant: () => eventSourceARN,
+    payload: () => String(kinesis.data),
+    isComparable: false,
+    body: () => parse(fromBase64(kinesis.data), kinesis.sequenceNumber),
+  };
+}
+
+/** @see https://docs.aws.amazon.com/lambda/latest/dg/with-ddb.html */
+function dynamoRecord(raw: Fields): BatchRecord {
+  const { eventID, eventSourceARN, dynamodb = {} } = raw;
+  const { Keys, NewImage, OldImage } = dynamodb;
+  return {
+    raw,
+    id: dynamodb.SequenceNumber,
+    // A batch comes from one shard, of which the event does not tell the name.
+    group: eventSourceARN,
+    key: () => eventID,
+    tenant: () => eventSourceARN,
+    payload: () => canonicalText({ Keys, NewImage, OldImage }),
+    isComparable: false,
+    body: () => dynamodb,
+  };
+}
+
+/** @see https://docs.aws.amazon.com/lambda/latest/dg/with-kafka.html */
+function kafkaRecord(raw: Fields, tenant: string | undefined): BatchRecord {
+  const { topic, partition, offset, value } = raw;
+  const id = `${topic}-${partition}-${offset}`;
+  return {
+    raw,
+    id,
+    group: `${topic}-${partition}`,
+    key: () => [topic, partition, offset],
+    tenant: () => tenant,
+    payload: () => canonicalText([raw.key, value]),
+    isComparable: false,
+    body: () => parse(fromBase64(value), id),
+  };
+}
+
+/** @see https://docs.aws.amazon.com/lambda/latest/dg/with-sns.html */
+function snsRecord(raw: Fields): BatchRecord {
+  const { MessageId, TopicArn, Message = '' } = raw.Sns ?? {};
+  return {
+    raw,
+    id: MessageId,
+    group: undefined,
+    key: () => MessageId,
+    tenant: () => TopicArn,
+    payload: () => Message,
+    isComparable: true,
+    body: () => parse(Message, MessageId),
+  };
+}
+
+/** @see https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html */
+function s3Record(raw: Fields): BatchRecord {
+  const { eventName, s3 = {} } = raw;
+  const { bucket = {}, object = {} } = s3;
+  const key = [object.key, object.versionId ?? object.sequencer, eventName];
+  return {
+    raw,
+    id: JSON.stringify([bucket.name, ...key]),
+    group: undefined,
+    key: () => key,
+    tenant: () => bucket.name,
+    payload: () => canonicalText([eventName, bucket.name, object]),
+    isComparable: true,
+    body: () => s3,
+  };
+}
+
+/** Positions of sequence numbers, which are decimal numbers beyond what a double carries. */
+export function lowest(ids: readonly string[]): string | undefined {
+  const [first, ...others] = ids;
+  if (first === undefined) return undefined;
+  return others.reduce((low, id) => (isBelow(id, low) ? id : low), first);
+}
+
+export const isBelow = (id: string, other: string): boolean =>
+  id.length === other.length ? id < other : id.length < other.length;
+
+const hexSha256 = (text: string): string => createHash('sha256').update(text).digest('hex');
+const fromBase64 = (text: unknown): string => Buffer.from(String(text ?? ''), 'base64').toString();
+
+function parse(text: string, id: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    // The parser's own message quotes the text, which may be personal data.
+    throw new IdempotencyError(
+      'BAD_PAYLOAD',
+      `The payload of record ${id} is not JSON. Read the record's own text instead, or let the sender send JSON.`,
+    );
+  }
+}

@@ -1,0 +1,327 @@
+/** The table's items and the conditions on them, as requests of DynamoDB and as records of the protocol. */
+import type { AttributeValue } from '@aws-sdk/client-dynamodb';
+import {
+  attribute,
+  type ClaimStatus,
+  chunkSortKey,
+  claimSortKey,
+  cleanupAtSeconds,
+  messageCleanupAtSeconds,
+  messageSortKey,
+  type StepStatus,
+  stepSortKey,
+  stepSortKeyPrefix,
+} from './record.ts';
+import type {
+  ClaimRecord,
+  Completion,
+  NewClaim,
+  NewStep,
+  StagedMessage,
+  StepRecord,
+  StoredAnswer,
+  Takeover,
+  UnavailableReason,
+} from './store.ts';
+
+export type Item = Record<string, AttributeValue>;
+
+/** Names of the keys and of the TTL attribute. */
+export interface Names {
+  readonly pk: string;
+  readonly sk: string;
+  readonly ttl: string;
+}
+
+interface Owned {
+  readonly pk: string;
+  readonly owner: string;
+}
+
+export type Items = ReturnType<typeof itemsOf>;
+
+/** All requests are conditional but the chunks', and answer with the item that stopped them. */
+export function itemsOf(TableName: string, names: Names) {
+  const keyOf = (pk: string, sk: string = claimSortKey): Item => ({
+    [names.pk]: { S: pk },
+    [names.sk]: { S: sk },
+  });
+  const conditional = { TableName, ReturnValuesOnConditionCheckFailure: 'ALL_OLD' } as const;
+  const ifAbsent = {
+    ConditionExpression: 'attribute_not_exists(#pk)',
+    ExpressionAttributeNames: { '#pk': names.pk },
+  } as const;
+  const ifFree = (nowMs: number) => ({
+    ConditionExpression:
+      'attribute_not_exists(#pk) OR (#endsAt <= :now AND (#status = :completed OR #leaseUntil <= :now))',
+    ExpressionAttributeNames: {
+      '#pk': names.pk,
+      '#endsAt': attribute.endsAt,
+      '#status': attribute.status,
+      '#leaseUntil': attribute.leaseUntil,
+    },
+    ExpressionAttributeValues: { ':now': number(nowMs), ':completed': status('COMPLETED') },
+  });
+  const mine = { '#owner': attribute.owner, '#status': attribute.status } as const;
+  const ifMine = '#owner = :owner AND #status = :inProgress';
+  const ownedBy = (owner: string): Item => ({ ':owner': { S: owner }, ':inProgress': status('IN_PROGRESS') });
+
+  const newClaim = (claim: NewClaim): Item => ({
+    ...keyOf(claim.pk),
+    [attribute.status]: status('IN_PROGRESS'),
+    [attribute.owner]: { S: claim.owner },
+    [attribute.window]: { S: claim.owner },
+    [attribute.attempt]: number(1),
+    [attribute.leaseUntil]: number(claim.leaseUntilMs),
+    [attribute.endsAt]: number(claim.endsAtMs),
+    [attribute.createdAt]: number(claim.nowMs),
+    [names.ttl]: number(cleanupAtSeconds(claim.endsAtMs)),
+    ...(claim.fingerprint !== undefined && { [attribute.fingerprint]: { S: claim.fingerprint } }),
+    ...(claim.rawKey !== undefined && { [attribute.key]: { S: claim.rawKey } }),
+    ...(claim.rawInput !== undefined && { [attribute.input]: { B: claim.rawInput } }),
+  });
+
+  const completed = ({ completedAtMs, endsAtMs }: Completion): Item => ({
+    [attribute.status]: status('COMPLETED'),
+    [attribute.completedAt]: number(completedAtMs),
+    [attribute.endsAt]: number(endsAtMs),
+    [names.ttl]: number(cleanupAtSeconds(endsAtMs)),
+  });
+
+  return {
+    tableName: TableName,
+    keyOf,
+
+    claim: (claim: NewClaim) => ({ ...conditional, Item: newClaim(claim), ...ifFree(claim.nowMs) }),
+
+    completedClaim: (claim: NewClaim, completion: Completion, answer: StoredAnswer) => ({
+      ...conditional,
+      Item: { ...newClaim(claim), ...completed(completion), ...answerAttributes(answer) },
+      ...ifFree(claim.nowMs),
+    }),
+
+    takeover: ({ pk, owner, previousOwner, attempt, leaseUntilMs }: Takeover) => ({
+      ...conditional,
+      Key: keyOf(pk),
+      ConditionExpression: ifMine,
+      UpdateExpression: 'SET #owner = :newOwner, #leaseUntil = :leaseUntil, #attempt = :attempt',
+      ExpressionAttributeNames: {
+        ...mine,
+        '#leaseUntil': attribute.leaseUntil,
+        '#attempt': attribute.attempt,
+      },
+      ExpressionAttributeValues: {
+        ...ownedBy(previousOwner),
+        ':newOwner': { S: owner },
+        ':leaseUntil': number(leaseUntilMs),
+        ':attempt': number(attempt),
+      },
+    }),
+
+    completion(completion: Completion, answer: StoredAnswer) {
+      const set = assignment({ ...completed(completion), ...answerAttributes(answer) });
+      return {
+        ...conditional,
+        Key: keyOf(completion.pk),
+        ConditionExpression: ifMine,
+        UpdateExpression: `SET ${set.expression}`,
+        ExpressionAttributeNames: { ...set.names, ...mine },
+        ExpressionAttributeValues: { ...set.values, ...ownedBy(completion.owner) },
+      };
+    },
+
+    amendment({ pk, owner }: Completion, answer: StoredAnswer) {
+      const attributes = answerAttributes(answer);
+      const set = assignment(attributes);
+      const stale = answerNames.filter((name) => !(name in attributes));
+      return {
+        ...conditional,
+        Key: keyOf(pk),
+        ConditionExpression: '#owner = :owner AND #status = :completed',
+        UpdateExpression: `SET ${set.expression} REMOVE ${stale.map((name) => `#${name}`).join(', ')}`,
+        ExpressionAttributeNames: {
+          ...set.names,
+          ...mine,
+          ...Object.fromEntries(stale.map((name) => [`#${name}`, name])),
+        },
+        ExpressionAttributeValues: {
+          ...set.values,
+          ':owner': { S: owner },
+          ':completed': status('COMPLETED'),
+        },
+      };
+    },
+
+    removal: ({ pk, owner }: Owned) => ({
+      ...conditional,
+      Key: keyOf(pk),
+      ConditionExpression: ifMine,
+      ExpressionAttributeNames: mine,
+      ExpressionAttributeValues: ownedBy(owner),
+    }),
+
+    leaseEnd: ({ pk, owner }: Owned) => ({
+      ...conditional,
+      Key: keyOf(pk),
+      ConditionExpression: ifMine,
+      UpdateExpression: 'SET #leaseUntil = :over',
+      ExpressionAttributeNames: { ...mine, '#leaseUntil': attribute.leaseUntil },
+      ExpressionAttributeValues: { ...ownedBy(owner), ':over': number(0) },
+    }),
+
+    /** That the claim is still the owner's, without changing it. */
+    ownership: ({ pk, owner }: Owned) => ({
+      ...conditional,
+      Key: keyOf(pk),
+      ConditionExpression: ifMine,
+      ExpressionAttributeNames: mine,
+      ExpressionAttributeValues: ownedBy(owner),
+    }),
+
+    step: (step: NewStep) => ({
+      ...conditional,
+      Item: {
+        ...keyOf(step.pk, stepSortKey(step.window, step.name)),
+        ...stepAttributes(step),
+        [names.ttl]: number(cleanupAtSeconds(step.endsAtMs)),
+      },
+      ...ifAbsent,
+    }),
+
+    stepEnd(step: NewStep) {
+      const set = assignment(stepAttributes(step));
+      return {
+        ...conditional,
+        Key: keyOf(step.pk, stepSortKey(step.window, step.name)),
+        ConditionExpression: '#owner = :mine AND #status = :started',
+        UpdateExpression: `SET ${set.expression}`,
+        ExpressionAttributeNames: { ...set.names, ...mine },
+        ExpressionAttributeValues: {
+          ...set.values,
+          ':mine': { S: step.owner },
+          ':started': { S: 'STARTED' satisfies StepStatus },
+        },
+      };
+    },
+
+    message: (pk: string, window: string, message: StagedMessage, nowMs: number, endsAtMs: number) => ({
+      ...conditional,
+      Item: {
+        ...keyOf(pk, messageSortKey(window, message.name, message.position)),
+        [attribute.destination]: { S: message.destination },
+        [attribute.body]: typeof message.body === 'string' ? { S: message.body } : { B: message.body },
+        [attribute.groupId]: { S: message.groupId },
+        [attribute.deduplicationId]: { S: message.deduplicationId },
+        [names.ttl]: number(messageCleanupAtSeconds(nowMs, endsAtMs)),
+      } as Item,
+      ...ifAbsent,
+    }),
+
+    chunk: (chunk: {
+      readonly pk: string;
+      readonly window: string;
+      readonly writeId: string;
+      readonly index: number;
+      readonly data: Uint8Array;
+      readonly endsAtMs: number;
+    }) => ({
+      TableName,
+      Item: {
+        ...keyOf(chunk.pk, chunkSortKey(chunk.window, chunk.writeId, chunk.index)),
+        [attribute.data]: { B: chunk.data },
+        [names.ttl]: number(cleanupAtSeconds(chunk.endsAtMs)),
+      } as Item,
+    }),
+
+    /** Everything in a partition whose sort key begins with `prefix`, read consistently. */
+    under: (pk: string, prefix: string) => ({
+      TableName,
+      ConsistentRead: true,
+      KeyConditionExpression: '#pk = :pk AND begins_with(#sk, :prefix)',
+      ExpressionAttributeNames: { '#pk': names.pk, '#sk': names.sk },
+      ExpressionAttributeValues: { ':pk': { S: pk }, ':prefix': { S: prefix } } as Item,
+    }),
+
+    readClaim(item: Item): ClaimRecord {
+      const found = item[attribute.status]?.S === 'COMPLETED' ? 'COMPLETED' : 'IN_PROGRESS';
+      const fingerprint = item[attribute.fingerprint]?.S;
+      return {
+        pk: item[names.pk]?.S ?? '',
+        status: found,
+        owner: item[attribute.owner]?.S ?? '',
+        window: item[attribute.window]?.S ?? '',
+        attempt: numberIn(item, attribute.attempt),
+        leaseUntilMs: numberIn(item, attribute.leaseUntil),
+        endsAtMs: numberIn(item, attribute.endsAt),
+        createdAtMs: numberIn(item, attribute.createdAt),
+        ...(fingerprint !== undefined && { fingerprint }),
+        ...(found === 'COMPLETED' && {
+          completedAtMs: numberIn(item, attribute.completedAt),
+          answer: readAnswer(item),
+        }),
+      };
+    },
+
+    readStep(item: Item): StepRecord {
+      const sortKey = item[names.sk]?.S ?? '';
+      const isDone = item[attribute.status]?.S !== 'STARTED';
+      const unavailable = item[attribute.unavailable]?.S as UnavailableReason | undefined;
+      return {
+        // A window is a UUID, so the name begins after the prefix of any window.
+        name: sortKey.slice(stepSortKeyPrefix(sortKey.split('#')[0] ?? '').length),
+        status: isDone ? 'DONE' : 'STARTED',
+        owner: item[attribute.owner]?.S ?? '',
+        attempt: numberIn(item, attribute.attempt),
+        ...(isDone && { value: item[attribute.value]?.B ?? unavailable ?? 'unserialisable' }),
+      };
+    },
+  };
+}
+
+const status = (value: ClaimStatus): AttributeValue => ({ S: value });
+const number = (value: number): AttributeValue => ({ N: String(value) });
+const numberIn = (item: Item, name: string): number => Number(item[name]?.N);
+
+const answerNames = [attribute.data, attribute.writeId, attribute.chunks, attribute.unavailable];
+
+function answerAttributes(answer: StoredAnswer): Item {
+  switch (answer.kind) {
+    case 'inline':
+      return { [attribute.data]: { B: answer.bytes } };
+    case 'chunks':
+      return { [attribute.writeId]: { S: answer.writeId }, [attribute.chunks]: number(answer.count) };
+    case 'unavailable':
+      return { [attribute.unavailable]: { S: answer.reason } };
+  }
+}
+
+function readAnswer(item: Item): StoredAnswer {
+  const bytes = item[attribute.data]?.B;
+  if (bytes) return { kind: 'inline', bytes };
+  const writeId = item[attribute.writeId]?.S;
+  if (writeId) return { kind: 'chunks', writeId, count: numberIn(item, attribute.chunks) };
+  return {
+    kind: 'unavailable',
+    reason: (item[attribute.unavailable]?.S ?? 'unserialisable') as UnavailableReason,
+  };
+}
+
+function stepAttributes({ status: stepStatus, owner, attempt, value }: NewStep): Item {
+  return {
+    [attribute.status]: { S: stepStatus },
+    [attribute.owner]: { S: owner },
+    [attribute.attempt]: number(attempt),
+    ...(typeof value === 'string' && { [attribute.unavailable]: { S: value } as AttributeValue }),
+    ...(value instanceof Uint8Array && { [attribute.value]: { B: value } as AttributeValue }),
+  };
+}
+
+/** `#a = :a, …`: several of the names are reserved words, so none is written out. */
+function assignment(attributes: Item): { expression: string; names: Record<string, string>; values: Item } {
+  const entries = Object.entries(attributes);
+  return {
+    expression: entries.map(([name]) => `#${name} = :${name}`).join(', '),
+    names: Object.fromEntries(entries.map(([name]) => [`#${name}`, name])),
+    values: Object.fromEntries(entries.map(([name, value]) => [`:${name}`, value])),
+  };
+}

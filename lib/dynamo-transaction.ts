@@ -1,0 +1,251 @@
+/** A transaction as DynamoDB takes it, and what its cancellation means. */
+import type {
+  AttributeValue,
+  CancellationReason,
+  TransactWriteItem,
+  TransactWriteItemsCommandInput,
+} from '@aws-sdk/client-dynamodb';
+import type { Item, Items } from './dynamo-items.ts';
+import { IdempotencyError, show } from './errors.ts';
+import type { Rejection, StoredAnswer, Transacted, TransactionRequest, TransactWrite } from './store.ts';
+import { isRecord } from './validate.ts';
+
+/** @see https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html */
+const maxItems = 100;
+const maxBytes = 4 * 1024 * 1024;
+
+const kinds = ['Put', 'Update', 'Delete', 'ConditionCheck'] as const;
+
+/** The client may be a document client with options of its own about what is marshalled how. */
+interface MarshallingClient {
+  readonly config?: { readonly translateConfig?: { readonly marshallOptions?: object } };
+}
+
+/** @throws `BAD_WRITES` where it can be told that DynamoDB would refuse it */
+export async function transactionInput(
+  request: TransactionRequest,
+  items: Items,
+  answer: StoredAnswer | undefined,
+  client: object,
+): Promise<TransactWriteItemsCommandInput> {
+  const ours = ownItems(request, items, answer);
+  const count = ours.length + request.writes.length;
+  if (count > maxItems) {
+    throw badWrites(
+      `A transaction takes at most ${maxItems} items; here are ${count}: ${request.writes.length} writes, ${request.messages.length} messages and ${ours.length - request.messages.length} of the record. Split the work into steps.`,
+    );
+  }
+  const theirs = await marshalled(request.writes, client as MarshallingClient);
+  const TransactItems = [...ours, ...theirs];
+  refuseDoubles(theirs, ours.length);
+  const bytes = TransactItems.reduce((sum, item) => sum + sizeOf(item), 0);
+  if (bytes > maxBytes) {
+    throw badWrites(
+      `A transaction takes at most ${maxBytes} bytes; here are about ${bytes}. Split the work into steps, or keep large values elsewhere.`,
+    );
+  }
+  return { TransactItems, ClientRequestToken: request.token };
+}
+
+/** The record's own items come first, so that their places are known: the claim, the step, the messages. */
+function ownItems(
+  { claim, step, messages, pk, window, nowMs, endsAtMs }: TransactionRequest,
+  items: Items,
+  answer: StoredAnswer | undefined,
+): TransactWriteItem[] {
+  const own: TransactWriteItem[] = [];
+  if (claim.kind === 'check') own.push({ ConditionCheck: items.ownership({ pk, owner: claim.owner }) });
+  if (claim.kind === 'complete' && answer) own.push({ Update: items.completion(claim.completion, answer) });
+  if (claim.kind === 'record' && answer) {
+    own.push({ Put: items.completedClaim(claim.claim, claim.completion, answer) });
+  }
+  if (step) own.push({ Put: items.step(step) });
+  for (const message of messages) own.push({ Put: items.message(pk, window, message, nowMs, endsAtMs) });
+  return own;
+}
+
+async function marshalled(
+  writes: readonly TransactWrite[],
+  client: MarshallingClient,
+): Promise<TransactWriteItem[]> {
+  if (writes.length === 0) return [];
+  const { marshall } = await import('@aws-sdk/util-dynamodb');
+  const options = { removeUndefinedValues: true, ...client.config?.translateConfig?.marshallOptions };
+  const translate = (values: Record<string, unknown> | undefined): Item | undefined =>
+    values && (marshall(values, options) as Item);
+  return writes.map((write, index) => {
+    const [kind, ...others] = kinds.filter((one) => isRecord(write) && write[one] !== undefined);
+    const action = kind && write[kind];
+    if (kind === undefined || action === undefined || others.length > 0) {
+      throw badWrites(
+        `Write ${index} must have one of ${kinds.join(', ')}, got ${isRecord(write) ? `the members ${show(Object.keys(write))}` : show(write)}.`,
+      );
+    }
+    if (typeof action.TableName !== 'string' || action.TableName === '') {
+      throw badWrites(`Write ${index} (${kind}) has no TableName, got ${show(action.TableName)}.`);
+    }
+    const { Item, Key } = action as { Item?: Record<string, unknown>; Key?: Record<string, unknown> };
+    const needed = kind === 'Put' ? 'Item' : 'Key';
+    if (!isRecord(kind === 'Put' ? Item : Key)) {
+      throw badWrites(`Write ${index} (${kind}) has no ${needed}.`);
+    }
+    try {
+      return {
+        [kind]: {
+          ...action,
+          ...(Item && { Item: translate(Item) }),
+          ...(Key && { Key: translate(Key) }),
+          ...(action.ExpressionAttributeValues && {
+            ExpressionAttributeValues: translate(action.ExpressionAttributeValues),
+          }),
+          // Only so can a rejection show what it met.
+          ReturnValuesOnConditionCheckFailure: 'ALL_OLD',
+        },
+      } as TransactWriteItem;
+    } catch (cause) {
+      throw badWrites(
+        `Write ${index} (${kind}) has a value that DynamoDB cannot hold: ${(cause as Error).message.split('\n')[0]}`,
+      );
+    }
+  });
+}
+
+/** What DynamoDB refuses as a whole, where the keys can be told: those of a Put are among its attributes. */
+function refuseDoubles(writes: readonly TransactWriteItem[], offset: number): void {
+  const places = writes.map(({ Put, Update, Delete, ConditionCheck }) => {
+    const keyed = Update ?? Delete ?? ConditionCheck;
+    return { table: Put?.TableName ?? keyed?.TableName, key: keyed?.Key, item: Put?.Item };
+  });
+  for (const [index, { table, key, item }] of places.entries()) {
+    const double = places.findIndex((other, place) => {
+      if (place >= index || other.table !== table) return false;
+      if (item && other.item)
+        return text(item) === text(other.item) || shareKey(places, table, item, other.item);
+      return matches(key ?? other.key, item ?? other.item ?? key, other.key ?? key);
+    });
+    if (double >= 0) {
+      throw badWrites(
+        `Writes ${double} and ${index} are on the same item of table '${table}' (items ${offset + double} and ${offset + index} of the transaction). Make one write of them.`,
+      );
+    }
+  }
+}
+
+/** Two Puts are on one item if any other write of the table shows its key names and both agree in them. */
+function shareKey(
+  places: readonly { table: string | undefined; key: Item | undefined }[],
+  table: string | undefined,
+  item: Item,
+  other: Item,
+): boolean {
+  const key = places.find((place) => place.table === table && place.key)?.key;
+  return key !== undefined && Object.keys(key).every((name) => text(item[name]) === text(other[name]));
+}
+
+/** Whether `attributes` hold `key`; with two keys, whether they are the same. */
+function matches(key: Item | undefined, attributes: Item | undefined, otherKey: Item | undefined): boolean {
+  if (!key || !attributes) return false;
+  const isSame = (left: Item, right: Item) =>
+    Object.keys(left).every((name) => text(left[name]) === text(right[name]));
+  return isSame(key, attributes) && (!otherKey || isSame(otherKey, attributes));
+}
+
+const text = (value: unknown): string =>
+  JSON.stringify(value, (_, inner) =>
+    inner instanceof Uint8Array ? Buffer.from(inner).toString('base64') : inner,
+  ) ?? '';
+
+/** Names and values, about as DynamoDB counts them. */
+function sizeOf(item: TransactWriteItem): number {
+  const { Put, Update, Delete, ConditionCheck } = item;
+  const action = Put ?? Update ?? Delete ?? ConditionCheck;
+  const { Item, Key, ExpressionAttributeValues } = (action ?? {}) as Record<string, Item | undefined>;
+  return sizeOfMap(Item) + sizeOfMap(Key) + sizeOfMap(ExpressionAttributeValues);
+}
+
+const sizeOfMap = (item: Item | undefined): number =>
+  Object.entries(item ?? {}).reduce(
+    (sum, [name, value]) => sum + Buffer.byteLength(name) + sizeOfValue(value),
+    0,
+  );
+
+function sizeOfValue(value: AttributeValue): number {
+  if (value.S !== undefined) return Buffer.byteLength(value.S);
+  if (value.N !== undefined) return Math.ceil(value.N.length / 2) + 1;
+  if (value.B !== undefined) return value.B.length;
+  if (value.M !== undefined) return 3 + sizeOfMap(value.M);
+  if (value.L !== undefined) return value.L.reduce((sum, one) => sum + 1 + sizeOfValue(one), 3);
+  if (value.SS !== undefined) return value.SS.reduce((sum, one) => sum + Buffer.byteLength(one), 0);
+  if (value.NS !== undefined) return value.NS.reduce((sum, one) => sum + Math.ceil(one.length / 2) + 1, 0);
+  if (value.BS !== undefined) return value.BS.reduce((sum, one) => sum + one.length, 0);
+  return 1;
+}
+
+/**
+ * What a transaction that was not applied came to; `undefined` for an error that says nothing of that.
+ *
+ * @throws `BAD_WRITES` where DynamoDB refused what the handler asked for
+ */
+export async function readCancellation(
+  error: unknown,
+  request: TransactionRequest,
+  items: Items,
+): Promise<Transacted | undefined> {
+  const { name, message, CancellationReasons } = error as {
+    name?: string;
+    message?: string;
+    CancellationReasons?: CancellationReason[];
+  };
+  switch (name) {
+    case 'TransactionInProgressException':
+      return { outcome: 'in-progress' };
+    case 'IdempotentParameterMismatchException':
+      return { outcome: 'token-reused' };
+    case 'ValidationException':
+      // Without writes of the handler's it is our table that is wrong, which the store explains.
+      if (request.writes.length === 0) return undefined;
+      throw badWrites(`DynamoDB refused the transaction, and nothing was written: ${message}`, error);
+    case 'TransactionCanceledException':
+      return CancellationReasons && (await cancelled(CancellationReasons, request, items));
+    default:
+      return undefined;
+  }
+}
+
+async function cancelled(
+  reasons: readonly CancellationReason[],
+  request: TransactionRequest,
+  items: Items,
+): Promise<Transacted> {
+  const isFailed = (reason: CancellationReason | undefined) => reason?.Code === 'ConditionalCheckFailed';
+  const claim = request.claim.kind === 'none' ? undefined : reasons[0];
+  const stepAt = request.claim.kind === 'none' ? 0 : 1;
+  const step = request.step ? reasons[stepAt] : undefined;
+  const theirs = reasons.slice(reasons.length - request.writes.length);
+  const rejections: Rejection[] = [];
+  for (const [index, { Code, Item, Message }] of request.writes.length > 0 ? theirs.entries() : []) {
+    if (Code === undefined || Code === 'None' || passing.has(Code)) continue;
+    if (Code === 'ValidationError') {
+      throw badWrites(`Write ${index} was refused, and nothing was written: ${Message}`);
+    }
+    rejections.push({ index, code: Code, ...(Item && { item: await unmarshalled(Item) }) });
+  }
+  return {
+    outcome: 'cancelled',
+    ...(isFailed(claim) && { claim: { found: claim?.Item && items.readClaim(claim.Item) } }),
+    ...(isFailed(step) && { step: { found: step?.Item && items.readStep(step.Item) } }),
+    conflict: reasons.some(({ Code }) => Code !== undefined && passing.has(Code)),
+    rejections,
+  };
+}
+
+/** @see https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html */
+const passing = new Set(['TransactionConflict', 'ThrottlingError', 'ProvisionedThroughputExceeded']);
+
+async function unmarshalled(item: Item): Promise<Record<string, unknown>> {
+  const { unmarshall } = await import('@aws-sdk/util-dynamodb');
+  return unmarshall(item);
+}
+
+const badWrites = (message: string, cause?: unknown): IdempotencyError =>
+  new IdempotencyError('BAD_WRITES', message, { cause });

@@ -1,0 +1,319 @@
+import type {
+  Context,
+  DynamoDBBatchResponse,
+  DynamoDBRecord,
+  DynamoDBStreamEvent,
+  KinesisStreamBatchResponse,
+  KinesisStreamEvent,
+  KinesisStreamRecord,
+  MSKEvent,
+  MSKRecord,
+  S3Event,
+  S3EventRecord,
+  SelfManagedKafkaEvent,
+  SNSEvent,
+  SNSEventRecord,
+  SQSBatchResponse,
+  SQSEvent,
+  SQSRecord,
+} from 'aws-lambda';
+import { asBatch, type Batch, type BatchRecord } from './batch.ts';
+import { failureOf, type GuardedBatch, lowestOf } from './batch-guard.ts';
+import { batchOf, type Operation, UnguardedOperation } from './context.ts';
+import { IdempotencyError, show } from './errors.ts';
+import { remainingTimeOf } from './lease.ts';
+import { inParallel } from './pool.ts';
+import { check, checkKnown, isFunction, isRecord } from './validate.ts';
+
+/** A record of a service that invokes a function with batches. */
+export type SourceRecord =
+  | SQSRecord
+  | KinesisStreamRecord
+  | DynamoDBRecord
+  | MSKRecord
+  | SNSEventRecord
+  | S3EventRecord;
+
+/** The event that brings such records. */
+export type EventOf<Record> = Record extends SQSRecord
+  ? SQSEvent
+  : Record extends KinesisStreamRecord
+    ? KinesisStreamEvent
+    : Record extends MSKRecord
+      ? MSKEvent | SelfManagedKafkaEvent
+      : Record extends SNSEventRecord
+        ? SNSEvent
+        : Record extends S3EventRecord
+          ? S3Event
+          : DynamoDBStreamEvent;
+
+/** What the service is to be answered. Services without partial failures are told by an error. */
+export type BatchAnswer<Record> = Record extends SQSRecord
+  ? SQSBatchResponse
+  : Record extends KinesisStreamRecord
+    ? KinesisStreamBatchResponse
+    : Record extends MSKRecord | SNSEventRecord | S3EventRecord
+      ? undefined
+      : DynamoDBBatchResponse;
+
+/**
+ * A schema of any library that speaks Standard Schema (Zod, Valibot, ArkType, …).
+ *
+ * @see https://standardschema.dev
+ */
+export interface Schema<Output = unknown> {
+  readonly '~standard': {
+    readonly version: 1;
+    readonly vendor: string;
+    readonly validate: (value: unknown) => SchemaResult<Output> | Promise<SchemaResult<Output>>;
+    readonly types?: { readonly input: unknown; readonly output: Output } | undefined;
+  };
+}
+
+type SchemaResult<Output> =
+  | { readonly value: Output; readonly issues?: undefined }
+  | { readonly issues: readonly SchemaIssue[] };
+
+interface SchemaIssue {
+  readonly message: string;
+  readonly path?: readonly (PropertyKey | { readonly key: PropertyKey })[] | undefined;
+}
+
+/** A record with what was sent in it. */
+export type WithPayload<Record, Payload> = Record & {
+  /**
+   * What was sent: the JSON in the body (SQS), message (SNS), data (Kinesis) or value (Kafka), parsed when it is first
+   * read; the images of a DynamoDB record, the `s3` of an S3 record. With a `schema`, what the schema made of it.
+   *
+   * @throws `BAD_PAYLOAD` if it is not JSON
+   */
+  readonly payload: Payload;
+};
+
+export interface EachRecordOptions<Record extends SourceRecord = SQSRecord, Payload = unknown> {
+  /** Checks (and may transform) the payload of every record before its handler is called; one that fails is failed. */
+  readonly schema?: Schema<Payload>;
+  /**
+   * How many records, or groups and shards, are worked on at once; 1 and up.
+   *
+   * @default 10
+   */
+  readonly concurrency?: number;
+  /**
+   * No record is started when less than this, plus the time that the slowest one has taken so far, is left of the
+   * invocation, in milliseconds; what was not started is reported and comes again.
+   *
+   * @default 1000
+   */
+  readonly stopBeforeDeadlineMs?: number;
+  /**
+   * Is told of every record that failed and why: a partial batch response has no room for it.
+   *
+   * @default `console.error`
+   */
+  readonly onFailure?: (error: unknown, record: Record) => void;
+}
+
+/**
+ * Makes a batch handler of a handler for one record: SQS, Kinesis, DynamoDB Streams, Kafka, SNS or S3.
+ *
+ * Records of one FIFO group, shard or partition are processed in order, and none after one that failed; all else at once,
+ * up to `concurrency`. The answer reports what failed and what was not started (`batchItemFailures`, so switch
+ * `ReportBatchItemFailures` on); SNS, S3 and Kafka are told by an error, once the rest is done.
+ *
+ * Guarded, as `middy().use(idempotent()).handler(eachRecord(…))` or `idempotent(eachRecord(…))`, a record that was
+ * completed before is not processed again, and each is settled as soon as it is done. Alone, it guards nothing.
+ *
+ * @example
+ * export const handler = idempotent(eachRecord<SQSRecord>(async (record, operation) => { … }));
+ *
+ * @throws `BAD_OPTION` at once; a call rejects with `UNSUPPORTED` for an event that is no batch.
+ */
+export function eachRecord<Record extends SourceRecord = SQSRecord, Payload = any>(
+  handler: (record: WithPayload<Record, Payload>, operation: Operation, context: Context) => unknown,
+  options: EachRecordOptions<Record, Payload> = {},
+): (event: EventOf<Record>, context: Context) => Promise<BatchAnswer<Record>> {
+  if (!isFunction(handler)) {
+    throw new IdempotencyError(
+      'BAD_OPTION',
+      `Expected a handler for one record, got ${show(handler)}. Call eachRecord(async (record, operation) => { … }).`,
+    );
+  }
+  const settings = resolve(options as EachRecordOptions<any, any>);
+  return async (event, context) => {
+    const batch = asBatch(event);
+    if (batch === undefined) {
+      throw new IdempotencyError(
+        'UNSUPPORTED',
+        'eachRecord() was given an event that is no batch of SQS, Kinesis, DynamoDB Streams, Kafka, SNS or S3 records. Handle it with a handler of its own.',
+      );
+    }
+    const pass = new Pass(batch, context, handler as RecordHandler, settings);
+    return (await pass.go()) as BatchAnswer<Record>;
+  };
+}
+
+type RecordHandler = (record: object, operation: Operation, context: Context) => unknown;
+type Settings = Required<Omit<EachRecordOptions<any, any>, 'schema'>> &
+  Pick<EachRecordOptions<any, any>, 'schema'>;
+
+function resolve(options: EachRecordOptions<any, any>): Settings {
+  checkKnown('', options, ['schema', 'concurrency', 'stopBeforeDeadlineMs', 'onFailure']);
+  check('schema', options.schema, 'a schema that speaks Standard Schema', (value) =>
+    isFunction((value as Schema | null)?.['~standard']?.validate),
+  );
+  check(
+    'concurrency',
+    options.concurrency,
+    'a whole number of 1 and up',
+    (value) => Number.isSafeInteger(value) && (value as number) >= 1,
+  );
+  check(
+    'stopBeforeDeadlineMs',
+    options.stopBeforeDeadlineMs,
+    'a number of milliseconds, 0 to 900000',
+    (value) => typeof value === 'number' && value >= 0 && value <= 900_000,
+  );
+  check('onFailure', options.onFailure, 'a function', isFunction);
+  const { schema, concurrency = 10, stopBeforeDeadlineMs = 1_000, onFailure = tell } = options;
+  return { ...(schema && { schema }), concurrency, stopBeforeDeadlineMs, onFailure };
+}
+
+function tell(error: unknown): void {
+  console.error('[idemkit] A record failed and will be delivered again:', error);
+}
+
+/** One batch on its way through the handler. */
+class Pass {
+  readonly #batch: Batch;
+  readonly #context: Context;
+  readonly #handler: RecordHandler;
+  readonly #settings: Settings;
+  readonly #guarded: GuardedBatch | undefined;
+  readonly #failures = new Map<BatchRecord, unknown>();
+  /** A record's settlement, which the next one does not wait for. */
+  readonly #settling: Promise<void>[] = [];
+  #slowestMs = 0;
+
+  constructor(batch: Batch, context: Context, handler: RecordHandler, settings: Settings) {
+    this.#batch = batch;
+    this.#context = context;
+    this.#handler = handler;
+    this.#settings = settings;
+    this.#guarded = batchOf<GuardedBatch>(context);
+  }
+
+  async go(): Promise<unknown> {
+    await inParallel(this.#lanes(), this.#settings.concurrency, async (lane) => {
+      let isStopped = false;
+      for (const record of lane) {
+        if (!isStopped && this.#isTimeLeft()) isStopped = !(await this.#process(record));
+        else this.#failures.set(record, notStarted());
+      }
+    });
+    await Promise.all(this.#settling);
+    return this.#answer();
+  }
+
+  /** What must be done in order: a group's records; a record of no group is alone. */
+  #lanes(): BatchRecord[][] {
+    const lanes = new Map<unknown, BatchRecord[]>();
+    for (const record of this.#batch.records) {
+      const lane = lanes.get(record.group ?? record);
+      if (lane) lane.push(record);
+      else lanes.set(record.group ?? record, [record]);
+    }
+    return [...lanes.values()];
+  }
+
+  #isTimeLeft(): boolean {
+    const remainingMs = remainingTimeOf(this.#context);
+    return !remainingMs || remainingMs() >= this.#settings.stopBeforeDeadlineMs + this.#slowestMs;
+  }
+
+  /** Resolves to whether it went well. */
+  async #process(record: BatchRecord): Promise<boolean> {
+    const startedAtMs = performance.now();
+    const operation = this.#guarded?.operationOf(record.id) ?? new UnguardedOperation();
+    let value: unknown;
+    try {
+      const withPayload = await this.#withPayload(record);
+      value = await this.#handler(withPayload, operation, this.#context);
+    } catch (error) {
+      this.#fail(record, error);
+      this.#settling.push(this.#guarded?.recordThrew(record.id, error) ?? Promise.resolve());
+      return false;
+    } finally {
+      this.#slowestMs = Math.max(this.#slowestMs, performance.now() - startedAtMs);
+    }
+    const settled = this.#guarded?.recordReturned(record.id, value) ?? Promise.resolve();
+    this.#settling.push(settled.catch((error) => this.#fail(record, error)));
+    return true;
+  }
+
+  /** A copy: the event is the caller's. */
+  async #withPayload(record: BatchRecord): Promise<object> {
+    const { schema } = this.#settings;
+    let parsed: { readonly value: unknown } | undefined;
+    if (schema) {
+      const result = await schema['~standard'].validate(record.body());
+      if (result.issues) throw badPayload(record, result.issues);
+      parsed = result;
+    }
+    return Object.defineProperty({ ...record.raw }, 'payload', {
+      get: () => {
+        parsed ??= { value: record.body() };
+        return parsed.value;
+      },
+      enumerable: false,
+      configurable: true,
+    });
+  }
+
+  #fail(record: BatchRecord, error: unknown): void {
+    this.#failures.set(record, error);
+    try {
+      this.#settings.onFailure(error, record.raw as never);
+    } catch {
+      // It is told, not asked.
+    }
+  }
+
+  #answer(): unknown {
+    const failed = this.#batch.records.filter((record) => this.#failures.has(record));
+    const ids = failed.map(({ id }) => id);
+    switch (this.#batch.report) {
+      case 'each':
+        return { batchItemFailures: ids.map((itemIdentifier) => ({ itemIdentifier })) };
+      case 'lowest':
+        return { batchItemFailures: lowestOf(ids).map((itemIdentifier) => ({ itemIdentifier })) };
+      case 'throw':
+        if (failed.length > 0) {
+          throw failureOf(
+            failed.map((record) => this.#failures.get(record)),
+            this.#batch,
+          );
+        }
+        return undefined;
+    }
+  }
+}
+
+/** Paths tell where to look; messages are the schema's own words and may quote what was sent, so they stay out. */
+function badPayload(record: BatchRecord, issues: readonly SchemaIssue[]): IdempotencyError {
+  const places = issues.map(({ path = [] }) =>
+    path.map((part) => String(isRecord(part) ? part.key : part)).join('.'),
+  );
+  const named = [...new Set(places)].map((place) => (place === '' ? 'the whole of it' : `'${place}'`));
+  return new IdempotencyError(
+    'BAD_PAYLOAD',
+    `The payload of record ${record.id} does not fit the schema, at ${named.join(', ')}. Mend the sender or the schema; the record is delivered again until it goes to the dead-letter queue.`,
+  );
+}
+
+const notStarted = (): IdempotencyError =>
+  new IdempotencyError(
+    'NO_TIME_LEFT',
+    'The record was not started: one before it in its group failed, or the time left was too short. It is delivered again.',
+    { retryAfterSeconds: 1 },
+  );

@@ -1,0 +1,86 @@
+import { createHash } from 'node:crypto';
+import { IdempotencyError, show } from './errors.ts';
+import { environment } from './record.ts';
+import type { Seal, StagedMessage } from './store.ts';
+import { isRecord } from './validate.ts';
+
+/** A message that is to go out if, and only if, the work that it is part of happens. */
+export interface Message {
+  /** Which of the guard's `destinations` it goes to. */
+  readonly destination: string;
+  /** A text as it is; anything else as JSON. At most 256 KB. */
+  readonly body: unknown;
+  /** Messages of one group are published in the order in which they were staged; 1 to 128 characters. */
+  readonly groupId: string;
+  /**
+   * What makes two messages the same to a FIFO queue, for five minutes; 1 to 128 characters.
+   *
+   * @default a hash of window, name and position: the same however often the message is published
+   */
+  readonly deduplicationId?: string;
+}
+
+/** What EventBridge and SNS take; SQS takes more. */
+const maxBodyBytes = 262_144;
+
+/**
+ * What SQS takes for both ids.
+ *
+ * @see https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html
+ */
+const id = /^[\w!"#$%&'()*+,./:;<=>?@[\\\]^`{|}~-]{1,128}$/;
+
+interface Place {
+  readonly pk: string;
+  readonly window: string;
+  readonly name: string;
+  readonly destinations: readonly string[];
+  readonly seal: Seal | undefined;
+}
+
+/** @throws `BAD_WRITES` for a message that could never be published */
+export async function staged(messages: readonly Message[], place: Place): Promise<StagedMessage[]> {
+  return Promise.all(messages.map((message, position) => stagedOne(message, position, place)));
+}
+
+async function stagedOne(message: Message, position: number, place: Place): Promise<StagedMessage> {
+  const { pk, window, name, destinations, seal } = place;
+  const refuse = (problem: string) =>
+    new IdempotencyError('BAD_WRITES', `Message ${position} ${problem} Nothing has been written.`);
+  if (!isRecord(message))
+    throw refuse(`is ${show(message)} and not an object with destination, body and groupId.`);
+  const { destination, body, groupId, deduplicationId = hashOf(pk, window, name, position) } = message;
+  if (destinations.length === 0) {
+    throw refuse(
+      `has no destination that is known. Name them all in the guard's option \`destinations\` or in ${environment.destinations}, as the relay or the pipes have them.`,
+    );
+  }
+  if (!destinations.includes(destination)) {
+    throw refuse(
+      `goes to ${show(destination)}, which is none of the destinations ${destinations.join(', ')}.`,
+    );
+  }
+  for (const [what, value] of [
+    ['groupId', groupId],
+    ['deduplicationId', deduplicationId],
+  ] as const) {
+    if (typeof value !== 'string' || !id.test(value)) {
+      throw refuse(
+        `has the ${what} ${show(value)}; SQS takes 1 to 128 ASCII letters, digits and punctuation marks, no space.`,
+      );
+    }
+  }
+  const text = typeof body === 'string' ? body : JSON.stringify(body);
+  if (typeof text !== 'string' || text === '') throw refuse('has no body, or one that is not JSON.');
+  const bytes = Buffer.byteLength(text);
+  if (bytes > maxBodyBytes) {
+    throw refuse(
+      `has a body of ${bytes} bytes; ${maxBodyBytes} is the most that can be published. Keep it elsewhere and send where it is.`,
+    );
+  }
+  const sealed = seal ? await seal.seal(Buffer.from(text), { operation: pk }) : text;
+  return { name, position, destination, body: sealed, groupId, deduplicationId };
+}
+
+const hashOf = (...parts: readonly (string | number)[]): string =>
+  createHash('sha256').update(JSON.stringify(parts)).digest('hex');

@@ -1,0 +1,70 @@
+import type { Context } from 'aws-lambda';
+import { decode } from './codec.ts';
+import { IdempotencyError } from './errors.ts';
+import type { HttpEvent } from './http.ts';
+import { summarise } from './operation.ts';
+import type { Settings } from './options.ts';
+import { replayed } from './reply.ts';
+import type { ClaimRecord, UnavailableReason } from './store.ts';
+
+interface Caller {
+  readonly settings: Settings;
+  readonly event: unknown;
+  readonly context: Context | undefined;
+  readonly http: HttpEvent | undefined;
+}
+
+/**
+ * The answer to a repeat: the stored one, as `onReplay` and HTTP want it.
+ *
+ * @throws `RESULT_UNAVAILABLE`, `STORE_UNAVAILABLE`
+ */
+export async function replay(caller: Caller, record: ClaimRecord): Promise<unknown> {
+  const { settings, event, context, http } = caller;
+  const stored = await storedAnswer(settings, record);
+  const answer = settings.onReplay
+    ? await settings.onReplay(stored, event as never, context as Context)
+    : stored;
+  return http ? replayed(settings, http, answer) : answer;
+}
+
+/** Every call decodes a copy of its own, so that what one caller does to its answer reaches no other. */
+export async function storedAnswer(settings: Settings, record: ClaimRecord): Promise<unknown> {
+  const store = settings.store();
+  const { answer } = record;
+  if (answer === undefined || answer.kind === 'unavailable') {
+    if (answer) settings.cache?.put(record);
+    throw resultUnavailable(record, answer?.reason);
+  }
+  const bytes = answer.kind === 'inline' ? answer.bytes : await store.readChunks(record);
+  if (bytes === undefined) throw resultUnavailable(record, 'missing');
+  let value: unknown;
+  try {
+    value = await decode(bytes, { operation: record.pk, seal: store.seal });
+  } catch (cause) {
+    if (IdempotencyError.is(cause)) throw cause;
+    throw resultUnavailable(record, 'unreadable', cause);
+  }
+  settings.cache?.put({ ...record, answer: { kind: 'inline', bytes } });
+  return value;
+}
+
+const whyUnavailable: Record<UnavailableReason | 'missing' | 'unreadable', string> = {
+  unserialisable: 'it could not be serialised',
+  'too-large': 'it was too large to store',
+  'not-sealed': 'it could not be encrypted',
+  'not-final': 'it failed after the handler had returned',
+  missing: 'a part of it is gone',
+  unreadable: 'it cannot be read back',
+};
+
+const resultUnavailable = (
+  record: ClaimRecord,
+  reason: UnavailableReason | 'missing' | 'unreadable' = 'missing',
+  cause?: unknown,
+): IdempotencyError =>
+  new IdempotencyError(
+    'RESULT_UNAVAILABLE',
+    `The operation with this idempotency key was completed, but its answer is not available: ${whyUnavailable[reason]}. It has not been done again.`,
+    { record: summarise(record), cause },
+  );
