@@ -31,6 +31,7 @@ export { type OpenApiFragment, openApi } from './openapi.ts';
 export type { HttpOptions, IdempotentOptions, Key, Outcome } from './options.ts';
 export type { Message } from './outbox.ts';
 export type { ErrorProfile } from './refusal.ts';
+export { type Destination, type RelayOptions, relayOutbox } from './relay.ts';
 export type { HttpResponse } from './reply.ts';
 export {
   deduplicationId,

@@ -116,6 +116,9 @@ export const stepSortKey = (window: string, name: string): string => `${stepSort
 export const messageSortKey = (window: string, name: string, position: number): string =>
   `${window}#outbox#${name}#${String(position + 1).padStart(4, '0')}`;
 
+/** Tells the sort key of a staged message from all others; a window is a UUID. */
+export const outboxMark = /^[^#]+#outbox#/;
+
 /** A staged message stays for this long at least: what publishes it may be down for a while. */
 const messageLifeMs = 7 * 86_400_000;
 
