@@ -68,7 +68,7 @@ export interface ProtectOptions {
   /**
    * For how long an answer is replayed.
    *
-   * @default - one day, or the longest retention of a queue that calls the function, if that is longer
+   * @default - one day, or the longest retention of a queue or stream that calls the function, if that is longer
    */
   readonly ttl?: Duration;
   /**
