@@ -315,7 +315,7 @@ export const scenarios: readonly Scenario[] = [
     name: 'Crash after the charge, then retries',
     guarantee:
       'Once its lease is over, a dead attempt is taken over. Guarded level: its effect is repeated. (1)',
-    expected: { runs: 2, charges: 2, answers: ['502', '409', '201', '201 replayed'] },
+    expected: { runs: 2, charges: 2, answers: ['500', '409', '201', '201 replayed'] },
     async play(stage) {
       const path = '/three-seconds/payments';
       const key = randomUUID();

@@ -131,7 +131,7 @@ describe('a function', () => {
       GREETING: 'hello',
       AWS_LAMBDA_FUNCTION_NAME: 'env',
       AWS_REGION: 'eu-west-1',
-      AWS_ENDPOINT_URL_DYNAMODB: stack.faults.endpoint,
+      AWS_ENDPOINT_URL_DYNAMODB: await stack.faults.endpointFor('env'),
     });
     expect(environment).not.toHaveProperty('PATH');
     expect(environment).not.toHaveProperty('VITEST');
@@ -166,22 +166,22 @@ describe('a function', () => {
     ]);
   });
 
-  test.each(['hang', 'spin'])('is killed at its deadline and answers 502: %s', async (name) => {
+  test.each(['hang', 'spin'])('is killed at its deadline and answers 500: %s', async (name) => {
     const answering = get(`/${name}`);
     await expect.poll(() => stack.function(name).sandboxes[0]?.busy, { timeout: 10_000 }).toBe(true);
     const busySinceMs = Date.now();
     const [sandbox] = stack.function(name).sandboxes;
     const answer = await answering;
-    expect(answer.status).toBe(502);
+    expect(answer.status).toBe(500);
     expect(await answer.json()).toEqual({ message: 'Internal Server Error' });
     expect(Date.now() - busySinceMs).toBeGreaterThan(900);
     expect(isAlive(sandbox!.pid)).toBe(false);
     expect(await stack.function(name).invoke({})).toEqual({ outcome: 'timeout' });
   });
 
-  test('that crashes answers 502, keeps what it logged, and runs again in a new process', async () => {
+  test('that crashes answers 500, keeps what it logged, and runs again in a new process', async () => {
     const before = stack.logs.length;
-    expect((await get('/crash')).status).toBe(502);
+    expect((await get('/crash')).status).toBe(500);
     expect(stack.logs.slice(before).map(({ text }) => text)).toEqual([
       'about to crash',
       'Crashed: exited with code 7',
@@ -196,8 +196,8 @@ describe('a function', () => {
     });
   });
 
-  test('that throws answers 502 and stays warm', async () => {
-    expect((await get('/fail')).status).toBe(502);
+  test('that throws answers 500 and stays warm', async () => {
+    expect((await get('/fail')).status).toBe(500);
     expect(await stack.function('fail').invoke({})).toEqual({
       outcome: 'error',
       errorType: 'RangeError',
@@ -206,9 +206,9 @@ describe('a function', () => {
     expect(stack.function('fail').sandboxes).toMatchObject([{ invocations: 2 }]);
   });
 
-  test('that cannot be loaded answers 502 to everyone, with the reason', async () => {
+  test('that cannot be loaded answers 500 to everyone, with the reason', async () => {
     const answers = await Promise.all([get('/broken'), get('/broken'), get('/broken')]);
-    expect(answers.map(({ status }) => status)).toEqual([502, 502, 502]);
+    expect(answers.map(({ status }) => status)).toEqual([500, 500, 500]);
     expect(await stack.function('broken').invoke({})).toEqual({
       outcome: 'crash',
       reason: 'broken could not be loaded. Error: broken on arrival',
@@ -221,7 +221,7 @@ describe('a function', () => {
 
   test('may answer 6 MB and no more', async () => {
     expect((await (await post('/big', '6000000')).text()).length).toBe(6_000_000);
-    expect((await post('/big', '6300000')).status).toBe(502);
+    expect((await post('/big', '6300000')).status).toBe(500);
   });
 
   test('can be crashed and paused in the middle of its work', async () => {
@@ -355,8 +355,8 @@ describe('a route', () => {
     ['a status that is none', { statusCode: 'great' }],
     ['a body that is no text', { statusCode: 200, body: { a: 1 } }],
     ['cookies that are no list', { statusCode: 200, cookies: 'a=1' }],
-  ])('answers 502 to %s', async (_, result) => {
-    expect((await post('/answer', JSON.stringify(result))).status).toBe(502);
+  ])('answers 500 to %s', async (_, result) => {
+    expect((await post('/answer', JSON.stringify(result))).status).toBe(500);
   });
 
   test('answers 404 for what is not described', async () => {
