@@ -2,10 +2,13 @@ import {
   type AttributeValue,
   DescribeStreamCommand,
   type DynamoDBStreamsClient,
+  ExpiredIteratorException,
   GetRecordsCommand,
+  type GetRecordsOutput,
   GetShardIteratorCommand,
   type Shard,
   type _Record as StreamRecord,
+  TrimmedDataAccessException,
 } from '@aws-sdk/client-dynamodb-streams';
 import type { DynamoDBRecord, DynamoDBStreamEvent, AttributeValue as JsonAttributeValue } from 'aws-lambda';
 import { region } from './account.ts';
@@ -104,20 +107,24 @@ export function startStreamEventSource(
 
   function readShard(ShardId: string): ShardReader {
     let iterator: string | undefined;
+    let handledTo: string | undefined;
     const waiting: (() => void)[] = [];
 
     async function readOnce(): Promise<'done' | undefined> {
-      iterator ??= await firstIterator(ShardId);
+      iterator ??= await iteratorAfter(ShardId, handledTo);
       // Only those who wait before the question is asked can rely on the answer.
       const relying = waiting.length;
-      const { Records = [], NextShardIterator } = await client.send(
-        new GetRecordsCommand({ ShardIterator: iterator, Limit: batchSize }),
-        { abortSignal: signal },
-      );
-      await handle(Records.map((record) => recordOf(record, streamArn)).filter(isWanted));
-      if (NextShardIterator === undefined) return 'done';
-      iterator = NextShardIterator;
-      if (Records.length > 0) return undefined;
+      const page = await getRecords(iterator);
+      if (page === 'iterator lost') {
+        iterator = undefined;
+        return undefined;
+      }
+      const records = (page.Records ?? []).map((record) => recordOf(record, streamArn));
+      await handle(records.filter(isWanted));
+      handledTo = records.at(-1)?.dynamodb?.SequenceNumber ?? handledTo;
+      iterator = page.NextShardIterator;
+      if (iterator === undefined) return 'done';
+      if (records.length > 0) return undefined;
       for (const resolve of waiting.splice(0, relying)) resolve();
       await pause(pollIntervalMs, signal);
       return undefined;
@@ -135,12 +142,29 @@ export function startStreamEventSource(
     return reader;
   }
 
-  async function firstIterator(ShardId: string): Promise<string | undefined> {
+  async function iteratorAfter(ShardId: string, SequenceNumber?: string): Promise<string | undefined> {
+    const from =
+      SequenceNumber === undefined
+        ? { ShardIteratorType: 'TRIM_HORIZON' as const }
+        : { ShardIteratorType: 'AFTER_SEQUENCE_NUMBER' as const, SequenceNumber };
     const { ShardIterator } = await client.send(
-      new GetShardIteratorCommand({ StreamArn: streamArn, ShardId, ShardIteratorType: 'TRIM_HORIZON' }),
+      new GetShardIteratorCommand({ StreamArn: streamArn, ShardId, ...from }),
       { abortSignal: signal },
     );
     return ShardIterator;
+  }
+
+  async function getRecords(ShardIterator: string | undefined): Promise<GetRecordsOutput | 'iterator lost'> {
+    try {
+      return await client.send(new GetRecordsCommand({ ShardIterator, Limit: batchSize }), {
+        abortSignal: signal,
+      });
+    } catch (error) {
+      // DynamoDB Local counts through all tables: an iterator of an empty shard is behind its first record, and refused.
+      const isLost = error instanceof TrimmedDataAccessException || error instanceof ExpiredIteratorException;
+      if (isLost) return 'iterator lost';
+      throw error;
+    }
   }
 
   const isWanted = (record: DynamoDBRecord): boolean =>
