@@ -5,10 +5,10 @@ import { request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { DescribeTableCommand, DescribeTimeToLiveCommand } from '@aws-sdk/client-dynamodb';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { type Stack, startStack } from '../../local/stack.ts';
+import { queueArn, queueUrl } from '../../local/account.ts';
+import { type Stack, type StackDescription, startStack } from '../../local/stack.ts';
 import { clientFor, dynamodbEndpoint } from '../support/dynamodb.ts';
 
 /** Handlers as a user writes them; they run in processes of their own, so they cannot be closures of a test. */
@@ -75,6 +75,7 @@ beforeAll(async () => {
         ...functions,
         hang: { entry, handler: 'hang', timeoutSeconds: 1 },
         spin: { entry, handler: 'spin', timeoutSeconds: 1 },
+        brief: { entry, handler: 'slow', timeoutSeconds: 1 },
         env: { entry, handler: 'env', environment: { GREETING: 'hello' } },
         broken: { entry: broken },
         unexported: { entry, handler: 'unexported' },
@@ -224,18 +225,24 @@ describe('a function', () => {
     expect((await post('/big', '6300000')).status).toBe(500);
   });
 
-  test('can be crashed and paused in the middle of its work', async () => {
+  test('can be crashed in the middle of its work', async () => {
     const slow = stack.function('slow');
     const crashed = slow.invoke({});
     await expect.poll(() => slow.crash()).toBe(1);
     expect(await crashed).toEqual({ outcome: 'crash', reason: 'exited with SIGKILL' });
+  });
 
-    const paused = slow.invoke({});
-    await expect.poll(() => slow.sandboxes.some(({ busy }) => busy)).toBe(true);
-    const resume = slow.pause();
-    expect(await Promise.race([paused, sleep(600, 'nothing')])).toBe('nothing');
-    resume();
-    expect(await paused).toMatchObject({ outcome: 'result' });
+  test('can be paused in the middle of its work, while its deadline comes nearer', async () => {
+    const brief = stack.function('brief');
+    const resumed = brief.invoke({});
+    await expect.poll(() => brief.sandboxes.some(({ busy }) => busy)).toBe(true);
+    brief.pause()();
+    expect(await resumed).toMatchObject({ outcome: 'result' });
+
+    // It takes a third of its second.
+    const paused = brief.invoke({});
+    brief.pause();
+    expect(await paused).toEqual({ outcome: 'timeout' });
   });
 });
 
@@ -442,6 +449,94 @@ describe('a stack', () => {
       startStack({ functions: { pay: { entry: 'examples/nothing.ts' } } }, options()),
     ).rejects.toThrow(/^Function 'pay': there is no file .*examples\/nothing\.ts\.$/);
     expect(() => stack.function('pay')).toThrow("There is no function 'pay' in this stack.");
+    expect(() => stack.sqs).toThrow('There is no queue and no topic in this stack.');
+    await expect(stack.streamDrained('orders')).rejects.toThrow("Nothing reads a stream of 'orders'");
+  });
+
+  test('that cannot be started leaves nothing behind, whichever part is the last', async () => {
+    const servers = () => process.getActiveResourcesInfo().filter((kind) => kind === 'TCPServerWrap').length;
+    const before = servers();
+    const name = `stack-test-${process.pid}-unstarted`;
+    const described: StackDescription = {
+      tables: [{ name, stream: 'NEW_IMAGE' }],
+      queues: { orders: {} },
+      upstreams: { payments: 'http://127.0.0.1:9' },
+      functions: { echo: { entry: entry(), handler: 'echo' } },
+      eventSources: [
+        { queue: 'orders', function: 'echo' },
+        { stream: name, function: 'echo' },
+      ],
+    };
+    const withoutEntry = { ...described.functions, pay: { entry: 'examples/nothing.ts' } };
+    for (const [problem, broken] of [
+      ['there is no file', { ...described, functions: withoutEntry }],
+      [
+        'none of the queues',
+        { ...described, queues: { orders: { deadLetterQueue: 'dead', maxReceiveCount: 1 } } },
+      ],
+      ['Expected an http:// endpoint', { ...described, upstreams: { payments: 'https://example.com' } }],
+    ] as const) {
+      await expect(startStack(broken, options())).rejects.toThrow(problem);
+      await expect.poll(servers).toBe(before);
+      await expect(
+        clientFor(dynamodbEndpoint()).send(new DescribeTableCommand({ TableName: name })),
+      ).rejects.toMatchObject({ name: 'ResourceNotFoundException' });
+    }
+    const started = await startStack(described, options());
+    expect(servers()).toBeGreaterThan(before);
+    await started.stop();
+    await expect.poll(servers).toBe(before);
+  });
+
+  test('puts its own addresses where an environment names its queues and upstreams', async () => {
+    const environment = {
+      URL: queueUrl('orders'),
+      LIST: `${queueUrl('a')},${queueUrl('b')}`,
+      ARN: queueArn('orders'),
+      PAYMENTS: 'http://127.0.0.1:9/charges',
+      OTHER: 'http://127.0.0.1:99/charges',
+    };
+    const other = await startStack(
+      {
+        queues: { orders: {} },
+        upstreams: { payments: 'http://127.0.0.1:9' },
+        functions: { env: { entry: entry(), handler: 'env', environment } },
+      },
+      options(),
+    );
+    try {
+      const invoked = await other.function('env').invoke({});
+      const seen = JSON.parse(JSON.parse(invoked.outcome === 'result' ? invoked.payload : '').body);
+      const queues = await other.queueFaults.endpointFor('env');
+      const payments = await other.upstreamFaults('payments').endpointFor('env');
+      expect(seen).toMatchObject({
+        AWS_ENDPOINT_URL_SQS: queues,
+        AWS_ENDPOINT_URL_SNS: queues,
+        URL: `${queues}/000000000000/orders`,
+        LIST: `${queues}/000000000000/a,${queues}/000000000000/b`,
+        ARN: 'arn:aws:sqs:eu-west-1:000000000000:orders',
+        PAYMENTS: `${payments}/charges`,
+        OTHER: 'http://127.0.0.1:99/charges',
+      });
+    } finally {
+      await other.stop();
+    }
+  });
+
+  test('makes tables with the keys it is told', async () => {
+    const name = `stack-test-${process.pid}-keys`;
+    const other = await startStack({ tables: [{ name, partitionKey: 'id' }] }, options());
+    try {
+      const { Table } = await other.dynamodb.send(new DescribeTableCommand({ TableName: name }));
+      expect(Table?.KeySchema).toEqual([{ AttributeName: 'id', KeyType: 'HASH' }]);
+      expect(Table?.LatestStreamArn).toBeUndefined();
+      const { TimeToLiveDescription } = await other.dynamodb.send(
+        new DescribeTimeToLiveCommand({ TableName: name }),
+      );
+      expect(TimeToLiveDescription?.TimeToLiveStatus).toBe('DISABLED');
+    } finally {
+      await other.stop();
+    }
   });
 });
 
