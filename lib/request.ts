@@ -85,7 +85,7 @@ export class Execution {
   /** The handler returned: resolves to what the caller gets, which is `result` unless another attempt overtook. */
   async returned(result: unknown): Promise<unknown> {
     const { settings, http } = this.#request;
-    const settled = await this.#settleReturned(result);
+    const settled = await this.#settleReturned(result, result);
     switch (settled?.outcome) {
       case undefined:
       case 'done':
@@ -101,12 +101,12 @@ export class Execution {
   }
 
   /**
-   * The same for a record of a batch, where nobody waits for an answer.
+   * The same for a record of a batch, where nobody waits for an answer: none is stored.
    *
    * @throws `OVERTAKEN` where another attempt is working on it
    */
   async recordReturned(value: unknown): Promise<void> {
-    const settled = await this.#settleReturned(value);
+    const settled = await this.#settleReturned(value, undefined);
     if (settled?.outcome === 'overtaken') throw overtaken(this.#request.settings, settled.record);
   }
 
@@ -129,9 +129,9 @@ export class Execution {
   }
 
   /** Resolves to `undefined` where the value was not to be remembered. */
-  async #settleReturned(value: unknown): Promise<Settled | undefined> {
+  async #settleReturned(value: unknown, answer: unknown): Promise<Settled | undefined> {
     const { settings, http } = this.#request;
-    if (isToBeRemembered(settings, http, value)) return this.#settle(undefined, value);
+    if (isToBeRemembered(settings, http, value)) return this.#settle(undefined, answer);
     await this.#giveUp(!this.#deadlineIsHere());
     return undefined;
   }
