@@ -96,9 +96,6 @@ class GuardedBatch implements Run, RecordByRecord {
         requests.push([record, request]);
       } else if (first?.identity.fingerprint !== identity.fingerprint) {
         this.#fail(record, mismatchInBatch(leader));
-      } else if (leader.group !== record.group) {
-        // What comes after it in its own group cannot wait for another group's.
-        this.#fail(record, busyInBatch(leader));
       } else {
         this.#standings.set(record, { kind: 'follows', leader });
       }
@@ -119,6 +116,7 @@ class GuardedBatch implements Run, RecordByRecord {
       throw faultOfSetUp;
     }
     this.#tellFailures();
+    this.#cutAcrossGroups();
     await this.#stopGroups();
   }
 
@@ -225,6 +223,15 @@ class GuardedBatch implements Run, RecordByRecord {
         if (this.#settings.whenStoreFails === 'fail') return { kind: 'failed', error: claimed.error };
         this.#settings.observe({ type: 'unguarded', reason: 'store-failed', cause: claimed.error });
         return unguarded();
+    }
+  }
+
+  /** What comes after a record in its group cannot wait for what becomes of another group's. */
+  #cutAcrossGroups(): void {
+    for (const [record, standing] of this.#standings) {
+      if (standing.kind !== 'follows' || standing.leader.group === record.group) continue;
+      if (this.#standings.get(standing.leader)?.kind !== 'done')
+        this.#fail(record, busyInBatch(standing.leader));
     }
   }
 
@@ -350,7 +357,7 @@ export function failureOf(errors: readonly unknown[], { records }: Batch): unkno
   if (errors.length === 1 && errors[0] instanceof Error) return errors[0];
   return new IdempotencyError(
     'BATCH_FAILED',
-    `${errors.length} of ${records.length} records failed. Guarded, the others will not run again when the batch is delivered again.`,
+    `Records failed: ${errors.length} of ${records.length}. Guarded, the others will not run again when the batch is delivered again.`,
     { cause: new AggregateError(errors, 'Records failed.'), effect: 'possible' },
   );
 }
