@@ -362,6 +362,10 @@ export function failureOf(errors: readonly unknown[], { records }: Batch): unkno
   );
 }
 
+/** For a service that is told each failure. */
+export const itemFailures = (ids: readonly string[]) =>
+  [...new Set(ids)].map((itemIdentifier) => ({ itemIdentifier }));
+
 export const lowestOf = (ids: readonly string[]): string[] => {
   const first = lowest(ids);
   return first === undefined ? [] : [first];
@@ -369,7 +373,7 @@ export const lowestOf = (ids: readonly string[]): string[] => {
 
 function withFailures(answer: unknown, ids: readonly string[]): object {
   const rest = typeof answer === 'object' && answer !== null ? answer : {};
-  return { ...rest, batchItemFailures: ids.map((itemIdentifier) => ({ itemIdentifier })) };
+  return { ...rest, batchItemFailures: itemFailures(ids) };
 }
 
 const unguarded = (): Standing => ({

@@ -18,7 +18,7 @@ import type {
   SQSRecord,
 } from 'aws-lambda';
 import { asBatch, type Batch, type BatchRecord } from './batch.ts';
-import { failureOf, lowestOf, type RecordByRecord } from './batch-guard.ts';
+import { failureOf, itemFailures, lowestOf, type RecordByRecord } from './batch-guard.ts';
 import { batchOf, type Operation, UnguardedOperation } from './context.ts';
 import { IdempotencyError, show } from './errors.ts';
 import { remainingTimeOf } from './lease.ts';
@@ -306,9 +306,9 @@ class Pass {
     const ids = failed.map(({ id }) => id);
     switch (this.#batch.report) {
       case 'each':
-        return { batchItemFailures: ids.map((itemIdentifier) => ({ itemIdentifier })) };
+        return { batchItemFailures: itemFailures(ids) };
       case 'lowest':
-        return { batchItemFailures: lowestOf(ids).map((itemIdentifier) => ({ itemIdentifier })) };
+        return { batchItemFailures: itemFailures(lowestOf(ids)) };
       case 'throw':
         if (failed.length > 0) {
           throw failureOf(
