@@ -51,6 +51,8 @@ type Standing =
   /** Completed, earlier or by now. */
   | { readonly kind: 'done' }
   | { readonly kind: 'failed'; readonly error: unknown }
+  /** Not started, because of one before it in its group or for lack of time. */
+  | { readonly kind: 'skipped' }
   /** The same operation comes earlier in this batch: this one has its fate. */
   | { readonly kind: 'follows'; readonly leader: BatchRecord };
 
@@ -180,7 +182,7 @@ class GuardedBatch implements Run, RecordByRecord {
       case 'throw':
         if (failed.length === 0) return handlers;
         throw failureOf(
-          failed.map((record) => this.#errorOf(record)),
+          failed.flatMap((record) => this.#errorOf(record)),
           this.#batch,
         );
     }
@@ -246,7 +248,7 @@ class GuardedBatch implements Run, RecordByRecord {
       else if (stopped.has(group) && this.#standings.get(record)?.kind === 'fresh') behind.push(record);
     }
     await inParallel(behind, maxParallel, async (record) => {
-      await this.#take(record, { kind: 'failed', error: behindFailure() })?.notStarted();
+      await this.#take(record, { kind: 'skipped' })?.notStarted();
     });
   }
 
@@ -278,7 +280,7 @@ class GuardedBatch implements Run, RecordByRecord {
       const standing = this.#standings.get(record);
       if (standing?.kind !== 'fresh') return;
       if (this.#skipped.has(record)) {
-        await this.#take(record, { kind: 'failed', error: behindFailure() })?.notStarted();
+        await this.#take(record, { kind: 'skipped' })?.notStarted();
       } else if (standing.execution) await how(standing.execution, record);
     });
   }
@@ -303,13 +305,14 @@ class GuardedBatch implements Run, RecordByRecord {
 
   #isFailed(record: BatchRecord): boolean {
     const standing = this.#standings.get(record);
-    return standing?.kind === 'follows' ? this.#isFailed(standing.leader) : standing?.kind === 'failed';
+    if (standing?.kind === 'follows') return this.#isFailed(standing.leader);
+    return standing?.kind === 'failed' || standing?.kind === 'skipped';
   }
 
-  #errorOf(record: BatchRecord): unknown {
+  /** Why it failed; nothing where another one is the reason. */
+  #errorOf(record: BatchRecord): unknown[] {
     const standing = this.#standings.get(record);
-    if (standing?.kind === 'follows') return this.#errorOf(standing.leader);
-    return standing?.kind === 'failed' ? standing.error : undefined;
+    return standing?.kind === 'failed' ? [standing.error] : [];
   }
 
   #fail(record: BatchRecord, error: unknown): void {
@@ -416,13 +419,6 @@ const busyInBatch = ({ id }: BatchRecord): IdempotencyError =>
   new IdempotencyError(
     'IN_PROGRESS',
     `It has the idempotency key of record ${id} in the same batch, which belongs to another group. Nothing has been done by this one.`,
-    { retryAfterSeconds: 1 },
-  );
-
-const behindFailure = (): IdempotencyError =>
-  new IdempotencyError(
-    'IN_PROGRESS',
-    'It was not started: a record before it in its group could not be processed, or the time left was too short.',
     { retryAfterSeconds: 1 },
   );
 

@@ -204,6 +204,7 @@ class Pass {
   readonly #settings: Settings;
   readonly #guarded: RecordByRecord | undefined;
   readonly #failures = new Map<BatchRecord, unknown>();
+  readonly #skipped = new Set<BatchRecord>();
   /** What nobody has waited for yet. */
   readonly #pending = new Set<Promise<void>>();
   #slowestMs = 0;
@@ -245,7 +246,7 @@ class Pass {
   }
 
   #skip(record: BatchRecord): void {
-    this.#failures.set(record, notStarted());
+    this.#skipped.add(record);
     this.#guarded?.recordSkipped(record.raw);
   }
 
@@ -302,40 +303,44 @@ class Pass {
   }
 
   #answer(): unknown {
-    const failed = this.#batch.records.filter((record) => this.#failures.has(record));
-    const ids = failed.map(({ id }) => id);
+    const comeAgain = this.#batch.records.filter(
+      (record) => this.#failures.has(record) || this.#skipped.has(record),
+    );
+    const ids = comeAgain.map(({ id }) => id);
     switch (this.#batch.report) {
       case 'each':
         return { batchItemFailures: itemFailures(ids) };
       case 'lowest':
         return { batchItemFailures: itemFailures(lowestOf(ids)) };
       case 'throw':
-        if (failed.length > 0) {
-          throw failureOf(
-            failed.map((record) => this.#failures.get(record)),
-            this.#batch,
-          );
-        }
-        return undefined;
+        if (ids.length === 0) return undefined;
+        throw this.#failures.size > 0 ? failureOf([...this.#failures.values()], this.#batch) : notStarted();
     }
   }
 }
 
 /** Paths tell where to look; messages are the schema's own words and may quote what was sent, so they stay out. */
 function badPayload(record: BatchRecord, issues: readonly SchemaIssue[]): IdempotencyError {
-  const places = issues.map(({ path = [] }) =>
-    path.map((part) => String(isRecord(part) ? part.key : part)).join('.'),
-  );
-  const named = [...new Set(places)].map((place) => (place === '' ? 'the whole of it' : `'${place}'`));
+  const places = [...new Set(issues.map(({ path = [] }) => path.map(nameOf).join('.')))];
+  const named = places.slice(0, maxNamed).map((place) => (place === '' ? 'the whole of it' : `'${place}'`));
+  if (places.length > maxNamed) named.push('…');
   return new IdempotencyError(
     'BAD_PAYLOAD',
     `The payload of record ${record.id} does not fit the schema, at ${named.join(', ')}. Mend the sender or the schema; the record is delivered again until it goes to the dead-letter queue.`,
   );
 }
 
+const maxNamed = 5;
+
+/** In a map with free keys, a key is what was sent. */
+function nameOf(part: PropertyKey | { readonly key: PropertyKey }): string {
+  const name = String(isRecord(part) ? part.key : part);
+  return /^\w{1,40}$/.test(name) ? name : '…';
+}
+
 const notStarted = (): IdempotencyError =>
   new IdempotencyError(
     'NO_TIME_LEFT',
-    'The record was not started: one before it in its group failed, or the time left was too short. It is delivered again.',
+    'The time left was too short to start all records of the batch. What was not started is delivered again.',
     { retryAfterSeconds: 1 },
   );
