@@ -11,7 +11,7 @@ export {
   type WithPayload,
 } from './each-record.ts';
 export { IdempotencyError, type IdempotencyErrorCode, type RecordSummary } from './errors.ts';
-export { type Answer, type GuardedHandler, idempotent } from './idempotent.ts';
+export { type Answer, type GuardedHandler, idempotent, type SubjectOf } from './idempotent.ts';
 export { wholePayload } from './identity.ts';
 export { type MemoryStoreOptions, memoryStore } from './memory-store.ts';
 export type { IdempotentMiddleware, MiddyRequest } from './middy.ts';

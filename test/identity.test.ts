@@ -27,7 +27,7 @@ function counting<Event = unknown>({ store = watchedStore(), ...options }: Optio
   const handler = vi.fn(async (_event: Event, _context: IdempotentContext): Promise<unknown> => {
     return { statusCode: 200, body: String(handler.mock.calls.length) };
   });
-  return { handler, store, call: idempotent(handler, { store, ...options }) };
+  return { handler, store, call: idempotent(handler, { store, ...options } as IdempotentOptions) };
 }
 
 const keyed = (request: HttpRequest = {}): HttpRequest => ({
