@@ -323,11 +323,12 @@ class GuardedBatch implements Run, RecordByRecord {
   #tellFailures(): void {
     if (this.#batch.report === 'throw') return;
     const ids = new Map<string, string[]>();
-    for (const [{ id }, standing] of this.#standings) {
+    for (const record of this.#batch.records) {
+      const standing = this.#standings.get(record);
       // That one is running elsewhere is no fault, and the observer is told.
-      if (standing.kind !== 'failed' || IdempotencyError.is(standing.error, 'IN_PROGRESS')) continue;
+      if (standing?.kind !== 'failed' || IdempotencyError.is(standing.error, 'IN_PROGRESS')) continue;
       const why = reasonOf(standing.error);
-      ids.set(why, [...(ids.get(why) ?? []), id]);
+      ids.set(why, [...(ids.get(why) ?? []), record.id]);
     }
     for (const [why, failed] of ids) {
       const named = failed.slice(0, maxNamed).join(', ');
