@@ -26,7 +26,7 @@ export async function beginBatch(guard: Guard, batch: Batch, context: Context | 
   const guarded = new GuardedBatch(guard.settings, batch, context);
   await guarded.claimAll();
   const fresh = guarded.fresh();
-  if (fresh.length === 0) return { kind: 'answer', answer: guarded.answer() };
+  if (fresh.length === 0) return { kind: 'answer', answer: guarded.completed() };
   return {
     kind: 'run',
     event: batch.only(fresh),
@@ -156,7 +156,7 @@ class GuardedBatch implements Run, RecordByRecord {
     for (const record of reported) {
       if (!this.#isFailed(record)) this.#fail(record, reportedByHandler());
     }
-    return this.answer(answer);
+    return this.completed(answer);
   }
 
   async threw(error: unknown): Promise<void> {
@@ -171,7 +171,7 @@ class GuardedBatch implements Run, RecordByRecord {
   }
 
   /** What the service is told: the handler's answer, with the failures that were found here. @throws see `report` */
-  answer(handlers?: unknown): unknown {
+  completed(handlers?: unknown): unknown {
     const failed = this.#batch.records.filter((record) => this.#isFailed(record));
     const ids = failed.map(({ id }) => id);
     switch (this.#batch.report) {

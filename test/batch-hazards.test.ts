@@ -47,6 +47,9 @@ const work = async (record: any): Promise<void> => {
   await turn();
   if (failing.has(name)) throw new Error(`${name} is down`);
 };
+const fail = () => {
+  throw new Error('no');
+};
 const each = (more: EachRecordOptions<any, any> = {}) =>
   eachRecord<any, any>(work, { onFailure: () => {}, ...more });
 const messages = (count: number, prefix = 'm') =>
@@ -194,7 +197,7 @@ describe('a store that is set up wrongly', () => {
   });
 });
 
-describe.each(doors)('%s: a middleware inside that', (_, guard) => {
+describe.each(doors)('%s: a middleware inside that', (door, guard) => {
   it('parses and decodes the records in place is no hindrance', async () => {
     const handled: unknown[] = [];
     const normalizer = {
@@ -302,6 +305,42 @@ describe.each(doors)('%s: a middleware inside that', (_, guard) => {
     throws = false;
     expect(failedIn(await handler(sqsEvent(...messages(2))))).toEqual([]);
     expect(seen.filter((id) => id === 'm-2')).toHaveLength(2);
+  });
+
+  it.each<[string, (answer: unknown) => object]>([
+    ['answers in place of the handler', (answer) => ({ before: () => answer })],
+    ['makes an answer of an error', (answer) => ({ before: fail, onError: () => answer })],
+    [
+      'assigns an answer to an error',
+      (answer) => ({
+        before: fail,
+        onError: (request: any) => {
+          request.response = answer;
+        },
+      }),
+    ],
+  ])('%s speaks for what is fresh, and not for what is busy elsewhere', async (_, inner) => {
+    const store = memoryStore();
+    const end = gate();
+    const held = guard(
+      eachRecord(async () => end.passed),
+      { store },
+    )(sqsEvent(sqsMessage('m-2')));
+    const answering = guard(
+      each(),
+      { store, namespace: 'memory' },
+      inner({ batchItemFailures: [], early: true }),
+    );
+    const answer = await answering(sqsEvent(...messages(3)));
+    expect(answer).toEqual({ batchItemFailures: [{ itemIdentifier: 'm-2' }], early: true });
+    expect(runs).toEqual([]);
+    end.open();
+    await held;
+    // What it answered without the handler is not done; to the wrapper any answer is the handler's.
+    expect(failedIn(await guard(each(), { store, namespace: 'memory' })(sqsEvent(...messages(3))))).toEqual(
+      [],
+    );
+    expect(runs).toEqual(door === 'the wrapper' ? [] : ['m-1', 'm-3']);
   });
 
   it('adds failures to the answer has these records come again', async () => {
