@@ -144,6 +144,28 @@ describe('requests for a batch', () => {
     expect(store.calls.slice(6)).toEqual(Array(3).fill('claim'));
   });
 
+  it('do not pile up behind the handler when the store is slow: it waits then', async () => {
+    const plain = memoryStore();
+    const answers = gate();
+    let underWay = 0;
+    const store: Store = {
+      ...plain,
+      async complete(completion) {
+        underWay++;
+        await answers.passed;
+        return plain.complete(completion);
+      },
+    };
+    const handled = idempotent(each(), { store })(sqsEvent(...messages(200)), lambdaContext());
+    for (let i = 0; i < 300; i++) await turn();
+    expect(underWay).toBeGreaterThanOrEqual(50);
+    expect(underWay).toBeLessThanOrEqual(60);
+    expect(runs.length).toBe(underWay);
+    answers.open();
+    expect(failedIn(await handled)).toEqual([]);
+    expect(runs).toHaveLength(200);
+  });
+
   it('are so few at once for ten thousand records, too', async () => {
     let underWay = 0;
     let most = 0;
