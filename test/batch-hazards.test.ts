@@ -588,6 +588,36 @@ describe('a record that was overtaken', () => {
   });
 });
 
+it('a group stops as soon as it is known that one of its records was overtaken', async () => {
+  const plain = memoryStore();
+  const refused = gate();
+  let completions = 0;
+  const store: Store = {
+    ...plain,
+    async complete(completion) {
+      if (completions++ > 0) return plain.complete(completion);
+      const found = (await plain.read(completion.pk))!;
+      refused.open();
+      return { applied: false, found: { ...found, owner: 'another' } };
+    },
+  };
+  const handler = idempotent(
+    eachRecord<SQSRecord>(
+      async ({ messageId }) => {
+        runs.push(messageId);
+        if (messageId === 'm-1') return;
+        await refused.passed;
+        for (let i = 0; i < 10; i++) await turn();
+      },
+      { onFailure: () => {} },
+    ),
+    { store },
+  );
+  const group = ['m-1', 'm-2', 'm-3'].map((id) => fifoMessage(id, 'g'));
+  expect(failedIn(await handler(sqsEvent(...group), lambdaContext()))).toEqual(['m-1', 'm-3']);
+  expect(runs).toEqual(['m-1', 'm-2']);
+});
+
 it('an observer is told of every record', async () => {
   const seen = observer();
   failing = new Set(['m-2']);
