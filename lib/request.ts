@@ -135,10 +135,11 @@ export class Execution {
     if (!this.#work.hasRaised(error)) return undefined;
     const { settings, http } = this.#request;
     try {
-      const isTold = settled?.outcome === 'replay';
       const mayBeAnswered =
-        IdempotencyError.is(error, 'OVERTAKEN') || IdempotencyError.is(error, 'OUTCOME_UNKNOWN');
-      const record = isTold ? settled.record : mayBeAnswered && (await this.#completedMeanwhile());
+        settled?.outcome !== 'done' &&
+        (IdempotencyError.is(error, 'OVERTAKEN') || IdempotencyError.is(error, 'OUTCOME_UNKNOWN'));
+      const record =
+        settled?.outcome === 'replay' ? settled.record : mayBeAnswered && (await this.#completedMeanwhile());
       if (record) return { instead: await this.#replay(record) };
     } catch {
       // Then the error itself says what is known.
