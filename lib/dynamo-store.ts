@@ -225,7 +225,7 @@ export function dynamoStore(options: DynamoStoreOptions = {}): DynamoStore {
             await client.send(new TransactWriteItemsCommand(input));
             return { outcome: 'applied' };
           } catch (error) {
-            const cancelled = await readCancellation(error, request, items);
+            const cancelled = await readCancellation(error, request, items, client);
             if (cancelled) return cancelled;
             throw explain(error, tableName, names, 'dynamodb:TransactWriteItems');
           }
