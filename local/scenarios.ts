@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { deflateRawSync } from 'node:zlib';
 import { type AttributeValue, ScanCommand } from '@aws-sdk/client-dynamodb';
-import type { Charge, Order } from '../examples/ledger.ts';
+import type { Charge, Order } from '../examples/payment-provider.ts';
 import { attribute, claimSortKey, environment as variable } from '../lib/record.ts';
 import type { PaymentProvider } from './payment-provider.ts';
 import type { Stack, StackDescription } from './stack.ts';
