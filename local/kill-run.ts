@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Order } from '../examples/payment-provider.ts';
 import { retryingFetch } from '../lib/client.ts';
 import type { PaymentProvider } from './payment-provider.ts';
-import { describeShop, effectsOf, type Shop, type ShopOptions, settled, shopNamed } from './shop.ts';
+import { describeShop, effectsOf, joined, type Shop, type ShopOptions, settled, shopNamed } from './shop.ts';
 import type { Stack, StackDescription } from './stack.ts';
 
 /** Shops beside each other: a kill leaves a lease behind, and while one waits for its end the others go on. */
@@ -18,19 +18,10 @@ export interface KillStage {
 export const lanesNamed = (tables: string): Shop[] =>
   Array.from({ length: laneCount }, (_, index) => shopNamed(tables, `-${index + 1}`));
 
-export function describeLanes(
+export const describeLanes = (
   lanes: readonly Shop[],
   options: Omit<ShopOptions, 'timeoutSeconds'>,
-): Required<Pick<StackDescription, 'tables' | 'queues' | 'functions' | 'eventSources' | 'routes'>> {
-  const shops = lanes.map((lane) => describeShop(lane, { ...options, timeoutSeconds: 3 }));
-  return {
-    tables: shops.flatMap(({ tables }) => tables),
-    queues: Object.assign({}, ...shops.map(({ queues }) => queues)),
-    functions: Object.assign({}, ...shops.map(({ functions }) => functions)),
-    eventSources: shops.flatMap(({ eventSources }) => eventSources),
-    routes: shops.flatMap(({ routes }) => routes),
-  };
-}
+): StackDescription => joined(lanes.map((lane) => describeShop(lane, { ...options, timeoutSeconds: 3 })));
 
 const roles = ['payments', 'relay', 'ledger'] as const;
 

@@ -102,6 +102,16 @@ export function describeShop(shop: Shop, options: ShopOptions) {
   } satisfies StackDescription;
 }
 
+/** One stack of several. */
+export const joined = (descriptions: readonly StackDescription[]): StackDescription => ({
+  tables: descriptions.flatMap(({ tables = [] }) => tables),
+  queues: Object.assign({}, ...descriptions.map(({ queues }) => queues)),
+  upstreams: Object.assign({}, ...descriptions.map(({ upstreams }) => upstreams)),
+  functions: Object.assign({}, ...descriptions.map(({ functions }) => functions)),
+  eventSources: descriptions.flatMap(({ eventSources = [] }) => eventSources),
+  routes: descriptions.flatMap(({ routes = [] }) => routes),
+});
+
 /** Resolves once nothing of what has been paid is under way any more. What is in the dead-letter queue stays there. */
 export async function settled(stack: Stack, shop: Shop): Promise<void> {
   await stack.streamDrained(shop.records);
