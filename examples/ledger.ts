@@ -1,12 +1,13 @@
 import type { SQSRecord } from 'aws-lambda';
 // outside this repository: from 'idemkit'
 import { eachRecord, idempotent, type Operation, type WithPayload } from '../lib/index.ts';
+import { metrics } from './metrics.ts';
 import type { Charge } from './payment-provider.ts';
 
 const { SHOP_TABLE: TableName = '' } = process.env;
 
 /** For the FIFO queue of charges: books each in the ledger, once, however often its message comes. */
-export const handler = idempotent(eachRecord(book));
+export const handler = idempotent(eachRecord(book), { observe: metrics });
 
 export async function book(
   { payload: charge }: WithPayload<SQSRecord, Charge>,

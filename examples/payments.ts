@@ -3,6 +3,7 @@ import httpCors from '@middy/http-cors';
 import type { APIGatewayProxyEventV2, APIGatewayProxyStructuredResultV2, Context } from 'aws-lambda';
 // outside this repository: from 'idemkit'
 import { createOnce, IdempotencyError, idempotent, type Operation, operation } from '../lib/index.ts';
+import { metrics } from './metrics.ts';
 import { charge, type Order } from './payment-provider.ts';
 
 const { SHOP_TABLE = '' } = process.env;
@@ -27,7 +28,7 @@ export const corsHeaders = (): Record<string, string> => ({
 
 /** POST /payments: sells one piece, once for each `Idempotency-Key`, wherever a crash or a retry comes in between. */
 export const handler = middy<APIGatewayProxyEventV2, APIGatewayProxyStructuredResultV2>()
-  .use(idempotent({ http: { headers: corsHeaders } }))
+  .use(idempotent({ http: { headers: corsHeaders }, observe: metrics }))
   .use(cors)
   .handler(pay);
 

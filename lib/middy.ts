@@ -69,8 +69,9 @@ class Chain {
   #called = false;
   /** Whether the handler has returned: Middy has assigned `response` before any early answer or error. */
   #returned = false;
-  /** The same before the last assignment to `response`. */
-  #returnedBefore = false;
+  #result: unknown;
+  /** Both before the last assignment to `response`. */
+  #before: { readonly returned: boolean; readonly result: unknown } = { returned: false, result: undefined };
   #thrown: { readonly error: unknown } | undefined;
   #settled = false;
 
@@ -94,7 +95,7 @@ class Chain {
   async failed(): Promise<void> {
     if (this.#settled) return;
     this.#settled = true;
-    if (this.#returned) return this.#run.returnedInVain();
+    if (this.#returned) return this.#run.returnedInVain(this.#result);
     const answered = await this.#run.threw(this.#thrown?.error);
     if (answered) this.#request.response = answered.instead;
   }
@@ -155,9 +156,12 @@ class Chain {
         return early;
       },
       set: (assigned) => {
-        this.#returnedBefore = this.#returned;
+        this.#before = { returned: this.#returned, result: this.#result };
         // What an `onError` assigns is an answer made from an error.
-        if (this.#called && !('earlyResponse' in request) && !this.#thrown) this.#returned = true;
+        if (this.#called && !('earlyResponse' in request) && !this.#thrown) {
+          this.#returned = true;
+          this.#result = assigned;
+        }
         write(assigned);
       },
     });
@@ -173,7 +177,8 @@ class Chain {
         if (!this.#thrown) {
           this.#thrown = { error };
           // Middy resets `response` just before: that assignment was not the handler's.
-          this.#returned = this.#returnedBefore;
+          this.#returned = this.#before.returned;
+          this.#result = this.#before.result;
         }
         write(error);
       },

@@ -58,6 +58,35 @@ export const environment = {
   destinations: 'IDEMPOTENCY_DESTINATIONS',
 } as const;
 
+/** CloudWatch metrics of guards: `emf()` writes them, the dashboard reads them. */
+export const metric = {
+  /** CloudWatch namespace. */
+  cloudWatchNamespace: 'idemkit',
+  /** The only dimension: the guard's namespace. */
+  dimension: 'namespace',
+  /** Counts, one for each type of event that an observer is told. */
+  count: {
+    claim: 'Claim',
+    takeover: 'Takeover',
+    replay: 'Replay',
+    busy: 'Busy',
+    mismatch: 'Mismatch',
+    overtaken: 'Overtaken',
+    complete: 'Complete',
+    release: 'Release',
+    abandon: 'Abandon',
+    unrecorded: 'Unrecorded',
+    step: 'Step',
+    unguarded: 'Unguarded',
+  },
+  /** Count of completions by a second or later attempt. */
+  retrySuccess: 'RetrySuccess',
+  /** Milliseconds of a call's way to the table and back, until it is claimed, replayed or refused. */
+  claimLatency: 'ClaimLatency',
+  /** Milliseconds that recording the outcome took. */
+  settleLatency: 'SettleLatency',
+} as const;
+
 /** Lifetime of an operation's window where nothing else is said: one day. */
 export const defaultTtlSeconds = 86_400;
 
