@@ -47,6 +47,7 @@ export class PaymentsStack extends Stack {
     const shop = new TableV2(this, 'Shop', {
       partitionKey: { name: 'id', type: AttributeType.STRING },
       billing: Billing.onDemand(),
+      deletionProtection: true,
       pointInTimeRecoverySpecification: { pointInTimeRecoveryEnabled: true },
     });
 
