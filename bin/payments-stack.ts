@@ -12,6 +12,7 @@ import {
 } from 'aws-cdk-lib/aws-apigatewayv2';
 import { HttpIamAuthorizer } from 'aws-cdk-lib/aws-apigatewayv2-authorizers';
 import { HttpLambdaIntegration } from 'aws-cdk-lib/aws-apigatewayv2-integrations';
+import { AttributeType, Billing, TableV2 } from 'aws-cdk-lib/aws-dynamodb';
 import { LogGroup, RetentionDays } from 'aws-cdk-lib/aws-logs';
 import type { Construct } from 'constructs';
 // Outside this repository: from 'idemkit/constructs'.
@@ -43,10 +44,19 @@ export class PaymentsStack extends Stack {
     this.#authorizer = props.authorizer ?? new HttpIamAuthorizer();
     this.table = new IdempotencyTable(this, 'Idempotency');
     this.api = this.#createApi();
+    const shop = new TableV2(this, 'Shop', {
+      partitionKey: { name: 'id', type: AttributeType.STRING },
+      billing: Billing.onDemand(),
+      deletionProtection: true,
+      pointInTimeRecoverySpecification: { pointInTimeRecoveryEnabled: true },
+    });
 
     const payments = this.#createFunction('ChargePayment', 'payments.ts', {
       level: 'committed',
-      environment: { PAYMENTS_URL: props.paymentsUrl ?? 'https://payments.example.com' },
+      environment: {
+        PAYMENTS_URL: props.paymentsUrl ?? 'https://payments.example.com',
+        SHOP_TABLE: shop.tableName,
+      },
       timeout: Duration.seconds(29),
     });
     this.#addRoute(HttpMethod.POST, '/payments', payments);
@@ -54,9 +64,15 @@ export class PaymentsStack extends Stack {
     const preflights = this.#addRoute(HttpMethod.OPTIONS, '/payments', payments, new HttpNoneAuthorizer());
     this.#addRoute(HttpMethod.POST, '/statements', this.#createFunction('IssueStatement', 'statements.ts'));
 
-    const ledger = new IdempotentQueue(this, 'Ledger', {
-      consumer: this.#createFunction('EnterInLedger', 'ledger-consumer.ts', { namespace: 'ledger' }),
+    const bookInLedger = this.#createFunction('EnterInLedger', 'ledger.ts', {
+      level: 'committed',
+      namespace: 'ledger',
+      environment: { SHOP_TABLE: shop.tableName },
     });
+    const ledger = new IdempotentQueue(this, 'Ledger', { consumer: bookInLedger });
+    for (const created of [payments, bookInLedger]) {
+      shop.grant(created.function, 'dynamodb:PutItem', 'dynamodb:UpdateItem');
+    }
     const outbox = new OutboxPipe(this, 'LedgerOutbox', {
       table: this.table,
       destination: 'ledger',

@@ -346,11 +346,16 @@ class GuardedBatch implements Run, RecordByRecord {
 /** A batch under a guard that is switched off. */
 export class UnguardedBatch implements RecordByRecord {
   readonly #operations = new Map<unknown, Operation>();
+  readonly #settings: Settings;
+
+  constructor(settings: Settings) {
+    this.#settings = settings;
+  }
 
   operationOf(raw: unknown): Operation | undefined {
     const id = asRecord(raw)?.id;
     if (id === undefined) return undefined;
-    const operation = this.#operations.get(id) ?? new UnguardedOperation();
+    const operation = this.#operations.get(id) ?? new UnguardedOperation(sendUnrecorded(this.#settings));
     this.#operations.set(id, operation);
     return operation;
   }

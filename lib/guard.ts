@@ -46,7 +46,7 @@ export async function begin(guard: Guard, event: unknown, context: Context | und
   if (settings.disabled()) {
     warnOfDisabled();
     const begun = unguarded(settings, event, context, 'disabled');
-    return asBatch(event) ? { ...begun, context: withBatch(context, new UnguardedBatch()) } : begun;
+    return asBatch(event) ? { ...begun, context: withBatch(context, new UnguardedBatch(settings)) } : begun;
   }
   const http = asHttpEvent(event);
   try {

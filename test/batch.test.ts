@@ -671,6 +671,30 @@ describe.each(doors)('%s: a batch', (_, guard) => {
       expect(runs).toEqual(['1', '2']);
     });
 
+    it('`IDEMPOTENCY_DISABLED` lets records commit what they write, without a record', async () => {
+      vi.stubEnv('IDEMPOTENCY_DISABLED', 'true');
+      vi.spyOn(console, 'warn').mockImplementation(() => {});
+      const pk = `written-${namespace}`;
+      const count = {
+        TableName: table.tableName,
+        Key: { pk, sk: 'count' },
+        UpdateExpression: 'ADD n :one',
+        ExpressionAttributeValues: { ':one': 1 },
+      };
+      try {
+        const handler = guard(
+          eachRecord<SQSRecord>((_, op) => op.commit({ result: 'counted', writes: [{ Update: count }] })),
+          options(),
+        );
+        expect(failedIn(await handler(sqsEvent(one)))).toEqual([]);
+        expect(failedIn(await handler(sqsEvent(one)))).toEqual([]);
+        const written = (await table.dump()).filter((item) => item.pk?.S?.includes(namespace));
+        expect(written).toEqual([{ pk: { S: pk }, sk: { S: 'count' }, n: { N: '2' } }]);
+      } finally {
+        vi.unstubAllEnvs();
+      }
+    });
+
     it('`IDEMPOTENCY_DISABLED` runs all of it, with an operation for each record', async () => {
       vi.stubEnv('IDEMPOTENCY_DISABLED', 'true');
       vi.spyOn(console, 'warn').mockImplementation(() => {});

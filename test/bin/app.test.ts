@@ -31,7 +31,7 @@ describe('the payments stack', () => {
       Object.keys(template.findResources(type)).sort(),
     );
     expect(ids).toEqual([
-      ['IdempotencyTable48612DF4'],
+      ['IdempotencyTable48612DF4', 'Shop563325D0'],
       ['LedgerDeadLetterQueue8A21884B', 'LedgerOutboxDeadLetterQueue3726E420', 'LedgerQueue1C2C8303'],
     ]);
   });

@@ -25,7 +25,7 @@ beforeAll(async () => {
   provider = await startPaymentProvider();
   site = await startPayPage(provider.charges);
   const description = describeStage({
-    table: `pay-page-${process.pid}`,
+    name: `pay-page-${process.pid}`,
     paymentsUrl: provider.url,
     unguarded: false,
     pageOrigin: site.url,
