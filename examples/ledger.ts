@@ -1,23 +1,26 @@
-export interface Order {
-  readonly customer: string;
-  /** In the currency's smallest unit: 4200 is EUR 42.00. */
-  readonly amount: number;
-  readonly currency: string;
-}
+import type { SQSRecord } from 'aws-lambda';
+// outside this repository: from 'idemkit'
+import { eachRecord, idempotent, type Operation, type WithPayload } from '../lib/index.ts';
+import { metrics } from './metrics.ts';
+import type { Charge } from './payment-provider.ts';
 
-export interface Charge extends Order {
-  readonly id: string;
-}
+const { SHOP_TABLE: TableName = '' } = process.env;
 
-/** Books a charge in the payment provider's ledger. Every call is one more charge: this is the side effect. */
-export async function charge(order: Order): Promise<Charge> {
-  const { PAYMENTS_URL } = process.env;
-  if (!PAYMENTS_URL) throw new Error("Set PAYMENTS_URL to the payment provider's address.");
-  const response = await fetch(new URL('/charges', PAYMENTS_URL), {
-    method: 'POST',
-    headers: { 'content-type': 'application/json' },
-    body: JSON.stringify(order),
-  });
-  if (!response.ok) throw new Error(`The payment provider answered ${response.status}.`);
-  return (await response.json()) as Charge;
+/** For the FIFO queue of charges: books each in the ledger, once, however often its message comes. */
+export const handler = idempotent(eachRecord(book), { observe: metrics });
+
+export async function book(
+  { payload: charge }: WithPayload<SQSRecord, Charge>,
+  op: Operation,
+): Promise<void> {
+  const { id, customer, amount, currency } = charge;
+  console.info('Booking', customer, amount, currency);
+  const entry = { id: `entry#${op.token('entry')}`, charge: id, customer, amount, currency };
+  const balance = {
+    TableName,
+    Key: { id: `balance#${customer}#${currency}` },
+    UpdateExpression: 'ADD balance :amount',
+    ExpressionAttributeValues: { ':amount': amount },
+  };
+  await op.commit({ result: entry, writes: [{ Put: { TableName, Item: entry } }, { Update: balance }] });
 }

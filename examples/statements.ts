@@ -2,13 +2,14 @@ import { randomBytes, randomUUID } from 'node:crypto';
 import middy from '@middy/core';
 import type { APIGatewayProxyEventV2, APIGatewayProxyStructuredResultV2 } from 'aws-lambda';
 import { idempotent } from '../lib/index.ts'; // outside this repository: from 'idemkit'
+import { metrics } from './metrics.ts';
 
 /**
  * POST /statements: issues a statement of account. Each one is unlike any other, and it is over 400 KB even compressed,
  * more than one item of a table can hold: a repeat gets the very same bytes nevertheless.
  */
 export const handler = middy<APIGatewayProxyEventV2, APIGatewayProxyStructuredResultV2>()
-  .use(idempotent())
+  .use(idempotent({ observe: metrics }))
   .handler(async () => {
     console.info('Issuing a statement');
     const lines = Array.from({ length: 6_000 }, (_, index) => {

@@ -3,8 +3,8 @@
  * is given the records that are fresh; what it reports is merged with what was found here.
  */
 import type { Context } from 'aws-lambda';
-import { type Batch, type BatchRecord, isBelow, lowest } from './batch.ts';
-import { type Operation, UnguardedOperation, withBatch } from './context.ts';
+import { asRecord, type Batch, type BatchRecord, isBelow, lowest } from './batch.ts';
+import { type BatchOperations, type Operation, UnguardedOperation, withBatch } from './context.ts';
 import { IdempotencyError } from './errors.ts';
 import type { Begun, Run } from './guard.ts';
 import { type Identity, identifyRecord } from './identity.ts';
@@ -17,13 +17,17 @@ import { claimFor, Execution, executeUnclaimed, type Request, sendUnrecorded } f
 /** The SDK opens at most 50 sockets for a client; more requests at once would wait inside it, out of sight. */
 const maxParallel = 50;
 
-/** @throws what shows that the guard is set up wrongly; what is wrong with a record is that record's failure. */
+/**
+ * @throws what shows that the guard is set up wrongly, and for services without partial failures what `report` says; else
+ * what is wrong with a record is that record's failure.
+ */
 export async function beginBatch(guard: Guard, batch: Batch, context: Context | undefined): Promise<Begun> {
+  refuseTumblingWindow(batch);
   refuseSharedNamespace(guard);
   const guarded = new GuardedBatch(guard.settings, batch, context);
   await guarded.claimAll();
   const fresh = guarded.fresh();
-  if (fresh.length === 0) return { kind: 'answer', answer: guarded.answer() };
+  if (fresh.length === 0) return { kind: 'answer', answer: guarded.completed() };
   return {
     kind: 'run',
     event: batch.only(fresh),
@@ -32,29 +36,45 @@ export async function beginBatch(guard: Guard, batch: Batch, context: Context | 
   };
 }
 
+/** A batch's records, each by itself, for a handler that says what becomes of each. `raw` may be a copy. */
+export interface RecordByRecord extends BatchOperations {
+  /** @throws `OVERTAKEN` where another attempt is working on it */
+  recordReturned(raw: object, value: unknown): Promise<void>;
+  /** Never rejects. */
+  recordThrew(raw: object, error: unknown): Promise<void>;
+  /** It was not started, and will not be: its claim is given up when the handler ends. */
+  recordSkipped(raw: object): void;
+}
+
 type Standing =
   /** To be given to the handler; `execution` is absent where it runs without a record. */
   | { readonly kind: 'fresh'; readonly execution: Execution | undefined; readonly operation: Operation }
-  /** Completed earlier. */
+  /** Completed, earlier or by now. */
   | { readonly kind: 'done' }
   | { readonly kind: 'failed'; readonly error: unknown }
+  /** Not started, because of one before it in its group or for lack of time. */
+  | { readonly kind: 'skipped' }
   /** The same operation comes earlier in this batch: this one has its fate. */
   | { readonly kind: 'follows'; readonly leader: BatchRecord };
 
-class GuardedBatch implements Run {
+class GuardedBatch implements Run, RecordByRecord {
   readonly #settings: Settings;
   readonly #batch: Batch;
   readonly #context: Context | undefined;
   readonly #standings = new Map<BatchRecord, Standing>();
-  /** By id, for a middleware may have copied the record that a handler asks with. */
-  readonly #byId = new Map<string, BatchRecord>();
+  readonly #skipped = new Set<BatchRecord>();
+  /** An inner middleware may have changed what it found in a record … */
+  readonly #byRaw = new Map<unknown, BatchRecord>();
+  /** … or may have copied it. */
+  readonly #byId = new Map<unknown, BatchRecord>();
 
   constructor(settings: Settings, batch: Batch, context: Context | undefined) {
     this.#settings = settings;
     this.#batch = batch;
     this.#context = context;
-    // The first one: those that follow it have its fate.
     for (const record of batch.records) {
+      this.#byRaw.set(record.raw, record);
+      // The first one: those that follow it have its fate.
       if (!this.#byId.has(record.id)) this.#byId.set(record.id, record);
     }
   }
@@ -73,14 +93,14 @@ class GuardedBatch implements Run {
         identity,
         startedAtMs: this.#settings.clock().now(),
       };
-      const leader = leaders.get(identity.pk);
+      const [leader, first] = leaders.get(identity.pk) ?? [];
       if (leader === undefined) {
         leaders.set(identity.pk, [record, request]);
         requests.push([record, request]);
-      } else if (leader[1].identity.fingerprint === identity.fingerprint) {
-        this.#standings.set(record, { kind: 'follows', leader: leader[0] });
+      } else if (first?.identity.fingerprint !== identity.fingerprint) {
+        this.#fail(record, mismatchInBatch(leader));
       } else {
-        this.#fail(record, mismatchInBatch(leader[0]));
+        this.#standings.set(record, { kind: 'follows', leader });
       }
     }
 
@@ -91,13 +111,15 @@ class GuardedBatch implements Run {
         this.#standings.set(record, await this.#claim(request));
       } catch (error) {
         if (isFaultOfSetUp(error)) faultOfSetUp = error;
-        this.#standings.set(record, { kind: 'failed', error });
+        this.#fail(record, error);
       }
     });
     if (faultOfSetUp !== undefined) {
-      await this.#settleAll((execution) => execution.notStarted());
+      await this.#settleRest((execution) => execution.notStarted());
       throw faultOfSetUp;
     }
+    this.#tellFailures();
+    this.#cutAcrossGroups();
     await this.#stopGroups();
   }
 
@@ -105,54 +127,52 @@ class GuardedBatch implements Run {
     return this.#batch.records.filter((record) => this.#standings.get(record)?.kind === 'fresh');
   }
 
-  operationOf(id: string): Operation | undefined {
-    const record = this.#byId.get(id);
-    const standing = record && this.#standings.get(record);
-    if (standing?.kind === 'follows') return this.operationOf(standing.leader.id);
+  operationOf(raw: unknown): Operation | undefined {
+    let standing = this.#standings.get(this.#find(raw)!);
+    if (standing?.kind === 'follows') standing = this.#standings.get(standing.leader);
     return standing?.kind === 'fresh' ? standing.operation : undefined;
   }
 
-  /** Settles one record by itself. @throws `OVERTAKEN` */
-  async recordReturned(id: string, value: unknown): Promise<void> {
-    const taken = this.#take(id);
-    if (!taken) return;
-    try {
-      await taken.execution?.recordReturned(value);
-    } catch (error) {
-      this.#standings.set(taken.record, { kind: 'failed', error });
-      throw error;
-    }
+  async recordReturned(raw: object, value: unknown): Promise<void> {
+    const record = this.#find(raw);
+    if (record) await this.#complete(record, value);
   }
 
-  async recordThrew(id: string, error: unknown): Promise<void> {
-    const taken = this.#take(id);
-    if (!taken) return;
-    this.#standings.set(taken.record, { kind: 'failed', error });
-    await taken.execution?.threw(error);
+  async recordThrew(raw: object, error: unknown): Promise<void> {
+    const record = this.#find(raw);
+    if (record) await this.#take(record, { kind: 'failed', error })?.threw(error);
+  }
+
+  recordSkipped(raw: object): void {
+    const record = this.#find(raw);
+    if (record) this.#skipped.add(record);
   }
 
   async returned(answer: unknown): Promise<unknown> {
-    const reported = this.#failuresIn(answer);
-    await this.#settleAll(async (execution, record) => {
+    const reported = this.#reportedIn(answer);
+    await this.#settleRest(async (execution, record) => {
       if (reported.has(record)) await execution.threw(undefined);
-      else await this.recordReturned(record.id, undefined).catch(() => {});
+      else await this.#complete(record, undefined).catch(() => {});
     });
     for (const record of reported) {
-      this.#standings.set(record, { kind: 'failed', error: reportedByHandler() });
+      if (!this.#isFailed(record)) this.#fail(record, reportedByHandler());
     }
-    return this.answer(answer);
+    return this.completed(answer);
   }
 
   async threw(error: unknown): Promise<undefined> {
-    await this.#settleAll((execution) => execution.threw(error));
+    await this.#settleRest((execution) => execution.threw(error));
   }
 
-  async returnedInVain(): Promise<void> {
-    await this.#settleAll((execution) => execution.returnedInVain());
+  async returnedInVain(answer: unknown): Promise<void> {
+    const reported = this.#reportedIn(answer);
+    await this.#settleRest((execution, record) =>
+      reported.has(record) ? execution.threw(undefined) : execution.returnedInVain(),
+    );
   }
 
   /** What the service is told: the handler's answer, with the failures that were found here. @throws see `report` */
-  answer(handlers?: unknown): unknown {
+  completed(handlers?: unknown): unknown {
     const failed = this.#batch.records.filter((record) => this.#isFailed(record));
     const ids = failed.map(({ id }) => id);
     switch (this.#batch.report) {
@@ -161,13 +181,19 @@ class GuardedBatch implements Run {
       case 'lowest':
         return withFailures(handlers, lowestOf(ids));
       case 'throw':
-        if (failed.length > 0)
-          throw failureOf(
-            failed.map((record) => this.#errorOf(record)),
-            this.#batch,
-          );
-        return handlers;
+        if (failed.length === 0) return handlers;
+        throw failureOf(
+          failed.flatMap((record) => this.#errorOf(record)),
+          this.#batch,
+        );
     }
+  }
+
+  #find(raw: unknown): BatchRecord | undefined {
+    const found = this.#byRaw.get(raw);
+    if (found) return found;
+    const id = asRecord(raw)?.id;
+    return id === undefined ? undefined : this.#byId.get(id);
   }
 
   #identify(record: BatchRecord): Extract<Identity, { kind: 'operation' }> | undefined {
@@ -207,6 +233,15 @@ class GuardedBatch implements Run {
     }
   }
 
+  /** What comes after a record in its group cannot wait for what becomes of another group's. */
+  #cutAcrossGroups(): void {
+    for (const [record, standing] of this.#standings) {
+      if (standing.kind !== 'follows' || standing.leader.group === record.group) continue;
+      if (this.#standings.get(standing.leader)?.kind !== 'done')
+        this.#fail(record, busyInBatch(standing.leader));
+    }
+  }
+
   /** Order within a group holds only if nothing of it runs behind a record that could not. */
   async #stopGroups(): Promise<void> {
     const stopped = new Set<string>();
@@ -218,78 +253,132 @@ class GuardedBatch implements Run {
       else if (stopped.has(group) && this.#standings.get(record)?.kind === 'fresh') behind.push(record);
     }
     await inParallel(behind, maxParallel, async (record) => {
-      const taken = this.#take(record.id);
-      this.#standings.set(record, { kind: 'failed', error: behindFailure() });
-      await taken?.execution?.notStarted();
+      await this.#take(record, { kind: 'skipped' })?.notStarted();
     });
   }
 
   /** The records that a handler's own answer gives back. */
-  #failuresIn(answer: unknown): Set<BatchRecord> {
+  #reportedIn(answer: unknown): Set<BatchRecord> {
     const { report } = this.#batch;
-    const all = new Set(this.fresh());
     const list = (answer as { batchItemFailures?: unknown } | null | undefined)?.batchItemFailures;
     if (report === 'throw' || list === null || list === undefined) return new Set();
-    // Lambda takes an identifier that is not one of the batch's for the failure of all of it.
-    if (!Array.isArray(list)) return all;
-    const ids: string[] = [];
-    for (const item of list) {
-      const id: unknown = item?.itemIdentifier;
-      if (typeof id !== 'string' || !this.#byId.has(id)) return all;
-      ids.push(id);
+    const reported = new Set<BatchRecord>();
+    for (const item of Array.isArray(list) ? list : [undefined]) {
+      const record = this.#byId.get(item?.itemIdentifier);
+      // Lambda takes an identifier that is not one of the batch's for the failure of all of it.
+      if (record === undefined) return new Set(this.fresh());
+      reported.add(record);
     }
-    const first = report === 'lowest' ? lowest(ids) : undefined;
-    // A stream is delivered again from there on, and whether the handler went on after it is not known.
-    const isFailed = ({ id }: BatchRecord) =>
-      ids.includes(id) || (first !== undefined && !isBelow(id, first));
-    return new Set([...all].filter(isFailed));
+    if (report === 'lowest') {
+      const first = lowest([...reported].map(({ id }) => id));
+      // A stream is delivered again from there on, and whether the handler went on after it is not known.
+      for (const record of this.fresh()) {
+        if (first !== undefined && !isBelow(record.id, first)) reported.add(record);
+      }
+    }
+    return reported;
   }
 
-  async #settleAll(how: (execution: Execution, record: BatchRecord) => Promise<unknown>): Promise<void> {
+  /** Settles what has not been settled one by one. */
+  async #settleRest(how: (execution: Execution, record: BatchRecord) => Promise<unknown>): Promise<void> {
     await inParallel(this.fresh(), maxParallel, async (record) => {
       const standing = this.#standings.get(record);
-      if (standing?.kind === 'fresh' && standing.execution) await how(standing.execution, record);
+      if (standing?.kind !== 'fresh') return;
+      if (this.#skipped.has(record)) {
+        await this.#take(record, { kind: 'skipped' })?.notStarted();
+      } else if (standing.execution) await how(standing.execution, record);
     });
   }
 
-  /** A fresh record's execution, which is settled from now on. */
-  #take(id: string): { record: BatchRecord; execution: Execution | undefined } | undefined {
-    const record = this.#byId.get(id);
-    const standing = record && this.#standings.get(record);
-    if (record === undefined || standing?.kind !== 'fresh') return undefined;
-    this.#standings.set(record, { kind: 'done' });
-    return { record, execution: standing.execution };
+  /** @throws `OVERTAKEN` */
+  async #complete(record: BatchRecord, value: unknown): Promise<void> {
+    try {
+      await this.#take(record, { kind: 'done' })?.recordReturned(value);
+    } catch (error) {
+      this.#fail(record, error);
+      throw error;
+    }
+  }
+
+  /** The execution of a record that is fresh, and from now on is what it is said to be. */
+  #take(record: BatchRecord, standing: Standing): Execution | undefined {
+    const before = this.#standings.get(record);
+    if (before?.kind !== 'fresh') return undefined;
+    this.#standings.set(record, standing);
+    return before.execution;
   }
 
   #isFailed(record: BatchRecord): boolean {
     const standing = this.#standings.get(record);
-    return standing?.kind === 'follows' ? this.#isFailed(standing.leader) : standing?.kind === 'failed';
+    if (standing?.kind === 'follows') return this.#isFailed(standing.leader);
+    return standing?.kind === 'failed' || standing?.kind === 'skipped';
   }
 
-  #errorOf(record: BatchRecord): unknown {
+  /** Why it failed; nothing where another one is the reason. */
+  #errorOf(record: BatchRecord): unknown[] {
     const standing = this.#standings.get(record);
-    if (standing?.kind === 'follows') return this.#errorOf(standing.leader);
-    return standing?.kind === 'failed' ? standing.error : undefined;
+    return standing?.kind === 'failed' ? [standing.error] : [];
   }
 
   #fail(record: BatchRecord, error: unknown): void {
     this.#standings.set(record, { kind: 'failed', error });
-    // A partial batch response carries no reason, so nothing else would tell.
-    console.error(`[idemkit] Record ${record.id} cannot be processed: ${(error as Error).message}`);
+  }
+
+  /** A partial batch response carries no reason, so nothing else would tell. */
+  #tellFailures(): void {
+    if (this.#batch.report === 'throw') return;
+    const ids = new Map<string, string[]>();
+    for (const record of this.#batch.records) {
+      const standing = this.#standings.get(record);
+      // That one is running elsewhere is no fault, and the observer is told.
+      if (standing?.kind !== 'failed' || IdempotencyError.is(standing.error, 'IN_PROGRESS')) continue;
+      const why = reasonOf(standing.error);
+      ids.set(why, [...(ids.get(why) ?? []), record.id]);
+    }
+    for (const [why, failed] of ids) {
+      const named = failed.slice(0, maxNamed).join(', ');
+      const more = failed.length > maxNamed ? ` and ${failed.length - maxNamed} more` : '';
+      console.error(`[idemkit] Not processed, and delivered again: ${named}${more}. ${why}`);
+    }
   }
 }
 
-export type { GuardedBatch };
+/** A batch under a guard that is switched off. */
+export class UnguardedBatch implements RecordByRecord {
+  readonly #operations = new Map<unknown, Operation>();
+  readonly #settings: Settings;
+
+  constructor(settings: Settings) {
+    this.#settings = settings;
+  }
+
+  operationOf(raw: unknown): Operation | undefined {
+    const id = asRecord(raw)?.id;
+    if (id === undefined) return undefined;
+    const operation = this.#operations.get(id) ?? new UnguardedOperation(sendUnrecorded(this.#settings));
+    this.#operations.set(id, operation);
+    return operation;
+  }
+
+  async recordReturned(): Promise<void> {}
+  async recordThrew(): Promise<void> {}
+  recordSkipped(): void {}
+}
 
 /** What fails a batch of a service that knows no partial failure: one record's error, or all of them in one. */
 export function failureOf(errors: readonly unknown[], { records }: Batch): unknown {
-  if (errors.length === 1) return errors[0];
+  // What is no error, such as `undefined`, would be taken for none.
+  if (errors.length === 1 && errors[0] instanceof Error) return errors[0];
   return new IdempotencyError(
     'BATCH_FAILED',
-    `${errors.length} of ${records.length} records failed. Guarded, the others will not run again when the batch is delivered again.`,
+    `Records failed: ${errors.length} of ${records.length}. Guarded, the others will not run again when the batch is delivered again.`,
     { cause: new AggregateError(errors, 'Records failed.'), effect: 'possible' },
   );
 }
+
+/** For a service that is told each failure. */
+export const itemFailures = (ids: readonly string[]) =>
+  [...new Set(ids)].map((itemIdentifier) => ({ itemIdentifier }));
 
 export const lowestOf = (ids: readonly string[]): string[] => {
   const first = lowest(ids);
@@ -298,7 +387,7 @@ export const lowestOf = (ids: readonly string[]): string[] => {
 
 function withFailures(answer: unknown, ids: readonly string[]): object {
   const rest = typeof answer === 'object' && answer !== null ? answer : {};
-  return { ...rest, batchItemFailures: ids.map((itemIdentifier) => ({ itemIdentifier })) };
+  return { ...rest, batchItemFailures: itemFailures(ids) };
 }
 
 const unguarded = (settings: Settings): Standing => ({
@@ -307,11 +396,29 @@ const unguarded = (settings: Settings): Standing => ({
   operation: new UnguardedOperation(sendUnrecorded(settings)),
 });
 
+/** State that is carried from batch to batch holds records that a later delivery would be said to have done. */
+function refuseTumblingWindow({ event }: Batch): void {
+  if (!('isFinalInvokeForWindow' in event)) return;
+  throw new IdempotencyError(
+    'UNSUPPORTED',
+    'A tumbling window cannot be guarded: its state would miss the records that were completed before. Keep the aggregate in a table, or do without the guard.',
+  );
+}
+
 /** It will be the same for every record and every delivery, until somebody mends it. */
 const isFaultOfSetUp = (error: unknown): boolean =>
   ['STORE_MISCONFIGURED', 'UNSUPPORTED', 'BAD_OPTION', 'NAMESPACE_CLASH'].some((code) =>
     IdempotencyError.is(error, code as 'BAD_OPTION'),
   );
+
+const maxNamed = 5;
+
+/** The message of an error that is not ours may quote the payload. */
+function reasonOf(error: unknown): string {
+  if (IdempotencyError.is(error)) return `${error.code}: ${error.message}`;
+  const name = error instanceof Error ? error.name : typeof error;
+  return `One of the guard's options threw (${name}).`;
+}
 
 const mismatchInBatch = ({ id }: BatchRecord): IdempotencyError =>
   new IdempotencyError(
@@ -319,10 +426,10 @@ const mismatchInBatch = ({ id }: BatchRecord): IdempotencyError =>
     `It has the idempotency key of record ${id} in the same batch, but another payload. Nothing has been done.`,
   );
 
-const behindFailure = (): IdempotencyError =>
+const busyInBatch = ({ id }: BatchRecord): IdempotencyError =>
   new IdempotencyError(
     'IN_PROGRESS',
-    'A record before it in its group could not be processed, so it was not started.',
+    `It has the idempotency key of record ${id} in the same batch, which belongs to another group. Nothing has been done by this one.`,
     { retryAfterSeconds: 1 },
   );
 

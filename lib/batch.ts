@@ -136,7 +136,7 @@ function kinesisRecord(raw: Fields): BatchRecord {
     tenant: () => eventSourceARN,
     payload: () => String(kinesis.data),
     isComparable: false,
-    body: () => parse(fromBase64(kinesis.data), kinesis.sequenceNumber),
+    body: () => parse(decoded(kinesis.data), kinesis.sequenceNumber),
   };
 }
 
@@ -169,7 +169,7 @@ function kafkaRecord(raw: Fields, tenant: string | undefined): BatchRecord {
     tenant: () => tenant,
     payload: () => canonicalText([raw.key, value]),
     isComparable: false,
-    body: () => parse(fromBase64(value), id),
+    body: () => parse(decoded(value), id),
   };
 }
 
@@ -216,9 +216,12 @@ export const isBelow = (id: string, other: string): boolean =>
   id.length === other.length ? id < other : id.length < other.length;
 
 const hexSha256 = (text: string): string => createHash('sha256').update(text).digest('hex');
-const fromBase64 = (text: unknown): string => Buffer.from(String(text ?? ''), 'base64').toString();
+const decoded = (data: unknown): unknown =>
+  typeof data === 'string' ? Buffer.from(data, 'base64').toString() : (data ?? '');
 
-function parse(text: string, id: string): unknown {
+function parse(text: unknown, id: string): unknown {
+  // An inner middleware (Middy's event-normalizer, say) has parsed it already.
+  if (typeof text !== 'string') return text;
   try {
     return JSON.parse(text);
   } catch {

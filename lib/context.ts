@@ -1,6 +1,5 @@
 import { randomUUID } from 'node:crypto';
 import type { Context } from 'aws-lambda';
-import { asRecord } from './batch.ts';
 import { IdempotencyError } from './errors.ts';
 import { leaseIsOver } from './operation.ts';
 import { tokenOf } from './token.ts';
@@ -69,8 +68,8 @@ const brand = Symbol.for('idemkit.operation');
 
 /** The operations of a batch's records. */
 export interface BatchOperations {
-  /** @param id the record's, see `BatchRecord` */
-  operationOf(id: string): Operation | undefined;
+  /** @param record as the event has it, or a copy */
+  operationOf(record: unknown): Operation | undefined;
 }
 
 const batchBrand = Symbol.for('idemkit.batch');
@@ -103,8 +102,7 @@ export function operation(context: unknown, record?: unknown): Operation {
 }
 
 function operationOfRecord(context: unknown, record: unknown): Operation {
-  const id = asRecord(record)?.id;
-  const found = id === undefined ? undefined : batchOf(context)?.operationOf(id);
+  const found = batchOf(context)?.operationOf(record);
   if (found) return found;
   throw new IdempotencyError(
     'NOT_GUARDED',
@@ -117,20 +115,30 @@ function operationOfRecord(context: unknown, record: unknown): Operation {
  * context; with accessors and prototype, because Lambda's `callbackWaitsForEmptyEventLoop` is an accessor.
  */
 export function withOperation(context: Context | undefined, operation: Operation): IdempotentContext {
-  return withHidden(context, 'idempotency', operation) as IdempotentContext;
+  // Inside a batch it is the operation that counts, no longer the batch.
+  return withHidden(context, { idempotency: operation, [batchBrand]: undefined }) as IdempotentContext;
 }
 
 /** The same for a batch. */
 export function withBatch(context: Context | undefined, batch: BatchOperations): IdempotentContext {
-  return withHidden(context, batchBrand, batch) as IdempotentContext;
+  return withHidden(context, { [batchBrand]: batch }) as IdempotentContext;
 }
 
-function withHidden(context: Context | undefined, name: string | symbol, value: unknown): object {
+function withHidden(
+  context: Context | undefined,
+  values: Readonly<Record<string | symbol, unknown>>,
+): object {
   const from = context ?? {};
-  return Object.create(Object.getPrototypeOf(from), {
-    ...Object.getOwnPropertyDescriptors(from),
-    [name]: { value, enumerable: false, configurable: true, writable: true },
-  });
+  const copy = Object.create(Object.getPrototypeOf(from), Object.getOwnPropertyDescriptors(from));
+  for (const name of Reflect.ownKeys(values)) {
+    Object.defineProperty(copy, name, {
+      value: values[name],
+      enumerable: false,
+      configurable: true,
+      writable: true,
+    });
+  }
+  return copy;
 }
 
 // Classes, so that a logged context shows no key: it is behind a private field.

@@ -18,7 +18,7 @@ import type {
   SQSRecord,
 } from 'aws-lambda';
 import { asBatch, type Batch, type BatchRecord } from './batch.ts';
-import { failureOf, type GuardedBatch, lowestOf } from './batch-guard.ts';
+import { failureOf, itemFailures, lowestOf, type RecordByRecord } from './batch-guard.ts';
 import { batchOf, type Operation, UnguardedOperation } from './context.ts';
 import { IdempotencyError, show } from './errors.ts';
 import { remainingTimeOf } from './lease.ts';
@@ -111,7 +111,7 @@ export interface EachRecordOptions<Record extends SourceRecord = SQSRecord, Payl
    *
    * @default `console.error`
    */
-  readonly onFailure?: (error: unknown, record: Record) => void;
+  readonly onFailure?: (error: unknown, record: Record) => unknown;
 }
 
 /**
@@ -143,6 +143,10 @@ export function eachRecord<Record extends SourceRecord = SQSRecord, Payload = an
   return async (event, context) => {
     const batch = asBatch(event);
     if (batch === undefined) {
+      // A middleware has taken all records out.
+      if ((event as { Records?: unknown[] } | null)?.Records?.length === 0) {
+        return { batchItemFailures: [] } as unknown as BatchAnswer<Record>;
+      }
       throw new IdempotencyError(
         'UNSUPPORTED',
         'eachRecord() was given an event that is no batch of SQS, Kinesis, DynamoDB Streams, Kafka, SNS or S3 records. Handle it with a handler of its own.',
@@ -183,16 +187,26 @@ function tell(error: unknown): void {
   console.error('[idemkit] A record failed and will be delivered again:', error);
 }
 
+/** Requests that settle records, at most at once: as many as the SDK opens sockets for. */
+const maxSettling = 50;
+
+/** Records that are processed in order, one after the other, until one fails. */
+interface Lane {
+  readonly records: BatchRecord[];
+  isStopped: boolean;
+}
+
 /** One batch on its way through the handler. */
 class Pass {
   readonly #batch: Batch;
   readonly #context: Context;
   readonly #handler: RecordHandler;
   readonly #settings: Settings;
-  readonly #guarded: GuardedBatch | undefined;
+  readonly #guarded: RecordByRecord | undefined;
   readonly #failures = new Map<BatchRecord, unknown>();
-  /** A record's settlement, which the next one does not wait for. */
-  readonly #settling: Promise<void>[] = [];
+  readonly #skipped = new Set<BatchRecord>();
+  /** What nobody has waited for yet. */
+  readonly #pending = new Set<Promise<void>>();
   #slowestMs = 0;
 
   constructor(batch: Batch, context: Context, handler: RecordHandler, settings: Settings) {
@@ -200,28 +214,28 @@ class Pass {
     this.#context = context;
     this.#handler = handler;
     this.#settings = settings;
-    this.#guarded = batchOf<GuardedBatch>(context);
+    this.#guarded = batchOf<RecordByRecord>(context);
   }
 
   async go(): Promise<unknown> {
     await inParallel(this.#lanes(), this.#settings.concurrency, async (lane) => {
-      let isStopped = false;
-      for (const record of lane) {
-        if (!isStopped && this.#isTimeLeft()) isStopped = !(await this.#process(record));
-        else this.#failures.set(record, notStarted());
+      for (const record of lane.records) {
+        if (!lane.isStopped && this.#isTimeLeft()) await this.#process(record, lane);
+        else this.#skip(record);
       }
     });
-    await Promise.all(this.#settling);
+    while (this.#pending.size > 0) await Promise.all(this.#pending);
     return this.#answer();
   }
 
   /** What must be done in order: a group's records; a record of no group is alone. */
-  #lanes(): BatchRecord[][] {
-    const lanes = new Map<unknown, BatchRecord[]>();
+  #lanes(): Lane[] {
+    const lanes = new Map<unknown, Lane>();
     for (const record of this.#batch.records) {
-      const lane = lanes.get(record.group ?? record);
-      if (lane) lane.push(record);
-      else lanes.set(record.group ?? record, [record]);
+      const place = record.group ?? record;
+      const lane = lanes.get(place);
+      if (lane) lane.records.push(record);
+      else lanes.set(place, { records: [record], isStopped: false });
     }
     return [...lanes.values()];
   }
@@ -231,24 +245,34 @@ class Pass {
     return !remainingMs || remainingMs() >= this.#settings.stopBeforeDeadlineMs + this.#slowestMs;
   }
 
-  /** Resolves to whether it went well. */
-  async #process(record: BatchRecord): Promise<boolean> {
+  #skip(record: BatchRecord): void {
+    this.#skipped.add(record);
+    this.#guarded?.recordSkipped(record.raw);
+  }
+
+  async #process(record: BatchRecord, lane: Lane): Promise<void> {
     const startedAtMs = performance.now();
-    const operation = this.#guarded?.operationOf(record.id) ?? new UnguardedOperation();
-    let value: unknown;
+    const operation = this.#guarded?.operationOf(record.raw) ?? new UnguardedOperation();
     try {
       const withPayload = await this.#withPayload(record);
-      value = await this.#handler(withPayload, operation, this.#context);
+      const value = await this.#handler(withPayload, operation, this.#context);
+      this.#settle(record, lane, this.#guarded?.recordReturned(record.raw, value));
     } catch (error) {
-      this.#fail(record, error);
-      this.#settling.push(this.#guarded?.recordThrew(record.id, error) ?? Promise.resolve());
-      return false;
-    } finally {
-      this.#slowestMs = Math.max(this.#slowestMs, performance.now() - startedAtMs);
+      this.#fail(record, lane, error);
+      this.#settle(record, lane, this.#guarded?.recordThrew(record.raw, error));
     }
-    const settled = this.#guarded?.recordReturned(record.id, value) ?? Promise.resolve();
-    this.#settling.push(settled.catch((error) => this.#fail(record, error)));
-    return true;
+    this.#slowestMs = Math.max(this.#slowestMs, performance.now() - startedAtMs);
+    // The next record does not wait for this one to be settled, unless the store falls behind.
+    while (this.#pending.size >= maxSettling) await Promise.race(this.#pending);
+  }
+
+  #settle(record: BatchRecord, lane: Lane, settled = Promise.resolve()): void {
+    this.#await(settled.catch((error) => this.#fail(record, lane, error)));
+  }
+
+  #await(work: Promise<void>): void {
+    const pending: Promise<void> = work.finally(() => this.#pending.delete(pending));
+    this.#pending.add(pending);
   }
 
   /** A copy: the event is the caller's. */
@@ -270,50 +294,53 @@ class Pass {
     });
   }
 
-  #fail(record: BatchRecord, error: unknown): void {
+  #fail(record: BatchRecord, lane: Lane, error: unknown): void {
+    lane.isStopped = true;
     this.#failures.set(record, error);
-    try {
-      this.#settings.onFailure(error, record.raw as never);
-    } catch {
-      // It is told, not asked.
-    }
+    // It is told, not asked: what it throws is its own.
+    const told = async () => void (await this.#settings.onFailure(error, record.raw as never));
+    this.#await(told().catch(() => {}));
   }
 
   #answer(): unknown {
-    const failed = this.#batch.records.filter((record) => this.#failures.has(record));
-    const ids = failed.map(({ id }) => id);
+    const comeAgain = this.#batch.records.filter(
+      (record) => this.#failures.has(record) || this.#skipped.has(record),
+    );
+    const ids = comeAgain.map(({ id }) => id);
     switch (this.#batch.report) {
       case 'each':
-        return { batchItemFailures: ids.map((itemIdentifier) => ({ itemIdentifier })) };
+        return { batchItemFailures: itemFailures(ids) };
       case 'lowest':
-        return { batchItemFailures: lowestOf(ids).map((itemIdentifier) => ({ itemIdentifier })) };
+        return { batchItemFailures: itemFailures(lowestOf(ids)) };
       case 'throw':
-        if (failed.length > 0) {
-          throw failureOf(
-            failed.map((record) => this.#failures.get(record)),
-            this.#batch,
-          );
-        }
-        return undefined;
+        if (ids.length === 0) return undefined;
+        throw this.#failures.size > 0 ? failureOf([...this.#failures.values()], this.#batch) : notStarted();
     }
   }
 }
 
 /** Paths tell where to look; messages are the schema's own words and may quote what was sent, so they stay out. */
 function badPayload(record: BatchRecord, issues: readonly SchemaIssue[]): IdempotencyError {
-  const places = issues.map(({ path = [] }) =>
-    path.map((part) => String(isRecord(part) ? part.key : part)).join('.'),
-  );
-  const named = [...new Set(places)].map((place) => (place === '' ? 'the whole of it' : `'${place}'`));
+  const places = [...new Set(issues.map(({ path = [] }) => path.map(nameOf).join('.')))];
+  const named = places.slice(0, maxNamed).map((place) => (place === '' ? 'the whole of it' : `'${place}'`));
+  if (places.length > maxNamed) named.push('…');
   return new IdempotencyError(
     'BAD_PAYLOAD',
     `The payload of record ${record.id} does not fit the schema, at ${named.join(', ')}. Mend the sender or the schema; the record is delivered again until it goes to the dead-letter queue.`,
   );
 }
 
+const maxNamed = 5;
+
+/** In a map with free keys, a key is what was sent. */
+function nameOf(part: PropertyKey | { readonly key: PropertyKey }): string {
+  const name = String(isRecord(part) ? part.key : part);
+  return /^\w{1,40}$/.test(name) ? name : '…';
+}
+
 const notStarted = (): IdempotencyError =>
   new IdempotencyError(
     'NO_TIME_LEFT',
-    'The record was not started: one before it in its group failed, or the time left was too short. It is delivered again.',
+    'The time left was too short to start all records of the batch. What was not started is delivered again.',
     { retryAfterSeconds: 1 },
   );

@@ -4,8 +4,8 @@
  */
 import type { Context } from 'aws-lambda';
 import { asBatch } from './batch.ts';
-import { beginBatch } from './batch-guard.ts';
-import { type IdempotentContext, UnguardedOperation, withOperation } from './context.ts';
+import { beginBatch, UnguardedBatch } from './batch-guard.ts';
+import { type IdempotentContext, UnguardedOperation, withBatch, withOperation } from './context.ts';
 import { IdempotencyError } from './errors.ts';
 import { asHttpEvent, type HttpEvent } from './http.ts';
 import { identify } from './identity.ts';
@@ -28,14 +28,16 @@ export type Begun =
   | { readonly kind: 'run'; readonly event: unknown; readonly context: IdempotentContext; readonly run: Run }
   | { readonly kind: 'answer'; readonly answer: unknown };
 
-/** A handler's execution, as a front door reports how it ended. Exactly one method is called, once. */
+/** A handler's execution, as a front door reports how it ended: one of its first three methods is called, once. */
 export interface Run {
   /** The handler returned: resolves to what the caller gets. */
   returned(result: unknown): Promise<unknown>;
   /** It threw. Never rejects; the caller gets the handler's error, or what is given instead of it. */
   threw(error: unknown): Promise<Instead | undefined>;
-  /** It returned, but the answer was lost on the way out: it must not run again. Never rejects. */
-  returnedInVain(): Promise<void>;
+  /** It returned `result`, which was lost on the way out: what was done must not be done again. Never rejects. */
+  returnedInVain(result: unknown): Promise<void>;
+  /** What the caller gets where another middleware has answered for the handler: only a batch has to add to it. */
+  completed?(answer: unknown): unknown;
 }
 
 /** @throws what `claim` and `identify` throw; for HTTP events only what is not the caller's business. */
@@ -43,7 +45,8 @@ export async function begin(guard: Guard, event: unknown, context: Context | und
   const { settings } = guard;
   if (settings.disabled()) {
     warnOfDisabled();
-    return unguarded(settings, event, context, 'disabled');
+    const begun = unguarded(settings, event, context, 'disabled');
+    return asBatch(event) ? { ...begun, context: withBatch(context, new UnguardedBatch(settings)) } : begun;
   }
   const http = asHttpEvent(event);
   try {
@@ -100,7 +103,7 @@ function unguarded(
   context: Context | undefined,
   reason: UnguardedReason,
   cause?: unknown,
-): Begun {
+): Extract<Begun, { kind: 'run' }> {
   settings.observe({ type: 'unguarded', reason, ...(cause !== undefined && { cause }) });
   return {
     kind: 'run',

@@ -1,5 +1,6 @@
-import type { Context } from 'aws-lambda';
+import type { Context, MSKRecord } from 'aws-lambda';
 import type { IdempotentContext } from './context.ts';
+import type { SourceRecord } from './each-record.ts';
 import { IdempotencyError, show } from './errors.ts';
 import { begin } from './guard.ts';
 import { type IdempotentMiddleware, idempotentMiddleware } from './middy.ts';
@@ -16,6 +17,15 @@ export type Answer<Result> = void extends Result
     ? Awaited<Result>
     : Awaited<Exclude<Result, void>>
   : Awaited<Result>;
+
+/** What options are given of an event: all of it, or of a batch one record after the other. */
+export type SubjectOf<Event> = Event extends { readonly Records: readonly (infer One extends SourceRecord)[] }
+  ? One
+  : Event extends {
+        readonly records: { readonly [partition: string]: readonly (infer One extends MSKRecord)[] };
+      }
+    ? One
+    : Event;
 
 /** A handler or any other async function: only its first argument decides which operation it is. */
 export type GuardedHandler<Event, Result> = (
@@ -43,7 +53,7 @@ export type GuardedHandler<Event, Result> = (
 export function idempotent<Event = any>(options?: IdempotentOptions<Event>): IdempotentMiddleware;
 export function idempotent<Event, Result>(
   handler: (event: Event, context: IdempotentContext, ...rest: any[]) => Result,
-  options?: IdempotentOptions<NoInfer<Event>>,
+  options?: IdempotentOptions<NoInfer<SubjectOf<Event>>>,
 ): GuardedHandler<Event, Result>;
 export function idempotent(
   first?: IdempotentOptions | ((...args: any[]) => unknown),

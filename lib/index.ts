@@ -20,8 +20,9 @@ export {
   type SourceRecord,
   type WithPayload,
 } from './each-record.ts';
+export { type EmfOptions, emf } from './emf.ts';
 export { IdempotencyError, type IdempotencyErrorCode, type RecordSummary } from './errors.ts';
-export { type Answer, type GuardedHandler, idempotent } from './idempotent.ts';
+export { type Answer, type GuardedHandler, idempotent, type SubjectOf } from './idempotent.ts';
 export { wholePayload } from './identity.ts';
 export { type MemoryStore, type MemoryStoreOptions, memoryStore } from './memory-store.ts';
 export type { IdempotentMiddleware, MiddyRequest } from './middy.ts';
@@ -30,6 +31,7 @@ export { type OpenApiFragment, openApi } from './openapi.ts';
 export type { HttpOptions, IdempotentOptions, Key, Outcome } from './options.ts';
 export type { Message } from './outbox.ts';
 export type { ErrorProfile } from './refusal.ts';
+export { type Destination, type RelayOptions, relayOutbox } from './relay.ts';
 export type { HttpResponse } from './reply.ts';
 export {
   deduplicationId,

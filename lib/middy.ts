@@ -48,6 +48,7 @@ export function idempotentMiddleware(settings: Settings): IdempotentMiddleware {
     async onError(request) {
       // Middy calls every onError, also for a request whose claim we did not win or have settled already.
       await chains.get(request)?.failed();
+      chains.get(request)?.completeAnswer();
     },
   };
 }
@@ -69,8 +70,9 @@ class Chain {
   #called = false;
   /** Whether the handler has returned: Middy has assigned `response` before any early answer or error. */
   #returned = false;
-  /** The same before the last assignment to `response`. */
-  #returnedBefore = false;
+  #result: unknown;
+  /** Both before the last assignment to `response`. */
+  #before: { readonly returned: boolean; readonly result: unknown } = { returned: false, result: undefined };
   #thrown: { readonly error: unknown } | undefined;
   #settled = false;
 
@@ -94,24 +96,31 @@ class Chain {
   async failed(): Promise<void> {
     if (this.#settled) return;
     this.#settled = true;
-    if (this.#returned) return this.#run.returnedInVain();
+    if (this.#returned) return this.#run.returnedInVain(this.#result);
     const answered = await this.#run.threw(this.#thrown?.error);
     if (answered) this.#request.response = answered.instead;
   }
 
+  /** An inner `onError` has made an answer of the error. */
+  completeAnswer(): void {
+    const { response } = this.#request;
+    if (response !== undefined && this.#run.completed) this.#request.response = this.#run.completed(response);
+  }
+
   async #endedEarly(): Promise<unknown> {
     const { earlyResponse } = this.#request;
+    const answer = () => (this.#run.completed ? this.#run.completed(earlyResponse) : earlyResponse);
     if (this.#thrown) {
       await this.failed();
       // An `onError` cannot answer with `undefined`: Middy throws the error then, and would take our promise for an answer.
       if (earlyResponse === undefined) throw this.#request.error;
-      return earlyResponse;
+      return answer();
     }
     this.#settled = true;
     if (this.#returned) return this.#run.returned(earlyResponse);
     // A `before` answered, so the handler has not run: the key stays free for a corrected request.
     await this.#run.threw(undefined);
-    return earlyResponse;
+    return answer();
   }
 
   #watchCall(): void {
@@ -155,9 +164,12 @@ class Chain {
         return early;
       },
       set: (assigned) => {
-        this.#returnedBefore = this.#returned;
+        this.#before = { returned: this.#returned, result: this.#result };
         // What an `onError` assigns is an answer made from an error.
-        if (this.#called && !('earlyResponse' in request) && !this.#thrown) this.#returned = true;
+        if (this.#called && !('earlyResponse' in request) && !this.#thrown) {
+          this.#returned = true;
+          this.#result = assigned;
+        }
         write(assigned);
       },
     });
@@ -173,7 +185,8 @@ class Chain {
         if (!this.#thrown) {
           this.#thrown = { error };
           // Middy resets `response` just before: that assignment was not the handler's.
-          this.#returned = this.#returnedBefore;
+          this.#returned = this.#before.returned;
+          this.#result = this.#before.result;
         }
         write(error);
       },

@@ -44,7 +44,8 @@ export function openApi(options: IdempotentOptions = {}): OpenApiFragment {
           schema: { type: 'string', enum: ['true'] },
         },
         RetryAfter: {
-          description: 'Seconds after which a retry with the same key has a chance.',
+          description:
+            'Seconds after which a retry with the same key has a chance; at most 5 while the first request runs.',
           schema: { type: 'integer', minimum: 1 },
         },
       },

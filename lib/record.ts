@@ -58,6 +58,35 @@ export const environment = {
   destinations: 'IDEMPOTENCY_DESTINATIONS',
 } as const;
 
+/** CloudWatch metrics of guards: `emf()` writes them, the dashboard reads them. */
+export const metric = {
+  /** CloudWatch namespace. */
+  cloudWatchNamespace: 'idemkit',
+  /** The only dimension: the guard's namespace. */
+  dimension: 'namespace',
+  /** Counts, one for each type of event that an observer is told. */
+  count: {
+    claim: 'Claim',
+    takeover: 'Takeover',
+    replay: 'Replay',
+    busy: 'Busy',
+    mismatch: 'Mismatch',
+    overtaken: 'Overtaken',
+    complete: 'Complete',
+    release: 'Release',
+    abandon: 'Abandon',
+    unrecorded: 'Unrecorded',
+    step: 'Step',
+    unguarded: 'Unguarded',
+  },
+  /** Count of completions by a second or later attempt. */
+  retrySuccess: 'RetrySuccess',
+  /** Milliseconds of a call's way to the table and back, until it is claimed, replayed or refused. */
+  claimLatency: 'ClaimLatency',
+  /** Milliseconds that recording the outcome took. */
+  settleLatency: 'SettleLatency',
+} as const;
+
 /** Lifetime of an operation's window where nothing else is said: one day. */
 export const defaultTtlSeconds = 86_400;
 
@@ -86,6 +115,9 @@ export const stepSortKey = (window: string, name: string): string => `${stepSort
 /** Sort key of the message at `position` (from 0) that a transaction, or `commit`, has staged. */
 export const messageSortKey = (window: string, name: string, position: number): string =>
   `${window}#outbox#${name}#${String(position + 1).padStart(4, '0')}`;
+
+/** Tells the sort key of a staged message from all others; a window is a UUID. */
+export const outboxMark = /^[^#]+#outbox#/;
 
 /** A staged message stays for this long at least: what publishes it may be down for a while. */
 const messageLifeMs = 7 * 86_400_000;

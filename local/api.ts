@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { APIGatewayProxyEventV2 } from 'aws-lambda';
+import { accountId } from './account.ts';
 import type { Invocation } from './lambda.ts';
 import { type Listening, listen } from './listen.ts';
 
@@ -76,7 +77,7 @@ function eventOf(
     headers: { ...headers, 'x-forwarded-for': sourceIp, 'x-forwarded-proto': 'http' },
     ...(query && { queryStringParameters: query }),
     requestContext: {
-      accountId: '000000000000',
+      accountId,
       apiId,
       domainName: headers.host ?? '',
       domainPrefix: apiId,
@@ -142,10 +143,10 @@ interface Response {
 }
 
 /** Which is the function's fault: it threw, ended, ran out of time, or answered what is no answer. */
-const badGateway: Response = { statusCode: 502, body: '{"message":"Internal Server Error"}' };
+const functionFailed: Response = { statusCode: 500, body: '{"message":"Internal Server Error"}' };
 
 function responseOf(invocation: Invocation): Response {
-  if (invocation.outcome !== 'result') return badGateway;
+  if (invocation.outcome !== 'result') return functionFailed;
   const result: unknown = JSON.parse(invocation.payload);
   if (typeof result !== 'object' || result === null || !('statusCode' in result)) {
     // Without a status it is the body of a 200.
@@ -159,7 +160,7 @@ function responseOf(invocation: Invocation): Response {
     status <= 599 &&
     (body === undefined || body === null || typeof body === 'string') &&
     (cookies === undefined || cookies === null || Array.isArray(cookies));
-  if (!isValid) return badGateway;
+  if (!isValid) return functionFailed;
   const named = Object.entries((headers ?? {}) as Record<string, unknown>).map(([name, value]) => [
     name.toLowerCase(),
     String(value),

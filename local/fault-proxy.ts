@@ -8,18 +8,19 @@ import {
   type ServerResponse,
 } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { type Listening, listen } from './listen.ts';
 
 /**
  * What happens to a request.
  *
- * - `'drop-before'`: the connection breaks, DynamoDB never sees the request.
- * - `'drop-after'`: DynamoDB applies the request, then the connection breaks: a lost response.
- * - `'hang'`: never an answer, DynamoDB never sees the request; ends with the client's patience or `stop()`.
+ * - `'drop-before'`: the connection breaks, the service never sees the request.
+ * - `'drop-after'`: the service applies the request, then the connection breaks: a lost response.
+ * - `'hang'`: never an answer, the service never sees the request; ends with the client's patience or `stop()`.
  * - `{ delayMs }`: forwarded late, even when the client has given up meanwhile.
  * - `{ delayAfterMs }`: applied at once, answered late.
- * - `{ status, type }`: DynamoDB's own error format, without forwarding: 500 `InternalServerError`,
- *   400 `ThrottlingException`, `ReplicatedWriteConflictException`, … `fields` are further members of the
- *   error, such as `CancellationReasons`.
+ * - `{ status, type }`: an error in the format of the service that was asked, without forwarding: 500
+ *   `InternalServerError`, 400 `ThrottlingException`, `ReplicatedWriteConflictException`, … `fields` are further
+ *   members of the error, such as `CancellationReasons`.
  */
 export type Fault =
   | 'drop-before'
@@ -36,7 +37,7 @@ export type Fault =
 
 export interface Rule {
   /**
-   * An operation's name: `PutItem`, `TransactWriteItems`, …
+   * An operation's name: `PutItem`, `TransactWriteItems`, `SendMessage`, `Publish`, `POST /charges`, …
    *
    * @default every operation
    */
@@ -64,22 +65,38 @@ export interface Rule {
 
 /** A request as it came in; what is not readonly settles as it proceeds. */
 export interface ProxiedRequest {
-  /** `PutItem`, `TransactWriteItems`, …; empty when it is no DynamoDB request. */
+  /** `PutItem`, `SendMessage`, `Publish`, …; method and path when it is no request to AWS. */
   readonly operation: string;
+  /** Whose endpoint it came in through; absent for the one that all share. */
+  readonly caller?: string;
   readonly body: Record<string, any>;
   readonly startedAtMs: number;
   /** Absent as long as the request is under way. */
   endedAtMs?: number;
-  /** `faulted`: the client did not get DynamoDB's answer. A delayed answer still is `forwarded`. */
+  /** `faulted`: the client did not get the service's answer. A delayed answer still is `forwarded`. */
   outcome: 'forwarded' | 'faulted';
-  /** DynamoDB's answer, also one that the client never saw (`drop-after`), or the injected error. */
+  /** The service's answer, also one that the client never saw (`drop-after`), or the injected error. */
   status?: number;
   response?: Record<string, any>;
 }
 
+/** A kill point that a request has reached. */
+export interface Strike {
+  /** Before it is forwarded, which it then never is; or after it was applied, and its answer is lost. */
+  readonly when: 'before' | 'after';
+  kill(): void;
+}
+
+export interface FaultProxyOptions {
+  /** Asked about every request as it comes in, before any rule is. */
+  readonly strike?: (request: ProxiedRequest) => Strike | undefined;
+}
+
 export interface FaultProxy {
-  /** Base URL for a DynamoDB client. */
+  /** Base URL for a client. */
   readonly endpoint: string;
+  /** A further endpoint, whose requests carry the caller's name. The same one for the same name. */
+  endpointFor(caller: string): Promise<string>;
   /** Every request so far, in the order of arrival: each attempt of a client is one. Live. */
   readonly requests: readonly ProxiedRequest[];
   /**
@@ -97,12 +114,15 @@ export interface FaultProxy {
 }
 
 /**
- * Puts an HTTP proxy in front of a DynamoDB endpoint that loses, delays and refuses chosen requests.
- * Everything else passes unchanged, byte by byte.
+ * Puts an HTTP proxy in front of DynamoDB, of queues or of any HTTP server, that loses, delays and refuses chosen
+ * requests. Everything else passes unchanged, byte by byte.
  *
  * @throws TypeError when the endpoint is not plain HTTP: a signed request to AWS does not survive a proxy
  */
-export async function startFaultProxy(targetEndpoint: string): Promise<FaultProxy> {
+export async function startFaultProxy(
+  targetEndpoint: string,
+  options: FaultProxyOptions = {},
+): Promise<FaultProxy> {
   const target = new URL(targetEndpoint);
   if (target.protocol !== 'http:') {
     throw new TypeError(`Expected an http:// endpoint such as DynamoDB Local's, got '${targetEndpoint}'`);
@@ -131,17 +151,25 @@ export async function startFaultProxy(targetEndpoint: string): Promise<FaultProx
     return undefined;
   }
 
-  async function handle(message: IncomingMessage, answer: ServerResponse): Promise<void> {
+  async function handle(
+    message: IncomingMessage,
+    answer: ServerResponse,
+    caller: string | undefined,
+  ): Promise<void> {
     const bytes = await read(message);
+    const body = parse(bytes, message.headers['content-type']) ?? {};
     const request: ProxiedRequest = {
-      operation: String(message.headers['x-amz-target'] ?? '').replace(/^.*\./, ''),
-      body: parse(bytes) ?? {},
+      operation: operationOf(message, body),
+      body,
+      ...(caller !== undefined && { caller }),
       startedAtMs: Date.now(),
       outcome: 'forwarded',
     };
     requests.push(request);
     try {
-      await proceed(request, faultFor(request), message, bytes, answer);
+      const strike = options.strike?.(request);
+      if (strike === undefined) await proceed(request, faultFor(request), message, bytes, answer);
+      else await killAround(request, strike, message, bytes, answer);
     } catch (error) {
       request.outcome = 'faulted';
       throw error;
@@ -149,6 +177,23 @@ export async function startFaultProxy(targetEndpoint: string): Promise<FaultProx
       request.endedAtMs = Date.now();
       for (const listener of listeners) listener(request);
     }
+  }
+
+  async function killAround(
+    request: ProxiedRequest,
+    strike: Strike,
+    message: IncomingMessage,
+    bytes: Buffer,
+    answer: ServerResponse,
+  ): Promise<void> {
+    request.outcome = 'faulted';
+    if (strike.when === 'after') {
+      const upstream = await forward(message, bytes);
+      request.status = upstream.status;
+      request.response = parse(upstream.bytes);
+    }
+    strike.kill();
+    answer.destroy();
   }
 
   async function proceed(
@@ -171,16 +216,7 @@ export async function startFaultProxy(targetEndpoint: string): Promise<FaultProx
     if (typeof fault === 'object' && 'status' in fault) {
       request.outcome = 'faulted';
       request.status = fault.status;
-      request.response = {
-        __type: `com.amazonaws.dynamodb.v20120810#${fault.type}`,
-        message: fault.message ?? `${fault.type}, injected`,
-        ...fault.fields,
-      };
-      answer.writeHead(fault.status, {
-        'content-type': 'application/x-amz-json-1.0',
-        'x-amzn-requestid': randomUUID(),
-      });
-      answer.end(JSON.stringify(request.response));
+      refuse(request, fault, message, answer);
       return;
     }
 
@@ -223,23 +259,34 @@ export async function startFaultProxy(targetEndpoint: string): Promise<FaultProx
     };
   }
 
-  const server = createServer((message, answer) => {
-    handle(message, answer).catch((error) => {
-      // A broken connection, or a rule's or listener's own mistake: the client sees a broken connection.
-      answer.destroy();
-      if (!stopping.signal.aborted && !isConnectionError(error)) {
-        process.stderr.write(`fault proxy: ${error instanceof Error ? error.stack : error}\n`);
-      }
+  const doors: Listening[] = [];
+
+  async function openDoor(caller?: string): Promise<string> {
+    const server = createServer((message, answer) => {
+      handle(message, answer, caller).catch((error) => {
+        // A broken connection, or a rule's or listener's own mistake: the client sees a broken connection.
+        answer.destroy();
+        if (!stopping.signal.aborted && !isConnectionError(error)) {
+          process.stderr.write(`fault proxy: ${error instanceof Error ? error.stack : error}\n`);
+        }
+      });
     });
-  });
-  server.keepAliveTimeout = 60_000;
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  if (address === null || typeof address === 'string') throw new Error('No free port.');
+    server.keepAliveTimeout = 60_000;
+    const door = await listen(server);
+    doors.push(door);
+    return door.url;
+  }
+
+  const endpoint = await openDoor();
+  const callers = new Map<string, Promise<string>>();
 
   return {
-    endpoint: `http://127.0.0.1:${address.port}`,
+    endpoint,
+    endpointFor(caller) {
+      const known = callers.get(caller) ?? openDoor(caller);
+      callers.set(caller, known);
+      return known;
+    },
     requests,
     inject(rule) {
       const { times = 1, skip = 0 } = rule;
@@ -263,13 +310,9 @@ export async function startFaultProxy(targetEndpoint: string): Promise<FaultProx
       };
     },
     async stop() {
-      if (!server.listening) return;
       stopping.abort();
-      const closed = once(server, 'close');
-      server.close();
-      server.closeAllConnections();
       agent.destroy();
-      await closed;
+      await Promise.all(doors.map((door) => door.stop()));
     },
   };
 }
@@ -280,12 +323,48 @@ async function read(message: IncomingMessage): Promise<Buffer> {
   return Buffer.concat(chunks);
 }
 
-function parse(bytes: Buffer): Record<string, any> | undefined {
+function parse(bytes: Buffer, contentType = ''): Record<string, any> | undefined {
+  const text = bytes.toString('utf8');
+  if (contentType.startsWith('application/x-www-form-urlencoded')) {
+    return Object.fromEntries(new URLSearchParams(text));
+  }
   try {
-    return JSON.parse(bytes.toString('utf8'));
+    return JSON.parse(text);
   } catch {
     return undefined;
   }
+}
+
+function operationOf({ headers, method, url }: IncomingMessage, body: Record<string, any>): string {
+  const target = headers['x-amz-target'];
+  if (typeof target === 'string') return target.replace(/^.*\./, '');
+  // SNS speaks AWS's older protocol: a form.
+  if (typeof body.Action === 'string') return body.Action;
+  return `${method} ${url?.replace(/\?.*$/, '')}`;
+}
+
+function refuse(
+  request: ProxiedRequest,
+  fault: Extract<Fault, { status: number }>,
+  message: IncomingMessage,
+  answer: ServerResponse,
+): void {
+  const { status, type, fields, message: words = `${type}, injected` } = fault;
+  request.outcome = 'faulted';
+  request.status = status;
+  const isSqs = String(message.headers['x-amz-target']).startsWith('AmazonSQS.');
+  const namespace = isSqs ? 'com.amazonaws.sqs' : 'com.amazonaws.dynamodb.v20120810';
+  request.response = { __type: `${namespace}#${type}`, message: words, ...fields };
+  const isForm = typeof request.body.Action === 'string';
+  answer.writeHead(status, {
+    'content-type': isForm ? 'text/xml' : 'application/x-amz-json-1.0',
+    'x-amzn-requestid': randomUUID(),
+  });
+  answer.end(
+    isForm
+      ? `<ErrorResponse><Error><Code>${type}</Code><Message>${words}</Message></Error></ErrorResponse>`
+      : JSON.stringify(request.response),
+  );
 }
 
 function isConnectionError(error: unknown): boolean {

@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
+import { region } from './account.ts';
 
 export interface FunctionDescription {
   /** The module that exports the handler, relative to the repository; runs unbuilt. */
@@ -73,7 +74,6 @@ export type FromSandbox =
       readonly text: string;
     };
 
-const region = 'eu-west-1';
 /** What a Lambda function may return. */
 const maxPayloadBytes = 6 * 1024 * 1024;
 const initTimeoutMs = 30_000;

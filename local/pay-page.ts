@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
-import type { Charge } from '../examples/ledger.ts';
+import type { Charge } from '../examples/payment-provider.ts';
 import { type Listening, listen } from './listen.ts';
 
 export interface PayPage extends Listening {

@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
-import type { Charge, Order } from '../examples/ledger.ts';
+import type { Charge, Order } from '../examples/payment-provider.ts';
 import { type Listening, listen } from './listen.ts';
 
-/** Its URL is what the example calls `PAYMENTS_URL`. */
+/** Its URL is what the examples call `PAYMENTS_URL`. */
 export interface PaymentProvider extends Listening {
   /** The ledger: every charge that was ever booked, in order. Live. `GET /charges` shows it, too. */
   readonly charges: readonly Charge[];
@@ -14,10 +14,27 @@ export interface PaymentProvider extends Listening {
   whenBooked(listener: ((charge: Charge) => void | Promise<void>) | undefined): void;
 }
 
-/** A payment provider to try things with: it books whatever it is told to, as often as it is told. */
+/** Nobody's card is good for more. */
+export const creditLimit = 1_000_000;
+
+/**
+ * A payment provider to try things with. It books what it is told to, as often as it is told; what comes with an
+ * `Idempotency-Key`, once for each key: then the charge is its answer every time. Above the credit limit it declines.
+ */
 export async function startPaymentProvider(): Promise<PaymentProvider> {
   const charges: Charge[] = [];
+  const byKey = new Map<string, Charge>();
   let booked: ((charge: Charge) => void | Promise<void>) | undefined;
+
+  async function book(order: Order, key: string | undefined): Promise<Charge> {
+    const known = key === undefined ? undefined : byKey.get(key);
+    if (known) return known;
+    const charge: Charge = { id: `ch_${randomUUID()}`, ...order };
+    charges.push(charge);
+    if (key !== undefined) byKey.set(key, charge);
+    await booked?.(charge);
+    return charge;
+  }
 
   async function handle(message: IncomingMessage, answer: ServerResponse): Promise<void> {
     const chunks: Buffer[] = [];
@@ -26,11 +43,11 @@ export async function startPaymentProvider(): Promise<PaymentProvider> {
     let body: unknown = charges;
     if (message.method === 'POST') {
       const order = JSON.parse(Buffer.concat(chunks).toString()) as Order;
-      const charge: Charge = { id: `ch_${randomUUID()}`, ...order };
-      charges.push(charge);
-      await booked?.(charge);
-      status = 201;
-      body = charge;
+      const isDeclined = order.amount > creditLimit;
+      status = isDeclined ? 402 : 201;
+      body = isDeclined
+        ? { message: 'Declined' }
+        : await book(order, message.headers['idempotency-key']?.toString());
     }
     answer.writeHead(status, { 'content-type': 'application/json' });
     answer.end(`${JSON.stringify(body)}\n`);

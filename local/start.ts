@@ -2,6 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
+import { describeLanes, type KillRow, type KillStage, killEverywhere, lanesNamed } from './kill-run.ts';
 import { type PayPage, startPayPage } from './pay-page.ts';
 import { type PaymentProvider, startPaymentProvider } from './payment-provider.ts';
 import {
@@ -13,6 +14,7 @@ import {
   scenarios,
   summary,
 } from './scenarios.ts';
+import { joined, shopNamed } from './shop.ts';
 import { type Stack, startStack } from './stack.ts';
 import { type Column, formatTable } from './table.ts';
 
@@ -22,13 +24,12 @@ const usage = `Usage: npm start [-- options]
   --unguarded  run the same handlers with IDEMPOTENCY_DISABLED=true, to see what then happens
   --help       show this
 
-Exits with 0 if every scenario ended as the guarantee says, else with 1.
+Exits with 0 if every scenario and every kill point ended as the guarantee says, else with 1.
 DYNAMODB_ENDPOINT takes a DynamoDB Local that already runs (http://…) instead of starting one.
 `;
 
 const footnote = `(1) The guarded level, idempotent(handler) alone, cannot know whether an attempt that vanished has charged. So the
-    retry charges, and 2 is what the guarantee says. The levels that prevent it, stepped and committed, are not in
-    this version.`;
+    retry charges, and 2 is what the guarantee says. The row after it is the same at the committed level.`;
 
 interface Flags {
   readonly serve: boolean;
@@ -58,14 +59,15 @@ async function main(): Promise<number> {
     provider = await startPaymentProvider();
     if (flags.serve) page = await startPayPage(provider.charges);
     // A name of its own, for a DynamoDB that others use as well.
-    const table = `idempotency-${randomUUID().slice(0, 8)}`;
-    const description = describeStage({
-      table,
-      paymentsUrl: provider.url,
-      unguarded: flags.unguarded,
-      ...(page && { pageOrigin: page.url }),
-    });
-    say('Starting DynamoDB Local, the functions and the routes … ');
+    const name = randomUUID().slice(0, 8);
+    const shop = shopNamed(name);
+    const lanes = lanesNamed(name);
+    const options = { paymentsUrl: provider.url, unguarded: flags.unguarded };
+    const description = joined([
+      describeStage({ name, ...options, ...(page && { pageOrigin: page.url }) }),
+      describeLanes(lanes, options),
+    ]);
+    say('Starting DynamoDB Local, the queues, the functions and the routes … ');
     const startedAtMs = Date.now();
     const starting = startStack(description, {
       onLog: ({ functionName, text }) => {
@@ -77,9 +79,11 @@ async function main(): Promise<number> {
     stack = started;
     say(`done, ${secondsSince(startedAtMs)}\n\n`);
 
-    const rows = await Promise.race([playAll({ stack, provider, table }), interrupted]);
+    const rows = await Promise.race([playAll({ stack, provider, shop }), interrupted]);
     if (rows === 'interrupted') return 130;
-    const code = report(rows, flags);
+    const kills = await Promise.race([killAll({ stack, provider, lanes }), interrupted]);
+    if (kills === 'interrupted') return 130;
+    const code = report(rows, kills, flags);
     if (page === undefined) return code;
 
     page.connect(`${stack.url}${payPagePath}`);
@@ -133,34 +137,77 @@ async function playAll(stage: Stage): Promise<Row[]> {
   return rows;
 }
 
+async function killAll(stage: KillStage): Promise<KillRow[]> {
+  say('  a payment, its relay and its ledger killed at every request ');
+  const startedAtMs = Date.now();
+  const rows = await killEverywhere(stage, ({ problems }) => say(problems.length === 0 ? '.' : 'X'));
+  const isWell = rows.every(({ problems }) => problems.length === 0);
+  say(` ${isWell ? 'ok' : 'NOT AS GUARANTEED'}, ${secondsSince(startedAtMs)}\n`);
+  return rows;
+}
+
 /** A line may end between two answers only. */
 const answersOf = ({ observed }: Row): string =>
   summary(observed.answers)
     .map((answer) => answer.replaceAll(' ', '\u00a0'))
-    .join(', ');
+    .join(', ') || '–';
 
 const columns: readonly Column<Row>[] = [
   { title: 'scenario', width: 22, cell: ({ scenario }) => scenario.name },
   { title: 'handler runs', width: 7, cell: ({ observed }) => `${observed.runs}` },
-  { title: 'side effects (charges)', width: 12, cell: ({ observed }) => `${observed.charges}` },
+  {
+    title: 'side effects',
+    width: 10,
+    cell: ({ observed }) => observed.effects.replaceAll(/(\d) /g, '$1\u00a0'),
+  },
   { title: 'answers', width: 22, cell: answersOf },
   { title: 'what the guarantee says', width: 40, cell: ({ scenario }) => scenario.guarantee },
   { title: 'ok', width: 3, cell: ({ problems }) => (problems.length === 0 ? 'yes' : 'NO') },
 ];
 
-function report(rows: readonly Row[], { unguarded }: Flags): number {
+const killColumns: readonly Column<KillRow>[] = [
+  { title: 'killed function', width: 15, cell: ({ role }) => role },
+  {
+    title: 'at its request',
+    width: 28,
+    cell: ({ request, operation }) => `${request}  ${operation ?? 'none'}`,
+  },
+  { title: '', width: 6, cell: ({ when, operation }) => (operation === undefined ? '' : when) },
+  { title: 'the client got', width: 20, cell: ({ statuses }) => statuses.join(', ') },
+  { title: 'ok', width: 3, cell: ({ problems }) => (problems.length === 0 ? 'yes' : 'NO') },
+];
+
+const killIntroduction = `A payment with a new key, and one kill: before a function's request is sent, or after it was applied. The client retries
+until it has its answer, and asks once more at the end. Each time there must be one charge, one order, one piece less in
+stock, one entry in the ledger, the right balance, and one answer.`;
+
+function report(rows: readonly Row[], kills: readonly KillRow[], { unguarded }: Flags): number {
   say(`\n${formatTable(columns, rows)}\n\n${footnote}\n\n`);
-  const failed = rows.filter(({ problems }) => problems.length > 0);
-  for (const { scenario, problems, complaints } of failed) {
+  say(`${killIntroduction}\n\n${formatTable(killColumns, kills, 'dense')}\n\n`);
+  const failed = [
+    ...rows.flatMap(({ scenario: { name }, problems, complaints }) => ({ name, problems, complaints })),
+    ...kills.map(({ role, request, when, problems }) => ({
+      name: `${role} killed ${when} request ${request}`,
+      problems,
+      complaints: [],
+    })),
+  ].filter(({ problems }) => problems.length > 0);
+  for (const { name, problems, complaints } of failed) {
     const lines = [...problems.map((problem) => `- ${problem}`), ...complaints];
-    say(`${scenario.name}\n${lines.map((line) => `  ${line}\n`).join('')}\n`);
+    say(`${name}\n${lines.map((line) => `  ${line}\n`).join('')}\n`);
   }
   if (unguarded) say('The handlers ran with IDEMPOTENCY_DISABLED=true: nothing guarded them.\n');
-  say(
-    failed.length === 0
-      ? `All ${rows.length} scenarios ended as the guarantee says.\n`
-      : `${failed.length} of ${rows.length} scenarios did not end as the guarantee says.\n`,
-  );
+  for (const [all, what] of [
+    [rows, 'scenarios'],
+    [kills, 'runs with a kill point'],
+  ] as const) {
+    const wrong = all.filter(({ problems }) => problems.length > 0).length;
+    say(
+      wrong === 0
+        ? `All ${all.length} ${what} ended as the guarantee says.\n`
+        : `${wrong} of ${all.length} ${what} did not end as the guarantee says.\n`,
+    );
+  }
   return failed.length === 0 ? 0 : 1;
 }
 

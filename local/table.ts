@@ -5,8 +5,15 @@ export interface Column<Row> {
   cell(row: Row): string;
 }
 
-/** Rows as plain text, columns divided by ` | `, rows by a line. Reads the same on a terminal and in a file. */
-export function formatTable<Row>(columns: readonly Column<Row>[], rows: readonly Row[]): string {
+/**
+ * Rows as plain text, columns divided by ` | `, rows by a line; `dense`, only the head. Reads the same on a terminal and in
+ * a file.
+ */
+export function formatTable<Row>(
+  columns: readonly Column<Row>[],
+  rows: readonly Row[],
+  style: 'ruled' | 'dense' = 'ruled',
+): string {
   const rule = columns.map(({ width }) => '-'.repeat(width)).join('-+-');
   const lines = [
     ...formatRow(
@@ -14,9 +21,9 @@ export function formatTable<Row>(columns: readonly Column<Row>[], rows: readonly
       columns.map(({ title }) => title),
     ),
   ];
-  for (const row of rows) {
+  for (const [index, row] of rows.entries()) {
+    if (index === 0 || style === 'ruled') lines.push(rule);
     lines.push(
-      rule,
       ...formatRow(
         columns,
         columns.map((column) => column.cell(row)),

@@ -27,7 +27,7 @@ function counting<Event = unknown>({ store = watchedStore(), ...options }: Optio
   const handler = vi.fn(async (_event: Event, _context: IdempotentContext): Promise<unknown> => {
     return { statusCode: 200, body: String(handler.mock.calls.length) };
   });
-  return { handler, store, call: idempotent(handler, { store, ...options }) };
+  return { handler, store, call: idempotent(handler, { store, ...options } as IdempotentOptions) };
 }
 
 const keyed = (request: HttpRequest = {}): HttpRequest => ({
@@ -472,7 +472,7 @@ describe('the option `key`', () => {
     await expect(call({})).rejects.toMatchObject({
       code: 'MISSING_KEY',
       message:
-        'Option `key` returned undefined for this event and a key is required. Return a key, or set `required: false` to run such events unguarded.',
+        'Option `key` returned undefined for this event or record and a key is required. Return a key, or set `required: false` to run such events unguarded.',
     });
     expect(await call(restEvent())).toMatchObject({ statusCode: 400 });
     expect(handler).not.toHaveBeenCalled();
@@ -609,18 +609,13 @@ describe('a direct invocation', () => {
   });
 });
 
-describe('a batch', () => {
-  const record = { messageId: 'm-1', body: '{}' };
+describe('a batch of a service that is not known', () => {
+  const mutation = { info: { parentTypeName: 'Mutation', fieldName: 'pay' }, arguments: {}, request: {} };
   it.each<[string, unknown]>([
-    ['aws:sqs', { Records: [{ ...record, eventSource: 'aws:sqs' }] }],
-    ['aws:kinesis', { Records: [{ eventID: 'shardId-0:1', eventSource: 'aws:kinesis', kinesis: {} }] }],
-    ['aws:sns', { Records: [{ EventSource: 'aws:sns', EventVersion: '1.0', Sns: { MessageId: 'm-1' } }] }],
-    ['aws:s3', { Records: [{ eventSource: 'aws:s3', eventName: 'ObjectCreated:Put', s3: {} }] }],
-    ['aws:dynamodb', { Records: [{ eventID: '1', eventSource: 'aws:dynamodb', dynamodb: {} }] }],
-    ['aws:kafka', { eventSource: 'aws:kafka', records: { 'orders-0': [{ offset: 1, topic: 'orders' }] } }],
-    ['SelfManagedKafka', { eventSource: 'SelfManagedKafka', records: { 'orders-0': [{ offset: 1 }] } }],
-  ])('of %s is not taken for one operation, whatever the options say', async (source, event) => {
-    for (const options of [{}, { key: () => 'k' }, { key: wholePayload }, { required: false }]) {
+    ['aws:ses', { Records: [{ eventSource: 'aws:ses', eventVersion: '1.0', ses: {} }] }],
+    ['AppSync', [mutation, mutation]],
+  ])('%s: is not taken for one operation, whatever the options say', async (source, event) => {
+    for (const options of [{}, { key: wholePayload }, { required: false }]) {
       const { call, handler, store } = counting<unknown>(options);
       await expect(call(event)).rejects.toMatchObject({
         code: 'UNSUPPORTED',
@@ -634,8 +629,8 @@ describe('a batch', () => {
   });
 
   it('is guarded record by record, as the refusal says', async () => {
-    const { call, handler } = counting<{ messageId: string }>({ key: (one) => one.messageId });
-    for (const messageId of ['1', '2', '1']) await call({ ...record, messageId });
+    const { call, handler } = counting<{ id: string }>({ key: (one) => one.id });
+    for (const id of ['1', '2', '1']) await call({ id });
     expect(handler).toHaveBeenCalledTimes(2);
   });
 });

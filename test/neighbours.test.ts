@@ -241,7 +241,7 @@ describe('in the recommended order', () => {
         Vary: 'Origin',
       });
     }
-    expect(answers.busy.headers).toMatchObject({ 'Retry-After': '31' });
+    expect(answers.busy.headers).toMatchObject({ 'Retry-After': '5' });
   });
 
   it('leaves refusals without CORS where `http.headers` is not given', async () => {

@@ -210,17 +210,17 @@ describe('a repeat', () => {
 
   test('learns when the running call began and how long to wait, but nothing of its answer', async () => {
     await crashed({ id }, { lease: { seconds: 30 } });
-    clock.advance(4_500);
+    clock.advance(26_500);
     const error = await guard(async () => 1, options())({ id }).catch((thrown: unknown) => thrown);
     expect(error).toMatchObject({
       code: 'IN_PROGRESS',
       effect: 'none',
-      retryAfterSeconds: 26,
+      retryAfterSeconds: 4,
       record: {
         status: 'IN_PROGRESS',
         attempt: 1,
-        createdAt: new Date(clock.now() - 4_500),
-        leaseUntil: new Date(clock.now() + 25_500),
+        createdAt: new Date(clock.now() - 26_500),
+        leaseUntil: new Date(clock.now() + 3_500),
       },
     });
   });
@@ -507,7 +507,7 @@ describe('an overtaken attempt', () => {
     expect(error).toMatchObject({
       code: 'OVERTAKEN',
       effect: 'possible',
-      retryAfterSeconds: 20,
+      retryAfterSeconds: 5,
       record: { attempt: 2 },
     });
     expect(await items()).toEqual(before);
@@ -591,7 +591,7 @@ describe('an overtaken attempt', () => {
     void idempotent(async (_event: any) => crash(), shared)(httpEvent(id));
     await expect.poll(async () => await attemptIn(shared.namespace)).toBe('2');
     gate.resolve(undefined);
-    expect(await caller).toMatchObject({ statusCode: 409, headers: { 'Retry-After': '10' } });
+    expect(await caller).toMatchObject({ statusCode: 409, headers: { 'Retry-After': '5' } });
   });
 
   const attemptIn = async (namespace: string) =>

@@ -42,7 +42,7 @@ const statuses = (answers: Record<string, any>) =>
   Object.fromEntries(Object.entries(answers).map(([name, { statusCode }]) => [name, statusCode]));
 
 describe("errors: 'problem'", () => {
-  test('answers with the statuses of the IETF draft, and the times of the lease', async () => {
+  test('answers with the statuses of the IETF draft, and when to ask again', async () => {
     const answers = await refusals({});
     expect(statuses(answers)).toEqual({
       missing: 400,
@@ -52,8 +52,7 @@ describe("errors: 'problem'", () => {
       unkept: 410,
       broken: 503,
     });
-    // 29 s and the margin of one, less the 9.5 s that have passed: rounded up.
-    expect(answers.running.headers['Retry-After']).toBe('21');
+    expect(answers.running.headers['Retry-After']).toBe('5');
   });
 
   test('is problem details: type, title, status, detail and code', async () => {
@@ -113,6 +112,6 @@ describe("errors: 'stripe'", () => {
       unkept: { type: 'idempotency_error', message },
       broken: { type: 'api_error', message },
     });
-    expect(answers.running.headers['Retry-After']).toBe('21');
+    expect(answers.running.headers['Retry-After']).toBe('5');
   });
 });

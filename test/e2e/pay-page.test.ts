@@ -25,7 +25,7 @@ beforeAll(async () => {
   provider = await startPaymentProvider();
   site = await startPayPage(provider.charges);
   const description = describeStage({
-    table: `pay-page-${process.pid}`,
+    name: `pay-page-${process.pid}`,
     paymentsUrl: provider.url,
     unguarded: false,
     pageOrigin: site.url,
@@ -92,7 +92,7 @@ describe('a double click on Pay', () => {
     );
     expect(paidFor?.slice(2, 5)).toEqual(['201', 'no', '']);
     // Readable across origins, though no inner middleware has seen this answer.
-    expect(refused?.slice(2, 5)).toEqual(['409', 'no', expect.stringMatching(/^(?:1\d|2[01]) s$/)]);
+    expect(refused?.slice(2, 5)).toEqual(['409', 'no', '5 s']);
 
     await page.clock.fastForward(25_000);
     await page.getByRole('cell', { name: 'yes', exact: true }).waitFor();

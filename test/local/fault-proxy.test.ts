@@ -1,6 +1,5 @@
 import { once } from 'node:events';
 import { createServer } from 'node:http';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { type DynamoDBClient, GetItemCommand, PutItemCommand } from '@aws-sdk/client-dynamodb';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { type FaultProxy, type ProxiedRequest, startFaultProxy } from '../../local/fault-proxy.ts';
@@ -310,18 +309,45 @@ test('breaks the connection when DynamoDB does not answer', async () => {
 
 test('stops with a delayed request under way, which is never applied then', async () => {
   const other = await startFaultProxy(dynamodbEndpoint());
-  other.inject({ fault: { delayMs: 300 } });
+  other.inject({ fault: { delayMs: 60_000 } });
   const put = expect(putOnce(clientFor(other.endpoint, { maxAttempts: 1 }))).rejects.toThrow();
   await expect.poll(() => other.requests.length).toBe(1);
   await other.stop();
   await other.stop();
   await put;
-  await sleep(600);
+  // What has ended without an answer was not forwarded, and will not be.
+  await expect.poll(() => other.requests[0]?.endedAtMs).toBeDefined();
+  expect(other.requests).toMatchObject([{ outcome: 'faulted' }]);
+  expect(other.requests[0]?.status).toBeUndefined();
   expect(await stored()).toBeUndefined();
 });
 
 test('refuses an https endpoint', async () => {
   await expect(startFaultProxy('https://dynamodb.eu-west-1.amazonaws.com')).rejects.toThrow(TypeError);
+});
+
+describe('an endpoint for a caller', () => {
+  test('carries its name, and is the same one for the same name', async () => {
+    const endpoint = await proxy.endpointFor('ada');
+    expect(await proxy.endpointFor('ada')).toBe(endpoint);
+    expect(new Set([endpoint, await proxy.endpointFor('bob'), proxy.endpoint]).size).toBe(3);
+    await putOnce(clientFor(endpoint));
+    await expect(putOnce()).rejects.toThrow();
+    expect(proxy.requests.map(({ caller }) => caller)).toEqual(['ada', undefined]);
+  });
+
+  test('has the faults of all, and ends with the proxy', async () => {
+    const other = await startFaultProxy(dynamodbEndpoint());
+    const endpoint = await other.endpointFor('ada');
+    other.inject({
+      match: ({ caller }) => caller === 'ada',
+      fault: { status: 400, type: 'ValidationException' },
+    });
+    await putOnce(clientFor(other.endpoint));
+    await expect(putOnce(clientFor(endpoint))).rejects.toMatchObject({ name: 'ValidationException' });
+    await other.stop();
+    await expect(fetch(endpoint)).rejects.toThrow();
+  });
 });
 
 describe('test support', () => {

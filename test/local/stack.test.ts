@@ -2,13 +2,14 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { request } from 'node:http';
+import { Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { DescribeTableCommand, DescribeTimeToLiveCommand } from '@aws-sdk/client-dynamodb';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { type Stack, startStack } from '../../local/stack.ts';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import { queueArn, queueUrl } from '../../local/account.ts';
+import { type Stack, type StackDescription, startStack } from '../../local/stack.ts';
 import { clientFor, dynamodbEndpoint } from '../support/dynamodb.ts';
 
 /** Handlers as a user writes them; they run in processes of their own, so they cannot be closures of a test. */
@@ -75,6 +76,7 @@ beforeAll(async () => {
         ...functions,
         hang: { entry, handler: 'hang', timeoutSeconds: 1 },
         spin: { entry, handler: 'spin', timeoutSeconds: 1 },
+        brief: { entry, handler: 'slow', timeoutSeconds: 1 },
         env: { entry, handler: 'env', environment: { GREETING: 'hello' } },
         broken: { entry: broken },
         unexported: { entry, handler: 'unexported' },
@@ -131,7 +133,7 @@ describe('a function', () => {
       GREETING: 'hello',
       AWS_LAMBDA_FUNCTION_NAME: 'env',
       AWS_REGION: 'eu-west-1',
-      AWS_ENDPOINT_URL_DYNAMODB: stack.faults.endpoint,
+      AWS_ENDPOINT_URL_DYNAMODB: await stack.faults.endpointFor('env'),
     });
     expect(environment).not.toHaveProperty('PATH');
     expect(environment).not.toHaveProperty('VITEST');
@@ -166,22 +168,22 @@ describe('a function', () => {
     ]);
   });
 
-  test.each(['hang', 'spin'])('is killed at its deadline and answers 502: %s', async (name) => {
+  test.each(['hang', 'spin'])('is killed at its deadline and answers 500: %s', async (name) => {
     const answering = get(`/${name}`);
     await expect.poll(() => stack.function(name).sandboxes[0]?.busy, { timeout: 10_000 }).toBe(true);
     const busySinceMs = Date.now();
     const [sandbox] = stack.function(name).sandboxes;
     const answer = await answering;
-    expect(answer.status).toBe(502);
+    expect(answer.status).toBe(500);
     expect(await answer.json()).toEqual({ message: 'Internal Server Error' });
     expect(Date.now() - busySinceMs).toBeGreaterThan(900);
     expect(isAlive(sandbox!.pid)).toBe(false);
     expect(await stack.function(name).invoke({})).toEqual({ outcome: 'timeout' });
   });
 
-  test('that crashes answers 502, keeps what it logged, and runs again in a new process', async () => {
+  test('that crashes answers 500, keeps what it logged, and runs again in a new process', async () => {
     const before = stack.logs.length;
-    expect((await get('/crash')).status).toBe(502);
+    expect((await get('/crash')).status).toBe(500);
     expect(stack.logs.slice(before).map(({ text }) => text)).toEqual([
       'about to crash',
       'Crashed: exited with code 7',
@@ -196,8 +198,8 @@ describe('a function', () => {
     });
   });
 
-  test('that throws answers 502 and stays warm', async () => {
-    expect((await get('/fail')).status).toBe(502);
+  test('that throws answers 500 and stays warm', async () => {
+    expect((await get('/fail')).status).toBe(500);
     expect(await stack.function('fail').invoke({})).toEqual({
       outcome: 'error',
       errorType: 'RangeError',
@@ -206,9 +208,9 @@ describe('a function', () => {
     expect(stack.function('fail').sandboxes).toMatchObject([{ invocations: 2 }]);
   });
 
-  test('that cannot be loaded answers 502 to everyone, with the reason', async () => {
+  test('that cannot be loaded answers 500 to everyone, with the reason', async () => {
     const answers = await Promise.all([get('/broken'), get('/broken'), get('/broken')]);
-    expect(answers.map(({ status }) => status)).toEqual([502, 502, 502]);
+    expect(answers.map(({ status }) => status)).toEqual([500, 500, 500]);
     expect(await stack.function('broken').invoke({})).toEqual({
       outcome: 'crash',
       reason: 'broken could not be loaded. Error: broken on arrival',
@@ -221,21 +223,27 @@ describe('a function', () => {
 
   test('may answer 6 MB and no more', async () => {
     expect((await (await post('/big', '6000000')).text()).length).toBe(6_000_000);
-    expect((await post('/big', '6300000')).status).toBe(502);
+    expect((await post('/big', '6300000')).status).toBe(500);
   });
 
-  test('can be crashed and paused in the middle of its work', async () => {
+  test('can be crashed in the middle of its work', async () => {
     const slow = stack.function('slow');
     const crashed = slow.invoke({});
     await expect.poll(() => slow.crash()).toBe(1);
     expect(await crashed).toEqual({ outcome: 'crash', reason: 'exited with SIGKILL' });
+  });
 
-    const paused = slow.invoke({});
-    await expect.poll(() => slow.sandboxes.some(({ busy }) => busy)).toBe(true);
-    const resume = slow.pause();
-    expect(await Promise.race([paused, sleep(600, 'nothing')])).toBe('nothing');
-    resume();
-    expect(await paused).toMatchObject({ outcome: 'result' });
+  test('can be paused in the middle of its work, while its deadline comes nearer', async () => {
+    const brief = stack.function('brief');
+    const resumed = brief.invoke({});
+    await expect.poll(() => brief.sandboxes.some(({ busy }) => busy)).toBe(true);
+    brief.pause()();
+    expect(await resumed).toMatchObject({ outcome: 'result' });
+
+    // It takes a third of its second.
+    const paused = brief.invoke({});
+    brief.pause();
+    expect(await paused).toEqual({ outcome: 'timeout' });
   });
 });
 
@@ -355,8 +363,8 @@ describe('a route', () => {
     ['a status that is none', { statusCode: 'great' }],
     ['a body that is no text', { statusCode: 200, body: { a: 1 } }],
     ['cookies that are no list', { statusCode: 200, cookies: 'a=1' }],
-  ])('answers 502 to %s', async (_, result) => {
-    expect((await post('/answer', JSON.stringify(result))).status).toBe(502);
+  ])('answers 500 to %s', async (_, result) => {
+    expect((await post('/answer', JSON.stringify(result))).status).toBe(500);
   });
 
   test('answers 404 for what is not described', async () => {
@@ -442,6 +450,96 @@ describe('a stack', () => {
       startStack({ functions: { pay: { entry: 'examples/nothing.ts' } } }, options()),
     ).rejects.toThrow(/^Function 'pay': there is no file .*examples\/nothing\.ts\.$/);
     expect(() => stack.function('pay')).toThrow("There is no function 'pay' in this stack.");
+    expect(() => stack.sqs).toThrow('There is no queue and no topic in this stack.');
+    await expect(stack.streamDrained('orders')).rejects.toThrow("Nothing reads a stream of 'orders'");
+  });
+
+  test('that cannot be started leaves nothing behind, whichever part is the last', async () => {
+    const listen = vi.spyOn(Server.prototype, 'listen');
+    const servers = () => listen.mock.contexts.filter((server) => (server as Server).listening).length;
+    const name = `stack-test-${process.pid}-unstarted`;
+    const described: StackDescription = {
+      tables: [{ name, stream: 'NEW_IMAGE' }],
+      queues: { orders: {} },
+      upstreams: { payments: 'http://127.0.0.1:9' },
+      functions: { echo: { entry: entry(), handler: 'echo' } },
+      eventSources: [
+        { queue: 'orders', function: 'echo' },
+        { stream: name, function: 'echo' },
+      ],
+    };
+    const withoutEntry = { ...described.functions, pay: { entry: 'examples/nothing.ts' } };
+    for (const [problem, broken] of [
+      ['there is no file', { ...described, functions: withoutEntry }],
+      [
+        'none of the queues',
+        { ...described, queues: { orders: { deadLetterQueue: 'dead', maxReceiveCount: 1 } } },
+      ],
+      ['Expected an http:// endpoint', { ...described, upstreams: { payments: 'https://example.com' } }],
+    ] as const) {
+      await expect(startStack(broken, options())).rejects.toThrow(problem);
+      expect(servers()).toBe(0);
+      await expect(
+        clientFor(dynamodbEndpoint()).send(new DescribeTableCommand({ TableName: name })),
+      ).rejects.toMatchObject({ name: 'ResourceNotFoundException' });
+    }
+    const started = await startStack(described, options());
+    // The routes, the queues, and of each of three proxies its own door and the function's.
+    expect(servers()).toBe(8);
+    await started.stop();
+    expect(servers()).toBe(0);
+    listen.mockRestore();
+  });
+
+  test('puts its own addresses where an environment names its queues and upstreams', async () => {
+    const environment = {
+      URL: queueUrl('orders'),
+      LIST: `${queueUrl('a')},${queueUrl('b')}`,
+      ARN: queueArn('orders'),
+      PAYMENTS: 'http://127.0.0.1:9/charges',
+      OTHER: 'http://127.0.0.1:99/charges',
+    };
+    const other = await startStack(
+      {
+        queues: { orders: {} },
+        upstreams: { payments: 'http://127.0.0.1:9' },
+        functions: { env: { entry: entry(), handler: 'env', environment } },
+      },
+      options(),
+    );
+    try {
+      const invoked = await other.function('env').invoke({});
+      const seen = JSON.parse(JSON.parse(invoked.outcome === 'result' ? invoked.payload : '').body);
+      const queues = await other.queueFaults.endpointFor('env');
+      const payments = await other.upstreamFaults('payments').endpointFor('env');
+      expect(seen).toMatchObject({
+        AWS_ENDPOINT_URL_SQS: queues,
+        AWS_ENDPOINT_URL_SNS: queues,
+        URL: `${queues}/000000000000/orders`,
+        LIST: `${queues}/000000000000/a,${queues}/000000000000/b`,
+        ARN: 'arn:aws:sqs:eu-west-1:000000000000:orders',
+        PAYMENTS: `${payments}/charges`,
+        OTHER: 'http://127.0.0.1:99/charges',
+      });
+    } finally {
+      await other.stop();
+    }
+  });
+
+  test('makes tables with the keys it is told', async () => {
+    const name = `stack-test-${process.pid}-keys`;
+    const other = await startStack({ tables: [{ name, partitionKey: 'id' }] }, options());
+    try {
+      const { Table } = await other.dynamodb.send(new DescribeTableCommand({ TableName: name }));
+      expect(Table?.KeySchema).toEqual([{ AttributeName: 'id', KeyType: 'HASH' }]);
+      expect(Table?.LatestStreamArn).toBeUndefined();
+      const { TimeToLiveDescription } = await other.dynamodb.send(
+        new DescribeTimeToLiveCommand({ TableName: name }),
+      );
+      expect(TimeToLiveDescription?.TimeToLiveStatus).toBe('DISABLED');
+    } finally {
+      await other.stop();
+    }
   });
 });
 

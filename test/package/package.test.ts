@@ -25,9 +25,12 @@ const scratch = mkdtempSync(join(tmpdir(), 'idemkit-package-'));
 /** The package as a user's `npm install` would unpack it. */
 const unpacked = join(scratch, 'package');
 
+/** A file, or one for each condition. */
+type Target = string | { readonly [condition: string]: Target };
+
 interface Manifest {
   readonly name: string;
-  readonly exports: Record<string, string | Record<string, string>>;
+  readonly exports: Record<string, Target>;
   readonly dependencies?: Record<string, string>;
 }
 let manifest: Manifest;
@@ -50,13 +53,11 @@ describe('the tarball', () => {
   it('holds the build and the documents, and nothing else', () => {
     const documents = ['CHANGELOG.md', 'LICENSE', 'README.md', 'package.json'];
     expect(files.filter((file) => !/^(?:dist|docs)\//.test(file)).sort()).toEqual(documents);
-    expect(files.filter((file) => /^dist\/(?!lib\/)/.test(file))).toEqual([]);
+    expect(files.filter((file) => /^dist\/(?!(?:lib|constructs|cjs)\/)/.test(file))).toEqual([]);
   });
 
   it('has a file behind every export', () => {
-    const targets = Object.values(manifest.exports).flatMap((target) =>
-      typeof target === 'string' ? [target] : Object.values(target),
-    );
+    const targets = Object.values(manifest.exports).flatMap(targetsOf);
     expect(targets.map((target) => normalize(target)).filter((target) => !files.includes(target))).toEqual(
       [],
     );
@@ -69,17 +70,47 @@ describe('the tarball', () => {
       reached.add(module);
       for (const file of [`${module}.js`, `${module}.d.ts`]) {
         for (const [, specifier = ''] of readFileSync(join(unpacked, file), 'utf8').matchAll(
-          /(?:from|import|import\()\s*['"](\.[^'"]+)['"]/g,
+          /(?:from|import|import\(|require\()\s*['"](\.[^'"]+)['"]/g,
         )) {
           visit(moduleOf(join(dirname(file), specifier)));
         }
       }
     };
-    for (const target of Object.values(manifest.exports)) {
-      if (typeof target !== 'string') visit(moduleOf(normalize(target.default ?? '')));
+    for (const target of Object.values(manifest.exports).flatMap(targetsOf)) {
+      if (target.endsWith('.js')) visit(moduleOf(normalize(target)));
     }
     const modules = files.filter((file) => /^dist\/.*\.js$/.test(file)).map(moduleOf);
     expect(modules.filter((module) => !reached.has(module))).toEqual([]);
+  });
+});
+
+describe('the constructs', () => {
+  const importsOf = (file: string): string[] =>
+    [
+      ...readFileSync(join(unpacked, file), 'utf8').matchAll(
+        /(?:from|import|import\(|require\()\s*['"]([^'"]+)['"]/g,
+      ),
+    ].map(([, specifier = '']) => specifier);
+  const modulesIn = (folder: RegExp): string[] =>
+    files.filter((file) => folder.test(file) && /\.(?:js|d\.ts)$/.test(file));
+
+  it('are out of reach for what runs in a Lambda', () => {
+    const modules = modulesIn(/^dist\/lib\//);
+    expect(modules.length).toBeGreaterThan(20);
+    expect(
+      modules.filter((file) => importsOf(file).some((name) => /aws-cdk-lib|constructs/.test(name))),
+    ).toEqual([]);
+  });
+
+  it('take nothing but the shared names from it, and bring only these in CommonJS', () => {
+    const modules = modulesIn(/^dist\/(?:cjs\/)?constructs\//);
+    expect(modules.length).toBeGreaterThan(20);
+    const outside = modules.flatMap((file) => importsOf(file).filter((name) => name.startsWith('..')));
+    expect([...new Set(outside.map(moduleOf))]).toEqual(['../lib/record']);
+    expect(modulesIn(/^dist\/cjs\/lib\//).sort()).toEqual([
+      'dist/cjs/lib/record.d.ts',
+      'dist/cjs/lib/record.js',
+    ]);
   });
 });
 
@@ -99,6 +130,36 @@ describe('a consumer', () => {
     const { stdout } = await run(process.execPath, ['main.cjs'], { cwd: consumer });
     expect(stdout).toBe('function function MISSING_KEY\n');
   });
+});
+
+describe('a CDK app', () => {
+  it.each([
+    ['in ESM', 'cdk-esm', 'app.mts', "import { App, Stack } from 'aws-cdk-lib';"],
+    ['in CommonJS, as Jest loads it', 'cdk-cjs', 'app.cts', "import { App, Stack } from 'aws-cdk-lib';"],
+  ])(
+    '%s compiles, and synthesizes the constructs',
+    async (_, name, file, imports) => {
+      const consumer = createConsumer(name, file, `${imports}${cdkConsumer}`, {
+        // With this one the CDK's own TableV2 is no ITableV2.
+        exactOptionalPropertyTypes: false,
+        verbatimModuleSyntax: false,
+      });
+      for (const dependency of ['aws-cdk-lib', 'constructs']) {
+        symlinkSync(join(root, 'node_modules', dependency), join(consumer, 'node_modules', dependency));
+      }
+      await compile(consumer);
+      const compiled = file.replace(/ts$/, 'js');
+      expect(readFileSync(join(consumer, compiled), 'utf8').includes('require("idemkit/constructs")')).toBe(
+        file.endsWith('.cts'),
+      );
+      const { stdout } = await run(process.execPath, [compiled], {
+        cwd: consumer,
+        env: { ...process.env, CDK_VALIDATION: 'false' },
+      });
+      expect(stdout).toBe('AWS::DynamoDB::GlobalTable 1, AWS::SQS::Queue 3, AWS::Pipes::Pipe 1\n');
+    },
+    60_000,
+  );
 });
 
 describe('the bundle of a Lambda', () => {
@@ -176,8 +237,35 @@ handler({}).catch((error: unknown) => {
 });
 `;
 
+const cdkConsumer = `
+import { IdempotencyDashboard, IdempotencyTable, IdempotentQueue, OutboxPipe } from 'idemkit/constructs';
+
+const app = new App();
+const stack = new Stack(app, 'Shop');
+const table = new IdempotencyTable(stack, 'Idempotency');
+const queue = new IdempotentQueue(stack, 'Ledger');
+new OutboxPipe(stack, 'Outbox', { table, queue, destination: 'ledger' });
+new IdempotencyDashboard(stack, 'Guards', { table, namespaces: ['orders'] });
+
+// @ts-expect-error a queue is no table
+void (() => new OutboxPipe(stack, 'Wrong', { table: queue, queue, destination: 'ledger' }));
+
+const { Resources } = app.synth().getStackByName('Shop').template;
+const types = Object.values<{ Type: string }>(Resources).map(({ Type }) => Type);
+console.log(
+  ['AWS::DynamoDB::GlobalTable', 'AWS::SQS::Queue', 'AWS::Pipes::Pipe']
+    .map((type) => \`\${type} \${types.filter((one) => one === type).length}\`)
+    .join(', '),
+);
+`;
+
 /** A project of its own, with the package, what it depends on and Node's types: all that is in its node_modules. */
-function createConsumer(name: string, file: string, code: string): string {
+function createConsumer(
+  name: string,
+  file: string,
+  code: string,
+  compilerOptions: Readonly<Record<string, unknown>> = {},
+): string {
   const folder = join(scratch, name);
   const modules = join(folder, 'node_modules');
   mkdirSync(modules, { recursive: true });
@@ -197,6 +285,7 @@ function createConsumer(name: string, file: string, code: string): string {
         exactOptionalPropertyTypes: true,
         verbatimModuleSyntax: true,
         skipLibCheck: false,
+        ...compilerOptions,
       },
       files: [file],
     }),
@@ -225,6 +314,9 @@ async function compile(consumer: string): Promise<void> {
   );
   expect(errors).toBe('');
 }
+
+const targetsOf = (target: Target): string[] =>
+  typeof target === 'string' ? [target] : Object.values(target).flatMap(targetsOf);
 
 const moduleOf = (path: string): string => path.replace(/(?:\.d)?\.[jt]s$/, '');
 

@@ -1,0 +1,229 @@
+import { Duration } from 'aws-cdk-lib';
+import {
+  type Alarm,
+  Dashboard,
+  GraphWidget,
+  type IMetric,
+  MathExpression,
+  Metric,
+  type MetricOptions,
+  Stats,
+  TextWidget,
+} from 'aws-cdk-lib/aws-cloudwatch';
+import { Construct } from 'constructs';
+import { metric } from '../lib/record.ts';
+import { type AlarmOptions, alarmsIn } from './alarms.ts';
+import type { IIdempotencyTable } from './idempotency-table.ts';
+import type { IdempotentFunction } from './idempotent-function.ts';
+
+export interface IdempotencyDashboardProps extends AlarmOptions {
+  readonly table: IIdempotencyTable;
+  /** Functions whose guards have `observe: emf()`. Each is a line of its own. */
+  readonly functions?: readonly IdempotentFunction[];
+  /** Namespaces that guards were given in code, beside those of `functions`. @default - none */
+  readonly namespaces?: readonly string[];
+  /** @default - CloudFormation names it */
+  readonly dashboardName?: string;
+  /** What `emf({ metricNamespace })` was given. @default 'idemkit' */
+  readonly metricNamespace?: string;
+  /** Share of calls, in percent, that use a key again with other parameters, at which to raise an alarm. @default 5 */
+  readonly alarmCollisionPercent?: number;
+  /** What a million write units cost, for the estimate. @default 0.625, on-demand in US East (N. Virginia), in USD */
+  readonly pricePerMillionWrites?: number;
+  /** What a million read units cost. @default 0.125 */
+  readonly pricePerMillionReads?: number;
+}
+
+/** What one namespace's guards do, as CloudWatch metrics and as formulas over them. */
+interface GuardMetrics {
+  readonly namespace: string;
+  readonly count: (name: string) => Metric;
+  readonly latency: (name: string, statistic: string) => Metric;
+  /** Share of calls, in percent, that were repeats: answered from the record, or refused while the first one runs. */
+  readonly duplicateDetectionRate: IMetric;
+  /** Share of calls, in percent, that used a key again with other parameters. */
+  readonly keyCollisionPercent: IMetric;
+  /** Share of takeovers, in percent, that ended in an answer. Without takeovers there is no value. */
+  readonly retrySuccessRate: IMetric;
+  /** Guarded calls in a second. */
+  readonly throughput: IMetric;
+}
+
+/**
+ * What guards do, on one page, and alarms on what should not happen. The metrics come from `observe: emf()`, so a guard without it is not
+ * in them.
+ */
+export class IdempotencyDashboard extends Construct {
+  readonly dashboard: Dashboard;
+  /** For each namespace: outcomes that could not be recorded, attempts that were overtaken, keys used with other parameters. */
+  readonly alarms: readonly Alarm[];
+
+  constructor(scope: Construct, id: string, props: IdempotencyDashboardProps) {
+    super(scope, id);
+    const namespaces = [
+      ...new Set([...(props.functions ?? []).map(({ namespace }) => namespace), ...(props.namespaces ?? [])]),
+    ];
+    if (namespaces.length === 0) {
+      throw new Error(
+        'functions and namespaces are empty: name the guards to show, e.g. functions: [payments]',
+      );
+    }
+    const guards = namespaces.map((namespace, index) =>
+      guardMetrics(namespace, namespaces.length > 1 ? `${index}` : '', props.metricNamespace),
+    );
+
+    this.dashboard = new Dashboard(this, 'Dashboard', {
+      ...(props.dashboardName !== undefined && { dashboardName: props.dashboardName }),
+      defaultInterval: Duration.hours(3),
+      widgets: [
+        [new TextWidget({ markdown: `# Idempotency\n${namespaces.join(', ')}`, width: 24, height: 2 })],
+        [
+          percent(
+            'Duplicates',
+            guards.map((guard) => guard.duplicateDetectionRate),
+          ),
+          percent(
+            'Keys used with other parameters',
+            guards.map((guard) => guard.keyCollisionPercent),
+          ),
+          percent(
+            'Retries that succeeded',
+            guards.map((guard) => guard.retrySuccessRate),
+          ),
+          graph(
+            'Calls per second',
+            guards.map((guard) => guard.throughput),
+          ),
+        ],
+        [
+          ...(
+            [
+              ['Conflicts: refused while running', metric.count.busy],
+              ['Takeovers after a crash', metric.count.takeover],
+              ['Overtaken attempts', metric.count.overtaken],
+              ['Outcomes not recorded', metric.count.unrecorded],
+            ] as const
+          ).map(([title, name]) =>
+            graph(
+              title,
+              guards.map(({ count }) => count(name)),
+            ),
+          ),
+        ],
+        [
+          ...(
+            [
+              ['Latency of claiming', metric.claimLatency],
+              ['Latency of settling', metric.settleLatency],
+            ] as const
+          ).map(([title, name]) =>
+            graph(
+              title,
+              guards.flatMap(({ latency }) => [latency(name, Stats.p(50)), latency(name, Stats.p(99))]),
+              8,
+            ),
+          ),
+          graph('Cost of the table in USD per month, at this rate', [costPerMonth(props)], 8),
+        ],
+      ],
+    });
+
+    this.alarms = guards.flatMap((guard) =>
+      alarmsIn(new Construct(this, guard.namespace), props, {
+        Unrecorded: {
+          metric: guard.count(metric.count.unrecorded),
+          threshold: 1,
+          evaluationPeriods: 1,
+          alarmDescription: `Outcomes of '${guard.namespace}' could not be recorded: a repeat may run them again.`,
+        },
+        Overtaken: {
+          metric: guard.count(metric.count.overtaken),
+          threshold: 1,
+          evaluationPeriods: 1,
+          alarmDescription: `Attempts of '${guard.namespace}' outlived their lease: two handlers ran for one key.`,
+        },
+        Collisions: {
+          metric: guard.keyCollisionPercent,
+          threshold: props.alarmCollisionPercent ?? 5,
+          evaluationPeriods: 3,
+          alarmDescription: `Callers of '${guard.namespace}' use keys again with other parameters.`,
+        },
+      }),
+    );
+  }
+}
+
+function guardMetrics(namespace: string, suffix: string, metricNamespace?: string): GuardMetrics {
+  const label = (name: string) => (suffix === '' ? name : `${name} (${namespace})`);
+  const one = (metricName: string, statistic: string, options: MetricOptions = {}) =>
+    new Metric({
+      namespace: metricNamespace ?? metric.cloudWatchNamespace,
+      metricName,
+      dimensionsMap: { [metric.dimension]: namespace },
+      statistic,
+      period: Duration.minutes(5),
+      ...options,
+    });
+  const count = (name: string) => one(name, Stats.SUM);
+
+  // Ids of metrics are one namespace for a whole widget.
+  const id = (name: string) => `${name}${suffix}`;
+  const formula = (name: string, expression: string, used: Readonly<Record<string, string>>) =>
+    new MathExpression({
+      label: label(name),
+      expression,
+      usingMetrics: Object.fromEntries(
+        Object.entries(used).map(([key, metricName]) => [id(key), count(metricName)]),
+      ),
+      period: Duration.minutes(5),
+    });
+  const { claim, takeover, replay, busy, mismatch } = metric.count;
+  const called = { claim, takeover, replay, busy, mismatch };
+  const filled = (name: string) => `FILL(${id(name)}, 0)`;
+  const calls = `(${Object.keys(called).map(filled).join(' + ')})`;
+  const share = (part: string) => `IF(${calls} > 0, 100 * (${part}) / ${calls}, 0)`;
+
+  return {
+    namespace,
+    count,
+    latency: (name, statistic) => one(name, statistic, { label: label(`${name} ${statistic}`) }),
+    duplicateDetectionRate: formula(
+      'duplicate_detection_rate',
+      share(`${filled('replay')} + ${filled('busy')}`),
+      called,
+    ),
+    keyCollisionPercent: formula('idempotency_key_collision_pct', share(filled('mismatch')), called),
+    retrySuccessRate: formula('retry_success_rate', `100 * ${filled('succeeded')} / ${id('takeover')}`, {
+      takeover,
+      succeeded: metric.retrySuccess,
+    }),
+    throughput: formula('throughput_rps', `${calls} / PERIOD(${id('claim')})`, called),
+  };
+}
+
+function costPerMonth({
+  table,
+  pricePerMillionWrites = 0.625,
+  pricePerMillionReads = 0.125,
+}: IdempotencyDashboardProps): IMetric {
+  const used = (name: string) => table.metric(name, { statistic: Stats.SUM, period: Duration.minutes(5) });
+  const secondsPerMonth = 2_592_000;
+  return new MathExpression({
+    label: 'cost_usd_per_month',
+    expression: `(FILL(writes, 0) * ${pricePerMillionWrites} + FILL(reads, 0) * ${pricePerMillionReads}) / 1000000 * ${secondsPerMonth} / PERIOD(writes)`,
+    usingMetrics: { writes: used('ConsumedWriteCapacityUnits'), reads: used('ConsumedReadCapacityUnits') },
+    period: Duration.minutes(5),
+  });
+}
+
+const graph = (title: string, left: IMetric[], width = 6): GraphWidget =>
+  new GraphWidget({ title, left, width, height: 6, leftYAxis: { min: 0, showUnits: false } });
+
+const percent = (title: string, left: IMetric[]): GraphWidget =>
+  new GraphWidget({
+    title: `${title} (%)`,
+    left,
+    width: 6,
+    height: 6,
+    leftYAxis: { min: 0, max: 100, showUnits: false },
+  });

@@ -1,0 +1,303 @@
+import { Annotations, Duration, Lazy, RemovalPolicy, Stack } from 'aws-cdk-lib';
+import type { Alarm, IMetric, MetricOptions } from 'aws-cdk-lib/aws-cloudwatch';
+import {
+  AttributeType,
+  Billing,
+  type CfnGlobalTable,
+  type ITableV2,
+  MultiRegionConsistency,
+  Operation,
+  type ReplicaTableProps,
+  StreamViewType,
+  type TableEncryptionV2,
+  TableV2,
+} from 'aws-cdk-lib/aws-dynamodb';
+import type { Grant } from 'aws-cdk-lib/aws-iam';
+import type { Function as LambdaFunction } from 'aws-cdk-lib/aws-lambda';
+import { Construct, type IConstruct } from 'constructs';
+import { tableLayout } from '../lib/record.ts';
+import { type AlarmOptions, alarmsIn } from './alarms.ts';
+import { checkGrants, protectFunction } from './protection.ts';
+import { IdempotencyTableGrants } from './table-grants.ts';
+
+export interface IdempotencyTableProps extends AlarmOptions {
+  /** @default - CloudFormation names it */
+  readonly tableName?: string;
+  /** @default Billing.onDemand() */
+  readonly billing?: Billing;
+  /** @default TableEncryptionV2.dynamoOwnedKey(), free of charge */
+  readonly encryption?: TableEncryptionV2;
+  /** Continuous backups of the last 35 days. @default true */
+  readonly pointInTimeRecovery?: boolean;
+  /** @default true */
+  readonly deletionProtection?: boolean;
+  /** @default RemovalPolicy.RETAIN: without its records, every repeat of the last day would run again */
+  readonly removalPolicy?: RemovalPolicy;
+  /** Shows the keys that are used most. CloudWatch charges for it. @default false */
+  readonly contributorInsights?: boolean;
+  /**
+   * Whether DynamoDB deletes what is over. Without it the table grows for ever.
+   *
+   * @default true
+   */
+  readonly timeToLive?: boolean;
+  /** A stream of new items, which relays of staged messages read. @default - on as soon as an `OutboxPipe` reads the table */
+  readonly stream?: boolean;
+  /** Copies in other Regions. See `acknowledgeLastWriterWins` and `multiRegionConsistency`. @default - none */
+  readonly replicas?: readonly ReplicaTableProps[];
+  /**
+   * How replicas agree. With `EVENTUAL` the last writer wins; with `STRONG` a claim is won in one Region only, and DynamoDB
+   * has neither transactions nor TTL.
+   *
+   * @see https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/V2globaltables_HowItWorks.html
+   * @default MultiRegionConsistency.EVENTUAL
+   */
+  readonly multiRegionConsistency?: MultiRegionConsistency;
+  /** The third Region of a `STRONG` table with one replica. @default - none */
+  readonly witnessRegion?: string;
+  /**
+   * Must be `true` for replicas with `EVENTUAL` consistency: a conditional write is checked against one Region's copy, so that two Regions can
+   * both win a claim for one key and run its handler twice. Send all traffic of a key to one Region.
+   *
+   * @default false
+   */
+  readonly acknowledgeLastWriterWins?: boolean;
+}
+
+export interface ProtectOptions {
+  /**
+   * For how long an answer is replayed.
+   *
+   * @default - one day, or the longest retention of a queue or stream that calls the function, if that is longer
+   */
+  readonly ttl?: Duration;
+  /**
+   * Whose keys these are. A function that is to know another one's keys has the same.
+   *
+   * @default - the function's construct path, which survives a replacement of the function
+   */
+  readonly namespace?: string;
+  /**
+   * What the handler does with its operation, which decides what it may do to the table: `'committed'` for one that calls
+   * `transaction` or `commit`.
+   *
+   * @default 'guarded'
+   */
+  readonly level?: 'guarded' | 'stepped' | 'committed';
+  /** Where its messages may go. @default - for `'committed'`, wherever an `OutboxPipe` of this table leads */
+  readonly destinations?: readonly string[];
+}
+
+/** A table of idempotency records, of this app or another. */
+export interface IIdempotencyTable extends IConstruct {
+  readonly table: ITableV2;
+  readonly tableName: string;
+  readonly tableArn: string;
+  readonly grants: IdempotencyTableGrants;
+  /**
+   * Lets a function keep its records here: sets `IDEMPOTENCY_TABLE`, `IDEMPOTENCY_NAMESPACE`, `IDEMPOTENCY_TTL_SECONDS` and `IDEMPOTENCY_DESTINATIONS`, and grants what
+   * guards do.
+   *
+   * @throws Error when the function is protected already
+   */
+  protect(fn: LambdaFunction, options?: ProtectOptions): Grant;
+  /** A metric of the table, by CloudWatch's name. */
+  metric(name: string, options?: MetricOptions): IMetric;
+  /** Requests that were throttled, of all operations that a guard uses. */
+  metricThrottledRequests(options?: MetricOptions): IMetric;
+  /** Requests that failed inside DynamoDB, of all operations that a guard uses. */
+  metricSystemErrors(options?: MetricOptions): IMetric;
+}
+
+abstract class TableBase extends Construct implements IIdempotencyTable {
+  abstract readonly table: ITableV2;
+  abstract readonly grants: IdempotencyTableGrants;
+  protected readonly outboxDestinations: readonly string[] = [];
+
+  get tableName(): string {
+    return this.table.tableName;
+  }
+
+  get tableArn(): string {
+    return this.table.tableArn;
+  }
+
+  protect(fn: LambdaFunction, options: ProtectOptions = {}): Grant {
+    const { level, destinations } = options;
+    protectFunction(fn, this.tableName, {
+      ...options,
+      destinations: () => destinations ?? (level === 'committed' ? this.outboxDestinations : []),
+    });
+    return level === 'committed' ? this.grants.commit(fn) : this.grants.guard(fn);
+  }
+
+  metric(name: string, options?: MetricOptions): IMetric {
+    return this.table.metric(name, options);
+  }
+
+  metricThrottledRequests(options?: MetricOptions): IMetric {
+    return this.table.metricThrottledRequestsForOperations({ ...options, operations: guardOperations });
+  }
+
+  metricSystemErrors(options?: MetricOptions): IMetric {
+    return this.table.metricSystemErrorsForOperations({ ...options, operations: guardOperations });
+  }
+}
+
+class ImportedTable extends TableBase {
+  override readonly table: ITableV2;
+  override readonly grants: IdempotencyTableGrants;
+
+  constructor(scope: Construct, id: string, tableName: string) {
+    super(scope, id);
+    this.table = TableV2.fromTableName(this, 'Table', tableName);
+    this.grants = new IdempotencyTableGrants(this.table);
+  }
+}
+
+/**
+ * The table that guards keep their records in: `TableV2` with the keys and the TTL that they need, on-demand, backed up, and kept
+ * when the stack goes.
+ *
+ * @stateful
+ */
+export class IdempotencyTable extends TableBase {
+  /** A table that is already there, in this account and Region. Nothing about it is checked. */
+  static fromTableName(scope: Construct, id: string, tableName: string): IIdempotencyTable {
+    return new ImportedTable(scope, id, tableName);
+  }
+
+  override readonly table: TableV2;
+  override readonly grants: IdempotencyTableGrants;
+  /** On throttled requests and on errors of DynamoDB. */
+  readonly alarms: readonly Alarm[];
+
+  #transactional: string | undefined;
+  protected override readonly outboxDestinations: string[] = [];
+
+  constructor(scope: Construct, id: string, props: IdempotencyTableProps = {}) {
+    super(scope, id);
+    const { replicas = [], timeToLive = true, multiRegionConsistency, witnessRegion } = props;
+    const strong = multiRegionConsistency === MultiRegionConsistency.STRONG;
+
+    if (strong && timeToLive) {
+      throw new Error(
+        'multiRegionConsistency is STRONG, and DynamoDB has no TTL on such a table: say timeToLive: false and delete old records yourself, or leave out multiRegionConsistency',
+      );
+    }
+
+    this.table = new TableV2(this, 'Table', {
+      ...(props.tableName !== undefined && { tableName: props.tableName }),
+      partitionKey: { name: tableLayout.partitionKey, type: AttributeType.STRING },
+      sortKey: { name: tableLayout.sortKey, type: AttributeType.STRING },
+      ...(timeToLive && { timeToLiveAttribute: tableLayout.ttlAttribute }),
+      billing: props.billing ?? Billing.onDemand(),
+      ...(props.encryption && { encryption: props.encryption }),
+      pointInTimeRecoverySpecification: { pointInTimeRecoveryEnabled: props.pointInTimeRecovery ?? true },
+      deletionProtection: props.deletionProtection ?? true,
+      removalPolicy: props.removalPolicy ?? RemovalPolicy.RETAIN,
+      ...(props.contributorInsights && { contributorInsightsSpecification: { enabled: true } }),
+      ...(props.stream && { dynamoStream: StreamViewType.NEW_IMAGE }),
+      ...(replicas.length > 0 && { replicas: [...replicas] }),
+      ...(multiRegionConsistency && { multiRegionConsistency }),
+      ...(witnessRegion !== undefined && { witnessRegion }),
+    });
+    this.grants = new IdempotencyTableGrants(this.table, (use) => {
+      this.#transactional ??= use;
+    });
+    this.node.addValidation({
+      validate: () => [
+        ...checkGrants(this, this.tableName, this.tableArn),
+        ...this.#checkReplication(strong, props.acknowledgeLastWriterWins ?? false),
+      ],
+    });
+
+    const period = { period: Duration.minutes(1) };
+    this.alarms = alarmsIn(this, props, {
+      ThrottledRequests: {
+        metric: this.metricThrottledRequests(period),
+        threshold: 1,
+        evaluationPeriods: 3,
+        alarmDescription:
+          'Guards are throttled by their table: calls are slow, or refused as STORE_UNAVAILABLE.',
+      },
+      SystemErrors: {
+        metric: this.metricSystemErrors(period),
+        threshold: 1,
+        evaluationPeriods: 3,
+        alarmDescription: 'DynamoDB fails on the table of idempotency records.',
+      },
+    });
+  }
+
+  /**
+   * The stream's ARN, for a reader of staged messages; turns the stream on. `destination` is whose messages the reader takes.
+   *
+   * @internal
+   */
+  openOutbox(destination: string): string {
+    if (this.outboxDestinations.includes(destination)) {
+      throw new Error(
+        `destination '${destination}' has a reader already, and a second one would publish each message again: give every OutboxPipe a destination of its own`,
+      );
+    }
+    this.outboxDestinations.push(destination);
+    if (this.outboxDestinations.length === 3) {
+      Annotations.of(this).addWarningV2(
+        'idemkit:outbox:readers',
+        `this table's stream has more than two readers (destinations ${this.outboxDestinations.join(', ')}), which DynamoDB throttles: relay them with one function instead`,
+      );
+    }
+    this.#transactional ??= `the outbox '${destination}'`;
+    this.#resource.streamSpecification = Lazy.any({
+      // Replication itself needs both images.
+      produce: () => ({
+        streamViewType:
+          this.#replicaRegions().length > 0 ? StreamViewType.NEW_AND_OLD_IMAGES : StreamViewType.NEW_IMAGE,
+      }),
+    });
+    return this.#resource.attrStreamArn;
+  }
+
+  get #resource(): CfnGlobalTable {
+    return this.table.node.defaultChild as CfnGlobalTable;
+  }
+
+  /** At synthesis, for replicas can be added to the `TableV2` as well. */
+  #replicaRegions(): string[] {
+    const stack = Stack.of(this);
+    const replicas: { readonly region: unknown }[] = stack.resolve(this.#resource.replicas);
+    return (
+      replicas
+        .map(({ region }) => region)
+        // In a stack of no Region in particular the only replica is the table itself, and its Region a reference.
+        .filter((region) => typeof region === 'string')
+        .filter((region) => region !== stack.region)
+    );
+  }
+
+  #checkReplication(strong: boolean, acknowledged: boolean): string[] {
+    const problems: string[] = [];
+    const regions = this.#replicaRegions();
+    if (regions.length > 0 && !strong && !acknowledged) {
+      problems.push(
+        `replicas in ${regions.join(', ')} copy records by last-writer-wins: two Regions can both win the claim for one key, and run its handler twice. Keep all traffic of a key in one Region and say so with acknowledgeLastWriterWins: true, or use multiRegionConsistency: MultiRegionConsistency.STRONG`,
+      );
+    }
+    if (strong && this.#transactional !== undefined) {
+      problems.push(
+        `multiRegionConsistency is STRONG, and DynamoDB has no transactions on such a table, but ${this.#transactional} needs them: use MultiRegionConsistency.EVENTUAL, or protect functions with level 'guarded' or 'stepped'`,
+      );
+    }
+    return problems;
+  }
+}
+
+const guardOperations = [
+  Operation.PUT_ITEM,
+  Operation.UPDATE_ITEM,
+  Operation.DELETE_ITEM,
+  Operation.GET_ITEM,
+  Operation.QUERY,
+  Operation.TRANSACT_WRITE_ITEMS,
+];

@@ -1,0 +1,19 @@
+export type { AlarmOptions } from './alarms.ts';
+export {
+  FifoIngest,
+  type FifoIngestProps,
+  type FunctionIngestProps,
+  type HttpApiIngestProps,
+  type RestApiIngestProps,
+} from './fifo-ingest.ts';
+export { IdempotencyDashboard, type IdempotencyDashboardProps } from './idempotency-dashboard.ts';
+export {
+  IdempotencyTable,
+  type IdempotencyTableProps,
+  type IIdempotencyTable,
+  type ProtectOptions,
+} from './idempotency-table.ts';
+export { IdempotentFunction, type IdempotentFunctionProps } from './idempotent-function.ts';
+export { IdempotentQueue, type IdempotentQueueProps } from './idempotent-queue.ts';
+export { OutboxPipe, type OutboxPipeProps } from './outbox-pipe.ts';
+export type { IdempotencyTableGrants } from './table-grants.ts';

@@ -1,0 +1,168 @@
+import { Duration, Stack } from 'aws-cdk-lib';
+import type { Alarm, IMetric, MetricOptions } from 'aws-cdk-lib/aws-cloudwatch';
+import { PolicyStatement, Role, ServicePrincipal } from 'aws-cdk-lib/aws-iam';
+import { LogGroup, RetentionDays } from 'aws-cdk-lib/aws-logs';
+import { CfnPipe } from 'aws-cdk-lib/aws-pipes';
+import { Queue, QueueEncryption } from 'aws-cdk-lib/aws-sqs';
+import { Construct } from 'constructs';
+import { attribute } from '../lib/record.ts';
+import { type AlarmOptions, alarmsIn } from './alarms.ts';
+import type { IdempotencyTable } from './idempotency-table.ts';
+import type { IdempotentQueue } from './idempotent-queue.ts';
+
+export interface OutboxPipeProps extends AlarmOptions {
+  /** Where messages are staged. Its stream is turned on. */
+  readonly table: IdempotencyTable;
+  /** Whose messages this pipe takes: the `destination` that handlers give. One pipe for each. */
+  readonly destination: string;
+  /** Where they go. */
+  readonly queue: IdempotentQueue;
+  /**
+   * Messages that are sent at once, 1 to 10. With more than one, a message that SQS refuses can be overtaken by a later one
+   * of its group.
+   *
+   * @default 1
+   */
+  readonly batchSize?: number;
+  /** Partition keys that are read side by side, 1 to 10. The messages of one operation keep their order. @default 1 */
+  readonly parallelizationFactor?: number;
+  /** How often a message is tried before it goes to the dead-letter queue, up to 10,000. @default 100 */
+  readonly maximumRetryAttempts?: number;
+  /** How old a message may become before it goes there, at most a day: that is how long the stream keeps it. @default Duration.hours(12) */
+  readonly maximumRecordAge?: Duration;
+}
+
+/**
+ * Publishes staged messages: table stream → EventBridge Pipe → SQS queue. Only new items of this destination pass the filter; what TTL deletes
+ * is in the stream too. A message may be sent more than once, always with the same deduplication id.
+ */
+export class OutboxPipe extends Construct {
+  readonly pipe: CfnPipe;
+  readonly role: Role;
+  /** Of stream records that could not be published: where in the stream they are, not what they say. The items stay in the table for a week. */
+  readonly deadLetterQueue: Queue;
+  readonly logGroup: LogGroup;
+  /** On any dead letter. */
+  readonly alarms: readonly Alarm[];
+
+  constructor(scope: Construct, id: string, props: OutboxPipeProps) {
+    super(scope, id);
+    const { table, destination, queue } = props;
+    check(props);
+
+    this.deadLetterQueue = new Queue(this, 'DeadLetterQueue', {
+      enforceSSL: true,
+      encryption: QueueEncryption.SQS_MANAGED,
+      retentionPeriod: Duration.days(14),
+    });
+    this.logGroup = new LogGroup(this, 'Log', { retention: RetentionDays.ONE_MONTH });
+    this.role = new Role(this, 'Role', {
+      assumedBy: new ServicePrincipal('pipes.amazonaws.com', {
+        conditions: { StringEquals: { 'aws:SourceAccount': Stack.of(this).account } },
+      }),
+    });
+
+    const source = table.openOutbox(destination);
+    const allow = (actions: string[], resource: string) =>
+      this.role.addToPolicy(new PolicyStatement({ actions, resources: [resource] }));
+    allow(
+      ['dynamodb:DescribeStream', 'dynamodb:GetRecords', 'dynamodb:GetShardIterator', 'dynamodb:ListStreams'],
+      source,
+    );
+    table.table.encryptionKey?.grant(this.role, 'kms:Decrypt');
+    allow(['sqs:SendMessage'], queue.queue.queueArn);
+    queue.queue.encryptionMasterKey?.grant(this.role, 'kms:Decrypt', 'kms:GenerateDataKey');
+    allow(['sqs:SendMessage'], this.deadLetterQueue.queueArn);
+    this.logGroup.grantWrite(this.role);
+
+    this.pipe = new CfnPipe(this, 'Pipe', {
+      description: `Messages staged for '${destination}'`,
+      roleArn: this.role.roleArn,
+      source,
+      sourceParameters: {
+        dynamoDbStreamParameters: {
+          // A new pipe starts reading up to a minute late, and LATEST would miss what is staged until then.
+          startingPosition: 'TRIM_HORIZON',
+          batchSize: props.batchSize ?? 1,
+          parallelizationFactor: props.parallelizationFactor ?? 1,
+          maximumRetryAttempts: props.maximumRetryAttempts ?? 100,
+          maximumRecordAgeInSeconds: (props.maximumRecordAge ?? Duration.hours(12)).toSeconds(),
+          onPartialBatchItemFailure: 'AUTOMATIC_BISECT',
+          deadLetterConfig: { arn: this.deadLetterQueue.queueArn },
+        },
+        filterCriteria: {
+          filters: [
+            {
+              pattern: JSON.stringify({
+                eventName: ['INSERT'],
+                dynamodb: { NewImage: { [attribute.destination]: { S: [destination] } } },
+              }),
+            },
+          ],
+        },
+      },
+      target: queue.queue.queueArn,
+      targetParameters: {
+        inputTemplate: `<${pathOf(attribute.body)}>`,
+        ...(queue.fifo && {
+          sqsQueueParameters: {
+            messageGroupId: pathOf(attribute.groupId),
+            messageDeduplicationId: pathOf(attribute.deduplicationId),
+          },
+        }),
+      },
+      logConfiguration: {
+        level: 'ERROR',
+        cloudwatchLogsLogDestination: { logGroupArn: this.logGroup.logGroupArn },
+      },
+    });
+    // Created before its role may read, a pipe fails.
+    this.pipe.node.addDependency(this.role);
+
+    this.alarms = alarmsIn(this, props, {
+      DeadLetters: {
+        metric: this.metricDeadLetters(),
+        threshold: 1,
+        evaluationPeriods: 1,
+        alarmDescription: `Messages for '${destination}' could not be published; they are still in the table.`,
+      },
+    });
+  }
+
+  /** Records in the dead-letter queue. */
+  metricDeadLetters(options?: MetricOptions): IMetric {
+    return this.deadLetterQueue.metricApproximateNumberOfMessagesVisible({
+      period: Duration.minutes(1),
+      ...options,
+    });
+  }
+}
+
+/**
+ * The whole value of an attribute. A pipe puts no text around a path in a parameter of its target, and a template that is nothing but a path
+ * hands on the value as it is.
+ */
+const pathOf = (name: string): string => `$.dynamodb.NewImage.${name}.S`;
+
+function check({ destination, batchSize, parallelizationFactor, ...props }: OutboxPipeProps): void {
+  if (!/^[^,\s]+$/.test(destination)) {
+    throw new Error(
+      `destination is '${destination}': name whose messages the pipe takes, without commas and spaces, e.g. 'ledger'`,
+    );
+  }
+  for (const [name, value] of Object.entries({ batchSize, parallelizationFactor })) {
+    if (value !== undefined && !(Number.isInteger(value) && value >= 1 && value <= 10)) {
+      throw new Error(`${name} is ${value}: use 1 to 10`);
+    }
+  }
+  const attempts = props.maximumRetryAttempts;
+  if (attempts !== undefined && !(Number.isInteger(attempts) && attempts >= 0 && attempts <= 10_000)) {
+    throw new Error(`maximumRetryAttempts is ${attempts}: use 0 to 10,000`);
+  }
+  const ageSeconds = props.maximumRecordAge?.toSeconds();
+  if (ageSeconds !== undefined && (ageSeconds < 60 || ageSeconds > 86_400)) {
+    throw new Error(
+      `maximumRecordAge is ${ageSeconds} s: use 60 s to 86,400 s, for the stream keeps a record no longer than a day`,
+    );
+  }
+}

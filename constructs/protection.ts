@@ -1,0 +1,216 @@
+import { Annotations, type Duration, Lazy, Stack, Token } from 'aws-cdk-lib';
+import { CfnMethod } from 'aws-cdk-lib/aws-apigateway';
+import { CfnIntegration } from 'aws-cdk-lib/aws-apigatewayv2';
+import { CfnGlobalTable, CfnTable } from 'aws-cdk-lib/aws-dynamodb';
+import { CfnManagedPolicy, CfnPolicy, CfnRole } from 'aws-cdk-lib/aws-iam';
+import { CfnStream } from 'aws-cdk-lib/aws-kinesis';
+import { CfnEventSourceMapping, CfnFunction, type Function as LambdaFunction } from 'aws-cdk-lib/aws-lambda';
+import { CfnQueue } from 'aws-cdk-lib/aws-sqs';
+import type { IConstruct } from 'constructs';
+import { defaultTtlSeconds, environment } from '../lib/record.ts';
+
+/** What is known of a function that keeps records, for the checks at synthesis. */
+interface Protection {
+  readonly ttl?: Duration;
+  readonly namespace: string;
+}
+
+const protections = new WeakMap<LambdaFunction, Protection>();
+
+/** Sets the function's environment, and has what calls it checked at synthesis. */
+export function protectFunction(
+  fn: LambdaFunction,
+  tableName: string,
+  {
+    ttl,
+    namespace = fn.node.path,
+    destinations,
+  }: {
+    readonly ttl?: Duration;
+    readonly namespace?: string;
+    /** Called at synthesis. */
+    readonly destinations: () => readonly string[];
+  },
+): void {
+  if (protections.has(fn)) {
+    throw new Error(
+      `function '${fn.node.path}' keeps its records in a table already: call protect once, and pass tables of its own handlers through dynamoStore({ tableName })`,
+    );
+  }
+  protections.set(fn, { namespace, ...(ttl && { ttl }) });
+  fn.addEnvironment(environment.table, tableName);
+  fn.addEnvironment(environment.namespace, namespace);
+  fn.addEnvironment(
+    environment.ttlSeconds,
+    Lazy.string({ produce: () => String(ttl?.toSeconds() ?? defaultTtl(fn)) }),
+  );
+  fn.addEnvironment(
+    environment.destinations,
+    // Nothing leaves the variable out.
+    Lazy.string({ produce: () => destinations().join(',') || undefined }),
+  );
+  fn.node.addValidation({ validate: () => [...checkSources(fn, ttl), ...checkApis(fn)] });
+}
+
+/** The namespace that a function's guards have by default, and its metrics. */
+export function namespaceOf(fn: LambdaFunction): string {
+  const protection = protections.get(fn);
+  if (protection === undefined) {
+    throw new Error(
+      `function '${fn.node.path}' keeps no records: make it an IdempotentFunction, or call table.protect(fn) first`,
+    );
+  }
+  return protection.namespace;
+}
+
+/** A record must outlive the message: one that is delivered again after that would run again. */
+function defaultTtl(fn: LambdaFunction): number {
+  return Math.max(defaultTtlSeconds, ...sourcesOf(fn).map(({ retentionSeconds }) => retentionSeconds));
+}
+
+/** What hands records to a function. */
+interface Source {
+  readonly resource: CfnQueue | CfnTable | CfnGlobalTable | CfnStream;
+  /** How long it keeps a record, and so may deliver it again. */
+  readonly retentionSeconds: number;
+  readonly mapping: CfnEventSourceMapping;
+}
+
+function sourcesOf(fn: LambdaFunction): Source[] {
+  const constructs = fn.node.root.node.findAll();
+  return constructs
+    .filter((construct) => construct instanceof CfnEventSourceMapping)
+    .filter((mapping) => areSame(mapping, mapping.functionName, fn.functionName))
+    .flatMap((mapping) =>
+      constructs.flatMap((resource) => {
+        const source = asSource(resource);
+        return source && areSame(mapping, mapping.eventSourceArn, source.arn) ? [{ ...source, mapping }] : [];
+      }),
+    );
+}
+
+/** Where a resource says nothing, it is as the service has it by default. */
+function asSource(resource: IConstruct): (Omit<Source, 'mapping'> & { readonly arn: string }) | undefined {
+  if (resource instanceof CfnQueue) {
+    const retentionSeconds = numberOf(resource, resource.messageRetentionPeriod) ?? 4 * daySeconds;
+    return { resource, arn: resource.attrArn, retentionSeconds };
+  }
+  if (resource instanceof CfnTable || resource instanceof CfnGlobalTable) {
+    return { resource, arn: resource.attrStreamArn, retentionSeconds: daySeconds };
+  }
+  if (resource instanceof CfnStream) {
+    const retentionSeconds = (numberOf(resource, resource.retentionPeriodHours) ?? 24) * 3_600;
+    return { resource, arn: resource.attrArn, retentionSeconds };
+  }
+  return undefined;
+}
+
+const daySeconds = 86_400;
+
+function checkSources(fn: LambdaFunction, ttl: Duration | undefined): string[] {
+  return sourcesOf(fn).flatMap(({ resource, retentionSeconds, mapping }) => {
+    const problems = resource instanceof CfnQueue ? checkQueue(fn, resource, mapping) : [];
+    if (ttl !== undefined && !ttl.isUnresolved() && ttl.toSeconds() < retentionSeconds) {
+      problems.push(
+        `ttl is ${ttl.toSeconds()} s, shorter than the ${retentionSeconds} s for which '${resource.node.path}' keeps what it delivers: a record that is delivered again after that would run again. Make ttl at least ${retentionSeconds} s, leave it out, or shorten the retention`,
+      );
+    }
+    return problems;
+  });
+}
+
+function checkQueue(fn: LambdaFunction, queue: CfnQueue, mapping: CfnEventSourceMapping): string[] {
+  const problems: string[] = [];
+  if (queue.fifoQueue === true && queue.redrivePolicy === undefined) {
+    problems.push(
+      `queue '${queue.node.path}' is FIFO and has no dead-letter queue: a message that always fails blocks its group until it expires. Give it a deadLetterQueue with a maxReceiveCount of 5 or more, or use IdempotentQueue`,
+    );
+  }
+  const timeoutSeconds = fn.timeout?.toSeconds() ?? 3;
+  const visibilitySeconds = numberOf(queue, queue.visibilityTimeout) ?? 30;
+  const neededSeconds = 6 * timeoutSeconds + (numberOf(mapping, mapping.maximumBatchingWindowInSeconds) ?? 0);
+  if (visibilitySeconds < neededSeconds) {
+    problems.push(
+      `queue '${queue.node.path}' has a visibility timeout of ${visibilitySeconds} s, and its function '${fn.node.path}' a timeout of ${timeoutSeconds} s: a message could come back while it is being handled. Make it at least ${neededSeconds} s (6 × the timeout, plus the batching window)`,
+    );
+  }
+  return problems;
+}
+
+/** Longest integration timeouts. A REST API's can be raised on request. */
+const apiTimeoutSeconds = { 'HTTP API': 30, 'REST API': 29 } as const;
+
+/** Warns of APIs that give up before the function does. */
+function checkApis(fn: LambdaFunction): string[] {
+  const timeoutSeconds = fn.timeout?.toSeconds() ?? 3;
+  const kinds = fn.node.root.node.findAll().flatMap((construct) => {
+    if (construct instanceof CfnIntegration) {
+      return areSame(construct, construct.integrationUri, fn.functionArn) ? (['HTTP API'] as const) : [];
+    }
+    if (construct instanceof CfnMethod && construct.integration !== undefined) {
+      return mentions(construct, construct.integration, fn.functionArn) ? (['REST API'] as const) : [];
+    }
+    return [];
+  });
+  for (const kind of new Set(kinds)) {
+    const limit = apiTimeoutSeconds[kind];
+    if (timeoutSeconds <= limit) continue;
+    Annotations.of(fn).addWarningV2(
+      'idemkit:function:timeout',
+      `the timeout is ${timeoutSeconds} s, and the ${kind} that calls this function gives up after ${limit} s: its callers get an error while the handler runs on. Make the timeout at most ${limit} s, or take the work in with a queue`,
+    );
+  }
+  return [];
+}
+
+/** Functions that have this table in their environment, and may not write to it: their first call would fail. */
+export function checkGrants(table: IConstruct, tableName: string, tableArn: string): string[] {
+  const constructs = table.node.root.node.findAll();
+  return constructs
+    .filter((construct) => construct instanceof CfnFunction)
+    .filter((fn) => {
+      const variables = Stack.of(fn).resolve(fn.environment)?.variables ?? {};
+      return equal(variables[environment.table], Stack.of(fn).resolve(tableName));
+    })
+    .filter((fn) => !mayWrite(fn, constructs, tableArn))
+    .map(
+      (fn) =>
+        `function '${fn.node.path}' has this table as ${environment.table} and may not write to it: use protect(fn) instead of setting the variable, or grants.guard(fn)`,
+    );
+}
+
+function mayWrite(fn: CfnFunction, constructs: readonly IConstruct[], tableArn: string): boolean {
+  const role = constructs
+    .filter((construct) => construct instanceof CfnRole)
+    .find((candidate) => areSame(fn, fn.role, candidate.attrArn));
+  // A role from elsewhere has its policies elsewhere.
+  if (role === undefined) return true;
+  const documents: { readonly at: IConstruct; readonly document: unknown }[] = [
+    { at: role, document: role.policies },
+  ];
+  for (const policy of constructs) {
+    if (!(policy instanceof CfnPolicy || policy instanceof CfnManagedPolicy)) continue;
+    if (mentions(policy, policy.roles, role.ref) || mentions(role, role.managedPolicyArns, policy.ref)) {
+      documents.push({ at: policy, document: policy.policyDocument });
+    }
+  }
+  return documents.some(
+    ({ at, document }) =>
+      mentions(at, document, tableArn) &&
+      /"dynamodb:(?:\*|PutItem)"/.test(JSON.stringify(Stack.of(at).resolve(document))),
+  );
+}
+
+const equal = (a: unknown, b: unknown): boolean => a !== undefined && JSON.stringify(a) === JSON.stringify(b);
+
+/** Whether two values are the same in the template that `at` is in. */
+const areSame = (at: IConstruct, a: unknown, b: unknown): boolean =>
+  equal(Stack.of(at).resolve(a), Stack.of(at).resolve(b));
+
+const mentions = (at: IConstruct, value: unknown, part: unknown): boolean =>
+  (JSON.stringify(Stack.of(at).resolve(value)) ?? '').includes(JSON.stringify(Stack.of(at).resolve(part)));
+
+function numberOf(at: IConstruct, value: unknown): number | undefined {
+  const resolved = Token.isUnresolved(value) ? Stack.of(at).resolve(value) : value;
+  return typeof resolved === 'number' ? resolved : undefined;
+}

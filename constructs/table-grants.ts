@@ -1,0 +1,97 @@
+import type { ITableV2 } from 'aws-cdk-lib/aws-dynamodb';
+import { Grant, type IGrantable } from 'aws-cdk-lib/aws-iam';
+
+/** Who may do what to a table of idempotency records: named actions on the table alone, never a wildcard. */
+export class IdempotencyTableGrants {
+  readonly #table: ITableV2;
+  readonly #onTransactions: (use: string) => void;
+
+  /** @internal */
+  constructor(table: ITableV2, onTransactions: (use: string) => void = () => {}) {
+    this.#table = table;
+    this.#onTransactions = onTransactions;
+  }
+
+  /** What a guard does: claim, settle, read what a duplicate needs. */
+  guard(grantee: IGrantable): Grant {
+    return this.#grant(grantee, guardActions);
+  }
+
+  /** What a guard whose handler runs steps does: the same, for a step is a put and is read by a query. */
+  steps(grantee: IGrantable): Grant {
+    return this.#grant(grantee, guardActions);
+  }
+
+  /**
+   * What a guard whose handler calls `transaction` or `commit` does, outbox included. `written` are the tables that their `writes` name:
+   * a transaction needs the action of each of its items, so put, update, delete and condition check are granted on these.
+   *
+   * @see https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis-iam.html
+   */
+  commit(grantee: IGrantable, ...written: readonly ITableV2[]): Grant {
+    this.#onTransactions('a function that commits');
+    const own = this.#grant(grantee, [...guardActions, conditionCheck]);
+    return written.reduce((grant, table) => grant.combine(grantOn(table, grantee, writeActions)), own);
+  }
+
+  /** Reading records, and how the table is set up, which `checkTable()` looks at. */
+  inspect(grantee: IGrantable): Grant {
+    return this.#grant(grantee, inspectActions, keyReadActions);
+  }
+
+  /** Reading and repairing: ending a lease, deleting a record, entering an outcome. */
+  operate(grantee: IGrantable): Grant {
+    return this.#grant(grantee, [
+      ...inspectActions,
+      'dynamodb:DeleteItem',
+      'dynamodb:PutItem',
+      'dynamodb:UpdateItem',
+    ]);
+  }
+
+  #grant(grantee: IGrantable, actions: readonly string[], keyActions?: readonly string[]): Grant {
+    return grantOn(this.#table, grantee, actions, keyActions);
+  }
+}
+
+const conditionCheck = 'dynamodb:ConditionCheckItem';
+const writeActions = [conditionCheck, 'dynamodb:DeleteItem', 'dynamodb:PutItem', 'dynamodb:UpdateItem'];
+const guardActions = [
+  'dynamodb:DeleteItem',
+  'dynamodb:GetItem',
+  'dynamodb:PutItem',
+  'dynamodb:Query',
+  'dynamodb:UpdateItem',
+];
+const inspectActions = [
+  'dynamodb:DescribeTable',
+  'dynamodb:DescribeTimeToLive',
+  'dynamodb:GetItem',
+  'dynamodb:Query',
+];
+const keyReadActions = ['kms:Decrypt', 'kms:DescribeKey'];
+/** DynamoDB calls KMS on behalf of who calls it. */
+const keyActions = [
+  ...keyReadActions,
+  'kms:Encrypt',
+  'kms:GenerateDataKey',
+  'kms:GenerateDataKeyWithoutPlaintext',
+  'kms:ReEncryptFrom',
+  'kms:ReEncryptTo',
+];
+
+function grantOn(
+  table: ITableV2,
+  grantee: IGrantable,
+  actions: readonly string[],
+  onKey: readonly string[] = keyActions,
+): Grant {
+  const grant = Grant.addToPrincipal({
+    grantee,
+    actions: [...actions].sort(),
+    resourceArns: [table.tableArn],
+  });
+  return table.encryptionKey === undefined
+    ? grant
+    : grant.combine(table.encryptionKey.grant(grantee, ...onKey));
+}

@@ -1,0 +1,264 @@
+import { Buffer } from 'node:buffer';
+import type { DynamoDBBatchResponse, DynamoDBRecord, DynamoDBStreamEvent } from 'aws-lambda';
+import { lowestOf } from './batch-guard.ts';
+import { IdempotencyError, show } from './errors.ts';
+import { inParallel } from './pool.ts';
+import { attribute, outboxMark, tableLayout } from './record.ts';
+import type { MessageClient } from './send-once.ts';
+import type { Seal } from './store.ts';
+import { check, checkKnown, isFunction, isRecord } from './validate.ts';
+
+/** Where messages of one name go. */
+export type Destination =
+  /** An SQS FIFO queue. */
+  | { readonly queueUrl: string }
+  /** An SNS FIFO topic. */
+  | { readonly topicArn: string }
+  /**
+   * An EventBridge bus. It drops no repeats: the deduplication id is the event's first resource, so guard the consumer with
+   * `key: (event) => event.resources[0]`. Bodies must be JSON.
+   */
+  | { readonly eventBusName: string; readonly source: string; readonly detailType: string };
+
+export interface RelayOptions {
+  /** By the name that messages are staged for. */
+  readonly destinations: Readonly<Record<string, Destination>>;
+  /**
+   * What is done with a message for another destination: fail, so that none is lost by a typing error, or skip it, where
+   * pipes or other relays publish the rest.
+   *
+   * @default 'fail'
+   */
+  readonly otherDestinations?: 'fail' | 'skip';
+  /** What opens sealed messages: the store's own `seal`. */
+  readonly seal?: Seal;
+  /**
+   * Clients to publish with.
+   *
+   * @default clients of their own, made when they are first needed
+   */
+  readonly clients?: {
+    readonly sqs?: MessageClient;
+    readonly sns?: MessageClient;
+    readonly eventBridge?: MessageClient;
+  };
+  /** Name of the table's partition key. @default 'pk' */
+  readonly partitionKey?: string;
+  /** Name of the table's sort key. @default 'sk' */
+  readonly sortKey?: string;
+}
+
+/**
+ * A handler for the table's stream (new images) that publishes what `commit()` and `transaction()` have staged, under the
+ * ids that were staged with it: publishing again, after a crash or a failure, is absorbed by the FIFO queue within five
+ * minutes and by the consumer's guard after that.
+ *
+ * Messages of one transaction go out in their order, messages of one group one after the other; a stream keeps the order
+ * of one item only, so messages of different transactions may overtake each other. What could not be published is
+ * reported (`batchItemFailures`) and comes again, with all that follows it.
+ *
+ * @example
+ * export const handler = relayOutbox({ destinations: { ledger: { queueUrl: process.env.LEDGER_QUEUE_URL! } } });
+ *
+ * @throws `BAD_OPTION` at once
+ */
+export function relayOutbox(
+  options: RelayOptions,
+): (event: DynamoDBStreamEvent) => Promise<DynamoDBBatchResponse> {
+  checkOptions(options);
+  const { destinations, otherDestinations = 'fail' } = options;
+  const publish = publisher(options);
+
+  return async ({ Records }) => {
+    const failed: string[] = [];
+    const lanes = new Map<string, Outgoing[]>();
+    for (const message of inOrder(Records, options)) {
+      if (!Object.hasOwn(destinations, message.destination)) {
+        if (otherDestinations === 'skip') continue;
+        failed.push(message.sequenceNumber);
+        tell(message, unknownDestination(message, destinations));
+        continue;
+      }
+      const lane = JSON.stringify([message.destination, message.groupId]);
+      lanes.set(lane, [...(lanes.get(lane) ?? []), message]);
+    }
+    await inParallel([...lanes.values()], maxParallel, async (lane) => {
+      for (const [index, message] of lane.entries()) {
+        try {
+          await publish(message, destinations[message.destination] as Destination);
+        } catch (error) {
+          tell(message, error);
+          // Nothing of the group goes out before what is before it.
+          failed.push(...lane.slice(index).map(({ sequenceNumber }) => sequenceNumber));
+          return;
+        }
+      }
+    });
+    return { batchItemFailures: lowestOf(failed).map((itemIdentifier) => ({ itemIdentifier })) };
+  };
+}
+
+const maxParallel = 10;
+
+interface Outgoing {
+  readonly pk: string;
+  /** Window, `outbox`, name and position. */
+  readonly place: string;
+  readonly sequenceNumber: string;
+  readonly destination: string;
+  readonly body: string | Uint8Array;
+  readonly groupId: string;
+  readonly deduplicationId: string;
+}
+
+/**
+ * The messages that were staged, transactions in the order of the stream, each one's messages in the order in which it
+ * staged them: the items of one transaction come in no particular order.
+ */
+function inOrder(records: readonly DynamoDBRecord[], options: RelayOptions): Outgoing[] {
+  const transactions = new Map<string, Outgoing[]>();
+  for (const record of records) {
+    const message = read(record, options);
+    if (message === undefined) continue;
+    const transaction = `${message.pk}#${message.place.slice(0, message.place.lastIndexOf('#'))}`;
+    transactions.set(transaction, [...(transactions.get(transaction) ?? []), message]);
+  }
+  return [...transactions.values()].flatMap((messages) =>
+    messages.sort((one, other) => (one.place < other.place ? -1 : 1)),
+  );
+}
+
+/** Removals are in the stream as well, and so is everything else in the table. */
+function read({ eventName, dynamodb = {} }: DynamoDBRecord, options: RelayOptions): Outgoing | undefined {
+  const { partitionKey = tableLayout.partitionKey, sortKey = tableLayout.sortKey } = options;
+  const { NewImage: image = {}, SequenceNumber: sequenceNumber = '' } = dynamodb;
+  const pk = image[partitionKey]?.S ?? '';
+  const place = image[sortKey]?.S ?? '';
+  const destination = image[attribute.destination]?.S;
+  const body = image[attribute.body];
+  if (eventName !== 'INSERT' || !outboxMark.test(place) || destination === undefined) return undefined;
+  return {
+    ...{ pk, place, sequenceNumber, destination },
+    body: body?.B === undefined ? (body?.S ?? '') : Buffer.from(body.B, 'base64'),
+    groupId: image[attribute.groupId]?.S ?? '',
+    deduplicationId: image[attribute.deduplicationId]?.S ?? '',
+  };
+}
+
+type Publish = (message: Outgoing, destination: Destination) => Promise<void>;
+
+function publisher({ clients = {}, seal }: RelayOptions): Publish {
+  let { sqs, sns, eventBridge } = clients;
+  return async (message, destination) => {
+    const { groupId, deduplicationId } = message;
+    const body = await textOf(message, seal);
+    if ('queueUrl' in destination) {
+      const { SendMessageCommand, SQSClient } = await import('@aws-sdk/client-sqs');
+      sqs ??= new SQSClient({});
+      await sqs.send(
+        new SendMessageCommand({
+          QueueUrl: destination.queueUrl,
+          MessageBody: body,
+          MessageGroupId: groupId,
+          MessageDeduplicationId: deduplicationId,
+        }),
+      );
+    } else if ('topicArn' in destination) {
+      const { PublishCommand, SNSClient } = await import('@aws-sdk/client-sns');
+      sns ??= new SNSClient({});
+      await sns.send(
+        new PublishCommand({
+          TopicArn: destination.topicArn,
+          Message: body,
+          MessageGroupId: groupId,
+          MessageDeduplicationId: deduplicationId,
+        }),
+      );
+    } else {
+      const { EventBridgeClient, PutEventsCommand } = await import('@aws-sdk/client-eventbridge');
+      eventBridge ??= new EventBridgeClient({});
+      const { eventBusName, source, detailType } = destination;
+      const entry = {
+        ...{ EventBusName: eventBusName, Source: source, DetailType: detailType, Detail: body },
+        Resources: [deduplicationId],
+      };
+      const { Entries } = await eventBridge.send(new PutEventsCommand({ Entries: [entry] }));
+      // A refused entry is no error of the call.
+      const refused = Entries?.find(({ ErrorCode }: { ErrorCode?: string }) => ErrorCode !== undefined);
+      if (refused) throw new Error(`EventBridge refused the event: ${refused.ErrorCode}`);
+    }
+  };
+}
+
+async function textOf({ body, pk }: Outgoing, seal: Seal | undefined): Promise<string> {
+  if (typeof body === 'string') return body;
+  if (seal) return Buffer.from(await seal.open(body, { operation: pk })).toString();
+  throw new IdempotencyError(
+    'BAD_OPTION',
+    'The staged messages are sealed, and this relay has nothing to open them with: give relayOutbox({ seal }) what dynamoStore({ seal }) has.',
+  );
+}
+
+/** A partial batch response has no room for the reason, and a message's body does not belong into a log. */
+function tell({ deduplicationId, destination }: Outgoing, error: unknown): void {
+  console.error(`[idemkit] Message ${deduplicationId} for '${destination}' was not published:`, error);
+}
+
+const unknownDestination = (
+  { destination }: Outgoing,
+  destinations: RelayOptions['destinations'],
+): IdempotencyError =>
+  new IdempotencyError(
+    'BAD_OPTION',
+    `relayOutbox() has no destination ${show(destination)}, only ${Object.keys(destinations).join(', ')}. Add it, or set otherDestinations: 'skip' where something else publishes it.`,
+  );
+
+function checkOptions(options: RelayOptions): void {
+  checkKnown('', options, [
+    'destinations',
+    'otherDestinations',
+    'seal',
+    'clients',
+    'partitionKey',
+    'sortKey',
+  ]);
+  const { destinations, otherDestinations } = options ?? {};
+  if (!isRecord(destinations) || Object.keys(destinations).length === 0) {
+    throw new IdempotencyError(
+      'BAD_OPTION',
+      `Expected option \`destinations\` to name where messages go, such as { ledger: { queueUrl } }, got ${show(destinations)}.`,
+    );
+  }
+  for (const [name, destination] of Object.entries(destinations)) checkDestination(name, destination);
+  check(
+    'otherDestinations',
+    otherDestinations,
+    "'fail' or 'skip'",
+    (value) => value === 'fail' || value === 'skip',
+  );
+  check(
+    'seal',
+    options.seal,
+    'an object with the functions seal and open',
+    (value) => isRecord(value) && isFunction(value.seal) && isFunction(value.open),
+  );
+  checkKnown('clients.', options.clients, ['sqs', 'sns', 'eventBridge']);
+}
+
+function checkDestination(name: string, destination: unknown): void {
+  const { queueUrl, topicArn, eventBusName, source, detailType } = (destination ?? {}) as Record<
+    string,
+    unknown
+  >;
+  const isFifo = (value: unknown) => typeof value === 'string' && value.endsWith('.fifo');
+  const isText = (value: unknown) => typeof value === 'string' && value !== '';
+  const given = [queueUrl, topicArn, eventBusName].filter((value) => value !== undefined);
+  const isFine =
+    given.length === 1 &&
+    (isFifo(queueUrl) || isFifo(topicArn) || (isText(eventBusName) && isText(source) && isText(detailType)));
+  if (isFine) return;
+  throw new IdempotencyError(
+    'BAD_OPTION',
+    `Destination ${show(name)} is ${show(destination)}. Give { queueUrl } of an SQS FIFO queue or { topicArn } of an SNS FIFO topic (both end in '.fifo', for only those know deduplication ids), or { eventBusName, source, detailType }.`,
+  );
+}

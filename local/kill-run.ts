@@ -1,0 +1,159 @@
+import { randomUUID } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Order } from '../examples/payment-provider.ts';
+import { retryingFetch } from '../lib/client.ts';
+import type { PaymentProvider } from './payment-provider.ts';
+import { describeShop, effectsOf, joined, type Shop, type ShopOptions, settled, shopNamed } from './shop.ts';
+import type { Stack, StackDescription } from './stack.ts';
+
+/** Shops beside each other: a kill leaves a lease behind, and while one waits for its end the others go on. */
+const laneCount = 4;
+
+export interface KillStage {
+  readonly stack: Stack;
+  readonly provider: PaymentProvider;
+  readonly lanes: readonly Shop[];
+}
+
+export const lanesNamed = (tables: string): Shop[] =>
+  Array.from({ length: laneCount }, (_, index) => shopNamed(tables, `-${index + 1}`));
+
+export const describeLanes = (
+  lanes: readonly Shop[],
+  options: Omit<ShopOptions, 'timeoutSeconds'>,
+): StackDescription => joined(lanes.map((lane) => describeShop(lane, { ...options, timeoutSeconds: 3 })));
+
+const roles = ['payments', 'relay', 'ledger'] as const;
+
+interface Point {
+  readonly role: (typeof roles)[number];
+  /** The how many-th request of that function. */
+  readonly request: number;
+  readonly when: 'before' | 'after';
+}
+
+export interface KillRow extends Point {
+  /** What was struck; absent where the run had no such request, and ended unharmed. */
+  readonly operation: string | undefined;
+  /** What the client got for its payment, each try. */
+  readonly statuses: readonly number[];
+  /** Empty where there is exactly one effect of everything. */
+  readonly problems: readonly string[];
+}
+
+/**
+ * Pays again and again, and kills one function each time: before its first request is sent, after that was applied,
+ * before the second, … until a run ends without having been struck. The client retries with its key until it has an
+ * answer; when all is quiet there must be one effect of everything.
+ */
+export async function killEverywhere(
+  stage: KillStage,
+  onRow: (row: KillRow) => void = () => {},
+): Promise<KillRow[]> {
+  const ended = new Set<string>();
+  const points = (function* (): Generator<Point> {
+    for (const role of roles) {
+      for (let request = 1; !ended.has(role); request++) {
+        for (const when of ['before', 'after'] as const) yield { role, request, when };
+      }
+    }
+  })();
+  const rows: KillRow[] = [];
+  await Promise.all(
+    stage.lanes.map(async (lane) => {
+      for (const point of points) {
+        const row = await playPoint(stage, lane, point);
+        if (row.operation === undefined) ended.add(point.role);
+        rows.push(row);
+        onRow(row);
+      }
+    }),
+  );
+  const order = ({ role, request, when }: KillRow): number =>
+    roles.indexOf(role) * 10_000 + request * 10 + (when === 'before' ? 0 : 1);
+  return rows.sort((one, other) => order(one) - order(other));
+}
+
+async function playPoint(stage: KillStage, shop: Shop, point: Point): Promise<KillRow> {
+  const { stack } = stage;
+  const { role, request, when } = point;
+  const id = randomUUID().slice(0, 8);
+  const order = { customer: `killed-${id}`, amount: 4200, currency: 'EUR', sku: `book-${id}` };
+  const client = new Client(`${stack.url}${shop.path}`, order);
+  const kill = stack.killAt({ request, when, function: shop[role] });
+  let problems: string[];
+  try {
+    await inTime(async () => {
+      await client.pay();
+      await settled(stack, shop);
+      // A repeat, once it is all over.
+      await client.pay();
+      await settled(stack, shop);
+    });
+    problems = await problemsOf(stage, shop, order, client);
+  } catch (error) {
+    problems = [`${error}`];
+  }
+  return { ...point, operation: kill.disarm()?.operation, statuses: client.statuses, problems };
+}
+
+class Client {
+  readonly statuses: number[] = [];
+  readonly successes: string[] = [];
+  readonly #url: string;
+  readonly #key = randomUUID();
+  readonly #body: string;
+
+  constructor(url: string, order: Order) {
+    this.#url = url;
+    this.#body = JSON.stringify(order);
+  }
+
+  async pay(): Promise<void> {
+    const init = { method: 'POST', headers: { 'content-type': 'application/json' }, body: this.#body };
+    await retryingFetch(this.#url, init, {
+      key: this.#key,
+      maxAttempts: 10,
+      fetch: async (input, init) => {
+        const response = await fetch(input, init);
+        this.statuses.push(response.status);
+        if (response.ok) this.successes.push(await response.clone().text());
+        return response;
+      },
+    });
+  }
+}
+
+async function problemsOf(
+  stage: KillStage,
+  shop: Shop,
+  order: Order,
+  { successes }: Client,
+): Promise<string[]> {
+  const effects = await effectsOf(stage, shop, order);
+  const expected = { charges: 1, orders: 1, entries: 1, balance: order.amount, sold: 1 };
+  const problems = Object.entries(expected).flatMap(([what, count]) => {
+    const found = effects[what as keyof typeof effects];
+    return found === count ? [] : [`${what}: ${found} instead of ${count}`];
+  });
+  if (successes.length !== 2) problems.push(`answers with a payment: ${successes.length} instead of 2`);
+  if (new Set(successes).size > 1) problems.push('the answers are not the same');
+  const dead = stage.stack.queue(shop.deadLetters).messages.length;
+  if (dead > 0) problems.push(`dead letters: ${dead} instead of 0`);
+  return problems;
+}
+
+const patienceMs = 60_000;
+
+async function inTime(work: () => Promise<void>): Promise<void> {
+  const over = new AbortController();
+  const tooLong = sleep(patienceMs, undefined, { signal: over.signal }).then(() => {
+    throw new Error(`It was not over after ${patienceMs / 1000} s.`);
+  });
+  try {
+    await Promise.race([work(), tooLong]);
+  } finally {
+    over.abort();
+    tooLong.catch(() => {});
+  }
+}

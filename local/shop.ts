@@ -1,0 +1,163 @@
+import { type AttributeValue, GetItemCommand, ScanCommand } from '@aws-sdk/client-dynamodb';
+import type { Order } from '../examples/payment-provider.ts';
+import { initialStock } from '../examples/payments.ts';
+import { environment as variable } from '../lib/record.ts';
+import { queueUrl } from './account.ts';
+import type { PaymentProvider } from './payment-provider.ts';
+import type { Stack, StackDescription } from './stack.ts';
+
+/** The names of a shop's parts in a stack. */
+export interface Shop {
+  /** Of the idempotency records and the outbox. */
+  readonly records: string;
+  /** Of stock, orders and ledger. */
+  readonly table: string;
+  readonly queue: string;
+  readonly deadLetters: string;
+  readonly payments: string;
+  readonly relay: string;
+  readonly ledger: string;
+  /** Where payments are posted to. */
+  readonly path: string;
+}
+
+/**
+ * @param tables tells its tables from those of others in the same DynamoDB
+ * @param suffix tells its parts from those of other shops in the same stack
+ */
+export const shopNamed = (tables: string, suffix = ''): Shop => ({
+  records: `idempotency-${tables}${suffix}`,
+  table: `shop-${tables}${suffix}`,
+  queue: `ledger${suffix}.fifo`,
+  deadLetters: `ledger${suffix}-dead.fifo`,
+  payments: `payments${suffix}`,
+  relay: `relay${suffix}`,
+  ledger: `ledger${suffix}`,
+  path: `${suffix && `/${suffix.slice(1)}`}/payments`,
+});
+
+export interface ShopOptions {
+  readonly paymentsUrl: string;
+  /** Of each function. An attempt that is killed holds its lease for a second longer than that. */
+  readonly timeoutSeconds: number;
+  /** Runs the same handlers with `IDEMPOTENCY_DISABLED=true`. */
+  readonly unguarded?: boolean;
+  /** More variables for its functions. */
+  readonly environment?: Readonly<Record<string, string>>;
+}
+
+/** What every function of a shop finds in its environment. */
+export const shopEnvironment = (
+  shop: Shop,
+  { paymentsUrl, unguarded = false, environment = {} }: ShopOptions,
+): Record<string, string> => ({
+  [variable.table]: shop.records,
+  [variable.destinations]: 'ledger',
+  ...(unguarded && { [variable.disabled]: 'true' }),
+  SHOP_TABLE: shop.table,
+  LEDGER_QUEUE_URL: queueUrl(shop.queue),
+  PAYMENTS_URL: paymentsUrl,
+  ...environment,
+});
+
+/** Payments over HTTP → outbox → relay → FIFO queue → ledger: the examples, as they would be deployed. */
+export function describeShop(shop: Shop, options: ShopOptions) {
+  const { timeoutSeconds } = options;
+  const environment = shopEnvironment(shop, options);
+  return {
+    tables: [
+      { name: shop.records, stream: 'NEW_IMAGE' },
+      { name: shop.table, partitionKey: 'id' },
+    ],
+    queues: {
+      [shop.queue]: {
+        // At least six times the function's timeout, as Lambda's guide says.
+        visibilityTimeoutSeconds: timeoutSeconds * 6,
+        deadLetterQueue: shop.deadLetters,
+        maxReceiveCount: 3,
+      },
+      [shop.deadLetters]: {},
+    },
+    functions: {
+      [shop.payments]: { entry: 'examples/payments.ts', timeoutSeconds, environment },
+      [shop.relay]: { entry: 'examples/relay.ts', timeoutSeconds, environment },
+      [shop.ledger]: { entry: 'examples/ledger.ts', timeoutSeconds, environment },
+    },
+    eventSources: [
+      {
+        stream: shop.records,
+        function: shop.relay,
+        filters: [{ eventName: ['INSERT'], dynamodb: { NewImage: { destination: { S: ['ledger'] } } } }],
+        reportBatchItemFailures: true,
+      },
+      {
+        queue: shop.queue,
+        function: shop.ledger,
+        reportBatchItemFailures: true,
+        // When the lease of an attempt that was killed is over.
+        retryAfterSeconds: timeoutSeconds + 1,
+      },
+    ],
+    routes: [{ method: 'POST', path: shop.path, function: shop.payments }],
+  } satisfies StackDescription;
+}
+
+/** One stack of several. */
+export const joined = (descriptions: readonly StackDescription[]): StackDescription => ({
+  tables: descriptions.flatMap(({ tables = [] }) => tables),
+  queues: Object.assign({}, ...descriptions.map(({ queues }) => queues)),
+  upstreams: Object.assign({}, ...descriptions.map(({ upstreams }) => upstreams)),
+  functions: Object.assign({}, ...descriptions.map(({ functions }) => functions)),
+  eventSources: descriptions.flatMap(({ eventSources = [] }) => eventSources),
+  routes: descriptions.flatMap(({ routes = [] }) => routes),
+});
+
+/** Resolves once nothing of what has been paid is under way any more. What is in the dead-letter queue stays there. */
+export async function settled(stack: Stack, shop: Shop): Promise<void> {
+  await stack.streamDrained(shop.records);
+  await stack.queue(shop.queue).drained();
+}
+
+/** What a customer's payments have left behind. */
+export interface Effects {
+  readonly charges: number;
+  readonly orders: number;
+  /** Entries in the ledger. */
+  readonly entries: number;
+  /** Sum of the ledger, as it is kept. */
+  readonly balance: number;
+  /** How many pieces of the article have gone. */
+  readonly sold: number;
+}
+
+export async function effectsOf(
+  { stack, provider }: { readonly stack: Stack; readonly provider: PaymentProvider },
+  shop: Shop,
+  { customer, currency, sku }: Order,
+): Promise<Effects> {
+  const scan = new ScanCommand({
+    TableName: shop.table,
+    ConsistentRead: true,
+    FilterExpression: 'customer = :customer',
+    ExpressionAttributeValues: { ':customer': { S: customer } },
+  });
+  const [{ Items: items = [] }, balance, stock] = await Promise.all([
+    stack.dynamodb.send(scan),
+    read(stack, shop, `balance#${customer}#${currency}`),
+    read(stack, shop, `stock#${sku}`),
+  ]);
+  const count = (kind: string): number => items.filter(({ id }) => id?.S?.startsWith(`${kind}#`)).length;
+  return {
+    charges: provider.charges.filter((charge) => charge.customer === customer).length,
+    orders: count('order'),
+    entries: count('entry'),
+    balance: Number(balance?.balance?.N ?? 0),
+    sold: initialStock - Number(stock?.stock?.N ?? initialStock),
+  };
+}
+
+async function read(stack: Stack, { table }: Shop, id: string) {
+  const key = { TableName: table, Key: { id: { S: id } }, ConsistentRead: true };
+  const { Item } = await stack.dynamodb.send(new GetItemCommand(key));
+  return Item as Record<string, AttributeValue> | undefined;
+}

@@ -1,0 +1,246 @@
+import { join } from 'node:path';
+import { Duration, type Stack } from 'aws-cdk-lib';
+import { Annotations, Match, Template } from 'aws-cdk-lib/assertions';
+import { LambdaIntegration, RestApi } from 'aws-cdk-lib/aws-apigateway';
+import { HttpApi } from 'aws-cdk-lib/aws-apigatewayv2';
+import { HttpLambdaIntegration } from 'aws-cdk-lib/aws-apigatewayv2-integrations';
+import { AttributeType, StreamViewType, TableV2 } from 'aws-cdk-lib/aws-dynamodb';
+import { Vpc } from 'aws-cdk-lib/aws-ec2';
+import { Role, ServicePrincipal } from 'aws-cdk-lib/aws-iam';
+import { Stream } from 'aws-cdk-lib/aws-kinesis';
+import { Architecture, type IEventSource, Runtime, StartingPosition } from 'aws-cdk-lib/aws-lambda';
+import { DynamoEventSource, KinesisEventSource, SqsEventSource } from 'aws-cdk-lib/aws-lambda-event-sources';
+import { LogGroup, RetentionDays } from 'aws-cdk-lib/aws-logs';
+import { Queue } from 'aws-cdk-lib/aws-sqs';
+import { describe, expect, it } from 'vitest';
+import {
+  IdempotencyTable,
+  IdempotentFunction,
+  type IdempotentFunctionProps,
+} from '../../constructs/index.ts';
+import { actionsOn, createStack, statementsOf, variablesOf } from './support.ts';
+
+const entry = join(import.meta.dirname, '../../examples/payments.ts');
+
+function create(props: Partial<IdempotentFunctionProps> = {}) {
+  const stack = createStack();
+  const table = new IdempotencyTable(stack, 'Idempotency');
+  const fn = new IdempotentFunction(stack, 'Payments', { entry, table, ...props });
+  return { stack, table, fn };
+}
+
+describe('a function', () => {
+  it('runs on Node 24 and arm64, traced, with a log group whose entries end', () => {
+    const { stack, fn } = create();
+    const template = Template.fromStack(stack);
+    template.hasResourceProperties('AWS::Lambda::Function', {
+      Runtime: 'nodejs24.x',
+      Architectures: ['arm64'],
+      Timeout: 10,
+      MemorySize: 512,
+      TracingConfig: { Mode: 'Active' },
+      LoggingConfig: { LogGroup: Match.anyValue() },
+    });
+    template.hasResourceProperties('AWS::Logs::LogGroup', { RetentionInDays: 30 });
+    expect(fn.namespace).toBe('Test/Payments');
+  });
+
+  it('knows its table, and may use it as a guard does', () => {
+    const { stack, table } = create();
+    const template = Template.fromStack(stack);
+    expect(variablesOf(template, 'Payments')).toEqual({
+      NODE_OPTIONS: '--enable-source-maps',
+      IDEMPOTENCY_TABLE: stack.resolve(table.tableName),
+      IDEMPOTENCY_NAMESPACE: 'Test/Payments',
+      IDEMPOTENCY_TTL_SECONDS: '86400',
+    });
+    expect(actionsOn(template, stack.resolve(table.tableArn))).not.toContain('dynamodb:ConditionCheckItem');
+  });
+
+  it('may write its own log, send traces, and nothing else', () => {
+    const { stack, fn } = create();
+    const template = Template.fromStack(stack);
+    template.hasResourceProperties('AWS::IAM::Role', { ManagedPolicyArns: Match.absent() });
+    const others = statementsOf(template).filter(
+      ({ Action }) => !JSON.stringify(Action).includes('dynamodb:'),
+    );
+    expect(others).toEqual([
+      expect.objectContaining({
+        Action: ['logs:CreateLogStream', 'logs:PutLogEvents'],
+        Resource: stack.resolve(fn.logGroup.logGroupRef.logGroupArn),
+      }),
+      expect.objectContaining({
+        Action: ['xray:PutTraceSegments', 'xray:PutTelemetryRecords'],
+        Resource: '*',
+      }),
+    ]);
+  });
+
+  it('takes any property of a NodejsFunction instead', () => {
+    const { stack } = create({
+      runtime: Runtime.NODEJS_22_X,
+      architecture: Architecture.X86_64,
+      timeout: Duration.seconds(5),
+      memorySize: 1024,
+      environment: { NODE_OPTIONS: '--no-warnings', PAYMENTS_URL: 'https://psp.example.com' },
+      logRetention: RetentionDays.ONE_YEAR,
+      namespace: 'payments',
+      ttl: Duration.days(7),
+    });
+    const template = Template.fromStack(stack);
+    template.hasResourceProperties('AWS::Lambda::Function', {
+      Runtime: 'nodejs22.x',
+      Architectures: ['x86_64'],
+      Timeout: 5,
+      MemorySize: 1024,
+    });
+    template.hasResourceProperties('AWS::Logs::LogGroup', { RetentionInDays: 365 });
+    expect(variablesOf(template, 'Payments')).toMatchObject({
+      NODE_OPTIONS: '--no-warnings',
+      PAYMENTS_URL: 'https://psp.example.com',
+      IDEMPOTENCY_NAMESPACE: 'payments',
+      IDEMPOTENCY_TTL_SECONDS: '604800',
+    });
+  });
+
+  it('takes a log group and a role of your own', () => {
+    const stack = createStack();
+    const role = new Role(stack, 'Own', { assumedBy: new ServicePrincipal('lambda.amazonaws.com') });
+    const logGroup = new LogGroup(stack, 'Logs');
+    new IdempotentFunction(stack, 'Payments', {
+      entry,
+      table: new IdempotencyTable(stack, 'Idempotency'),
+      role,
+      logGroup,
+    });
+    const template = Template.fromStack(stack);
+    template.resourceCountIs('AWS::Logs::LogGroup', 1);
+    template.resourceCountIs('AWS::IAM::Role', 1);
+  });
+
+  it('in a VPC may have network interfaces', () => {
+    const stack = createStack();
+    const table = new IdempotencyTable(stack, 'Idempotency');
+    new IdempotentFunction(stack, 'Payments', { entry, table, vpc: new Vpc(stack, 'Vpc') });
+    Template.fromStack(stack).hasResourceProperties('AWS::IAM::Role', {
+      ManagedPolicyArns: [
+        {
+          'Fn::Join': Match.arrayWith([
+            Match.arrayWith([Match.stringLikeRegexp('AWSLambdaVPCAccessExecutionRole')]),
+          ]),
+        },
+      ],
+    });
+  });
+});
+
+describe('a function that a queue calls', () => {
+  const consuming = (queue: object, props: Partial<IdempotentFunctionProps> = {}) => {
+    const { stack, fn } = create(props);
+    fn.function.addEventSource(new SqsEventSource(new Queue(stack, 'Queue', queue)));
+    return stack;
+  };
+
+  it('fails where its messages come back while they are handled', () => {
+    expect(() => Template.fromStack(consuming({ visibilityTimeout: Duration.seconds(59) }))).toThrow(
+      /visibility timeout of 59 s.*timeout of 10 s.*Make it at least 60 s/,
+    );
+    expect(() => Template.fromStack(consuming({ visibilityTimeout: Duration.seconds(60) }))).not.toThrow();
+  });
+
+  it('fails where a FIFO queue has no dead-letter queue', () => {
+    expect(() =>
+      Template.fromStack(consuming({ fifo: true, visibilityTimeout: Duration.minutes(1) })),
+    ).toThrow(/'Test\/Queue\/Resource' is FIFO and has no dead-letter queue/);
+  });
+
+  it('keeps its records for as long as the queue keeps a message', () => {
+    const stack = consuming({
+      visibilityTimeout: Duration.minutes(1),
+      retentionPeriod: Duration.days(7),
+    });
+    expect(variablesOf(Template.fromStack(stack), 'Payments')).toMatchObject({
+      IDEMPOTENCY_TTL_SECONDS: '604800',
+    });
+  });
+
+  it('fails with a TTL shorter than that', () => {
+    const stack = consuming({ visibilityTimeout: Duration.minutes(1) }, { ttl: Duration.days(1) });
+    expect(() => Template.fromStack(stack)).toThrow(
+      /ttl is 86400 s, shorter than the 345600 s for which 'Test\/Queue\/Resource' keeps what it delivers/,
+    );
+  });
+});
+
+describe('a function that a stream calls', () => {
+  const startingPosition = StartingPosition.TRIM_HORIZON;
+
+  it.each<[string, number, (stack: Stack) => IEventSource]>([
+    [
+      'DynamoDB',
+      86_400,
+      (stack) => {
+        const partitionKey = { name: 'id', type: AttributeType.STRING };
+        const orders = new TableV2(stack, 'Orders', {
+          partitionKey,
+          dynamoStream: StreamViewType.NEW_IMAGE,
+        });
+        return new DynamoEventSource(orders, { startingPosition });
+      },
+    ],
+    [
+      'Kinesis',
+      172_800,
+      (stack) =>
+        new KinesisEventSource(new Stream(stack, 'Orders', { retentionPeriod: Duration.hours(48) }), {
+          startingPosition,
+        }),
+    ],
+  ])('keeps its records for as long as %s keeps its own', (_, seconds, createSource) => {
+    const { stack, fn } = create();
+    fn.function.addEventSource(createSource(stack));
+    expect(variablesOf(Template.fromStack(stack), 'Payments')).toMatchObject({
+      IDEMPOTENCY_TTL_SECONDS: String(seconds),
+    });
+
+    const short = create({ ttl: Duration.hours(12) });
+    short.fn.function.addEventSource(createSource(short.stack));
+    expect(() => Template.fromStack(short.stack)).toThrow(
+      `ttl is 43200 s, shorter than the ${seconds} s for which 'Test/Orders/Resource'`,
+    );
+  });
+});
+
+describe('a function that an API calls', () => {
+  it.each([
+    [
+      'HTTP API',
+      30,
+      ({ stack, fn }: ReturnType<typeof create>) => {
+        const integration = new HttpLambdaIntegration('Payments', fn.function);
+        new HttpApi(stack, 'Api').addRoutes({ path: '/payments', integration });
+      },
+    ],
+    [
+      'REST API',
+      29,
+      ({ stack, fn }: ReturnType<typeof create>) => {
+        new RestApi(stack, 'Api').root.addMethod('POST', new LambdaIntegration(fn.function));
+      },
+    ],
+  ])('is warned of when it outlives the %s', (kind, limitSeconds, connect) => {
+    const warnings = (seconds: number) => {
+      const created = create({ timeout: Duration.seconds(seconds) });
+      connect(created);
+      Template.fromStack(created.stack);
+      return Annotations.fromStack(created.stack).findWarning(
+        '*',
+        Match.stringLikeRegexp(
+          `the timeout is ${seconds} s, and the ${kind} .* gives up after ${limitSeconds} s`,
+        ),
+      );
+    };
+    expect(warnings(limitSeconds)).toHaveLength(0);
+    expect(warnings(limitSeconds + 1)).toHaveLength(1);
+  });
+});

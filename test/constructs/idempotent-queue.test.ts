@@ -1,0 +1,244 @@
+import { join } from 'node:path';
+import { Duration } from 'aws-cdk-lib';
+import { Annotations, Match, Template } from 'aws-cdk-lib/assertions';
+import { Rule } from 'aws-cdk-lib/aws-events';
+import { Key } from 'aws-cdk-lib/aws-kms';
+import { Topic } from 'aws-cdk-lib/aws-sns';
+import type { CfnQueue } from 'aws-cdk-lib/aws-sqs';
+import { describe, expect, it } from 'vitest';
+import {
+  IdempotencyTable,
+  IdempotentFunction,
+  IdempotentQueue,
+  type IdempotentQueueProps,
+} from '../../constructs/index.ts';
+import { actionsOn, createStack, variablesOf } from './support.ts';
+
+const entry = join(import.meta.dirname, '../../examples/payments.ts');
+
+function create(props: IdempotentQueueProps = {}) {
+  const stack = createStack();
+  return { stack, queue: new IdempotentQueue(stack, 'Ledger', props) };
+}
+
+function createConsumed(props: IdempotentQueueProps = {}) {
+  const stack = createStack();
+  const table = new IdempotencyTable(stack, 'Idempotency');
+  const consumer = new IdempotentFunction(stack, 'Consumer', { entry, table });
+  return { stack, consumer, queue: new IdempotentQueue(stack, 'Ledger', { consumer, ...props }) };
+}
+
+describe('a queue', () => {
+  it('is FIFO, encrypted, kept for four days, and has a FIFO dead-letter queue of two weeks after five deliveries', () => {
+    const { stack, queue } = create();
+    const template = Template.fromStack(stack);
+    template.hasResourceProperties('AWS::SQS::Queue', {
+      FifoQueue: true,
+      ContentBasedDeduplication: Match.absent(),
+      DeduplicationScope: Match.absent(),
+      FifoThroughputLimit: Match.absent(),
+      SqsManagedSseEnabled: true,
+      MessageRetentionPeriod: 345_600,
+      VisibilityTimeout: 30,
+      RedrivePolicy: {
+        deadLetterTargetArn: stack.resolve(queue.deadLetterQueue.queueArn),
+        maxReceiveCount: 5,
+      },
+    });
+    template.hasResourceProperties('AWS::SQS::Queue', {
+      FifoQueue: true,
+      SqsManagedSseEnabled: true,
+      MessageRetentionPeriod: 1_209_600,
+      RedrivePolicy: Match.absent(),
+    });
+  });
+
+  it('takes TLS only, and so does its dead-letter queue', () => {
+    const { stack, queue } = create();
+    const template = Template.fromStack(stack);
+    for (const { queueArn } of [queue.queue, queue.deadLetterQueue]) {
+      template.hasResourceProperties('AWS::SQS::QueuePolicy', {
+        PolicyDocument: {
+          Statement: Match.arrayWith([
+            Match.objectLike({
+              Effect: 'Deny',
+              Condition: { Bool: { 'aws:SecureTransport': 'false' } },
+              Resource: stack.resolve(queueArn),
+            }),
+          ]),
+        },
+      });
+    }
+  });
+
+  it('alarms on the age of its oldest message and on a dead letter', () => {
+    const { stack, queue } = create({ alarmAge: Duration.minutes(5) });
+    const template = Template.fromStack(stack);
+    template.hasResourceProperties('AWS::CloudWatch::Alarm', {
+      MetricName: 'ApproximateAgeOfOldestMessage',
+      Dimensions: [{ Name: 'QueueName', Value: stack.resolve(queue.queue.queueName) }],
+      Threshold: 300,
+      TreatMissingData: 'notBreaching',
+    });
+    template.hasResourceProperties('AWS::CloudWatch::Alarm', {
+      MetricName: 'ApproximateNumberOfMessagesVisible',
+      Dimensions: [{ Name: 'QueueName', Value: stack.resolve(queue.deadLetterQueue.queueName) }],
+      Threshold: 1,
+    });
+    Template.fromStack(create({ alarms: false }).stack).resourceCountIs('AWS::CloudWatch::Alarm', 0);
+  });
+
+  it('with high throughput has both attributes, and says that deduplication is narrower', () => {
+    const { stack } = create({ highThroughput: true });
+    Template.fromStack(stack).hasResourceProperties('AWS::SQS::Queue', {
+      DeduplicationScope: 'messageGroup',
+      FifoThroughputLimit: 'perMessageGroupId',
+    });
+    Annotations.fromStack(stack).hasInfo(
+      '/Test/Ledger',
+      Match.stringLikeRegexp('the same deduplication id in two groups is two messages'),
+    );
+  });
+
+  it('takes a key of your own', () => {
+    const stack = createStack();
+    const key = new Key(stack, 'Key');
+    new IdempotentQueue(stack, 'Ledger', { encryptionKey: key });
+    const queues = Template.fromStack(stack).findResources('AWS::SQS::Queue', {
+      Properties: { KmsMasterKeyId: stack.resolve(key.keyArn) },
+    });
+    expect(Object.keys(queues)).toHaveLength(2);
+  });
+
+  it('can be a standard one', () => {
+    const template = Template.fromStack(create({ fifo: false }).stack);
+    expect(
+      Object.values(template.findResources('AWS::SQS::Queue')).map(({ Properties }) => Properties.FifoQueue),
+    ).toEqual([undefined, undefined]);
+  });
+
+  it.each<[IdempotentQueueProps, RegExp]>([
+    [{ batchSize: 11 }, /batchSize is 11, and Lambda takes 1 to 10/],
+    [{ fifo: false, batchSize: 100 }, /batchSize is 100.*add maxBatchingWindow/],
+    [{ maxBatchingWindow: Duration.seconds(5) }, /maxBatchingWindow is 5 s, and a FIFO queue has none/],
+    [{ fifo: false, maxBatchingWindow: Duration.seconds(301) }, /is 301 s: use at most 300 s/],
+    [{ maxReceiveCount: 4 }, /maxReceiveCount is 4.*use at least 5/],
+    [{ maxReceiveCount: 0 }, /maxReceiveCount is 0/],
+    [{ fifo: false, highThroughput: true }, /highThroughput is true, and only FIFO queues have it/],
+    [{ fifo: false, contentBasedDeduplication: true }, /contentBasedDeduplication is true, and only FIFO/],
+    [{ queueName: 'ledger' }, /queueName is 'ledger' and fifo is true/],
+    [{ queueName: 'ledger.fifo', fifo: false }, /queueName is 'ledger.fifo' and fifo is false/],
+  ])('fails with %o', (props, message) => {
+    expect(() => create(props)).toThrow(message);
+  });
+
+  it('fails without its dead-letter queue', () => {
+    const { stack, queue } = create();
+    (queue.queue.node.defaultChild as CfnQueue).redrivePolicy = undefined;
+    expect(() => Template.fromStack(stack)).toThrow(/no redrive policy: a message that always fails/);
+  });
+});
+
+describe("a queue's consumer", () => {
+  it('reports failed messages one by one, gets ten at most, and hides them for six times its timeout', () => {
+    const { stack, consumer, queue } = createConsumed();
+    const template = Template.fromStack(stack);
+    template.hasResourceProperties('AWS::Lambda::EventSourceMapping', {
+      EventSourceArn: stack.resolve(queue.queue.queueArn),
+      FunctionName: stack.resolve(consumer.function.functionName),
+      FunctionResponseTypes: ['ReportBatchItemFailures'],
+      BatchSize: 10,
+      MaximumBatchingWindowInSeconds: Match.absent(),
+    });
+    template.hasResourceProperties('AWS::SQS::Queue', { VisibilityTimeout: 60 });
+    expect(actionsOn(template, stack.resolve(queue.queue.queueArn))).toEqual([
+      'sqs:ReceiveMessage',
+      'sqs:ChangeMessageVisibility',
+      'sqs:GetQueueUrl',
+      'sqs:DeleteMessage',
+      'sqs:GetQueueAttributes',
+    ]);
+  });
+
+  it('of a standard queue can collect large batches, which adds to the visibility timeout', () => {
+    const { stack } = createConsumed({
+      fifo: false,
+      batchSize: 100,
+      maxBatchingWindow: Duration.seconds(20),
+      maxConcurrency: 5,
+    });
+    const template = Template.fromStack(stack);
+    template.hasResourceProperties('AWS::SQS::Queue', { VisibilityTimeout: 80 });
+    template.hasResourceProperties('AWS::Lambda::EventSourceMapping', {
+      BatchSize: 100,
+      MaximumBatchingWindowInSeconds: 20,
+      ScalingConfig: { MaximumConcurrency: 5 },
+    });
+  });
+
+  it('keeps its records for as long as the queue keeps messages', () => {
+    const { stack } = createConsumed({ retentionPeriod: Duration.days(10) });
+    expect(variablesOf(Template.fromStack(stack), 'Consumer')).toMatchObject({
+      IDEMPOTENCY_TTL_SECONDS: '864000',
+    });
+  });
+
+  it('fails with a visibility timeout of yours that is too short', () => {
+    const { stack } = createConsumed({ visibilityTimeout: Duration.seconds(10) });
+    expect(() => Template.fromStack(stack)).toThrow(/visibility timeout of 10 s.*Make it at least 60 s/);
+  });
+});
+
+describe('a queue behind a topic', () => {
+  it('gets raw messages, and its dead letters too', () => {
+    const { stack, queue } = create();
+    new Topic(stack, 'Orders', { fifo: true }).addSubscription(queue.asTopicSubscription());
+    Template.fromStack(stack).hasResourceProperties('AWS::SNS::Subscription', {
+      Protocol: 'sqs',
+      RawMessageDelivery: true,
+      Endpoint: stack.resolve(queue.queue.queueArn),
+      RedrivePolicy: { deadLetterTargetArn: stack.resolve(queue.deadLetterQueue.queueArn) },
+    });
+  });
+
+  it('fails for a standard topic, unless the queue is standard as well', () => {
+    const { stack, queue } = create();
+    expect(() => new Topic(stack, 'Orders').addSubscription(queue.asTopicSubscription())).toThrow(
+      /'Test\/Orders' is a standard topic/,
+    );
+    const standard = create({ fifo: false });
+    new Topic(standard.stack, 'Orders').addSubscription(standard.queue.asTopicSubscription());
+    Template.fromStack(standard.stack).resourceCountIs('AWS::SNS::Subscription', 1);
+  });
+});
+
+describe('a queue behind a rule', () => {
+  it('gets events in the given group', () => {
+    const { stack, queue } = create({ contentBasedDeduplication: true });
+    const rule = new Rule(stack, 'Rule', { eventPattern: { source: ['shop'] } });
+    rule.addTarget(queue.asRuleTarget({ messageGroupId: 'orders' }));
+    const template = Template.fromStack(stack);
+    template.hasResourceProperties('AWS::SQS::Queue', { ContentBasedDeduplication: true });
+    template.hasResourceProperties('AWS::Events::Rule', {
+      Targets: [
+        Match.objectLike({
+          Arn: stack.resolve(queue.queue.queueArn),
+          SqsParameters: { MessageGroupId: 'orders' },
+        }),
+      ],
+    });
+  });
+
+  it('fails without deduplication by content', () => {
+    expect(() => create().queue.asRuleTarget({ messageGroupId: 'orders' })).toThrow(
+      /contentBasedDeduplication is false on 'Test\/Ledger'.*set contentBasedDeduplication: true/,
+    );
+  });
+
+  it('fails without a group, which a standard queue does not need', () => {
+    expect(() => create({ contentBasedDeduplication: true }).queue.asRuleTarget()).toThrow(
+      /messageGroupId is missing/,
+    );
+    expect(() => create({ fifo: false }).queue.asRuleTarget()).not.toThrow();
+  });
+});
