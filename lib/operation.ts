@@ -16,7 +16,10 @@
  * |---|---|
  * | claim | no record, or its window is over and no lease holds |
  * | takeover | the owner is the one that was seen, and `IN_PROGRESS` |
- * | complete, release | the owner is me, and `IN_PROGRESS` |
+ * | complete, release, and the claim's part in a transaction or a commit | the owner is me, and `IN_PROGRESS` |
+ * | complete without a claim (`claim: 'at-commit'`): from no record to `COMPLETED` at once | that of a claim |
+ * | amend: the answer of a commit, once other middlewares have added to it | the owner is me, and `COMPLETED` |
+ * | a step's record, a staged message | there is none |
  *
  * Whatever stops a write, and every re-read while waiting, is judged on the record that came back, in this order:
  *

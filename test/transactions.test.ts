@@ -246,7 +246,7 @@ describe('an outcome that stays unknown', () => {
   });
 
   test('a request that arrives after the next attempt has begun is not applied', async () => {
-    bench.proxy.inject({ operation: 'TransactWriteItems', fault: { delayMs: 700 }, times: Infinity });
+    bench.proxy.inject({ operation: 'TransactWriteItems', fault: { delayMs: 3_000 }, times: Infinity });
     const client = { maxAttempts: 1, requestHandler: { requestTimeout: 100, throwOnRequestTimeout: true } };
     const deadline = Date.now() + 700;
     const handler = bench.guard(
