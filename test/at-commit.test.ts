@@ -106,7 +106,7 @@ describe('a claim at the commit', () => {
     const handler = atCommit((op) => op.commit({ result: 'by 2', writes: [bench.count(item)] }));
     expect(await handler({ id: bench.id })).toBe('by 2');
     expect(await times()).toBe(1);
-    expect(await bench.claim()).toMatchObject({ status: { S: 'COMPLETED' } });
+    expect(await bench.claim()).toMatchObject({ status: { S: 'COMPLETED' }, attempt: { N: '2' } });
   });
 
   test('gives a takeover back of which all answers were lost', async () => {
