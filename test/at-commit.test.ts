@@ -106,7 +106,7 @@ describe('a claim at the commit', () => {
     const handler = atCommit((op) => op.commit({ result: 'by 2', writes: [bench.count(item)] }));
     expect(await handler({ id: bench.id })).toBe('by 2');
     expect(await times()).toBe(1);
-    expect(await bench.claim()).toMatchObject({ status: { S: 'COMPLETED' } });
+    expect(await bench.claim()).toMatchObject({ status: { S: 'COMPLETED' }, attempt: { N: '2' } });
   });
 
   test('gives a takeover back of which all answers were lost', async () => {
@@ -317,8 +317,13 @@ describe('a lost answer', () => {
 
   test('without writes is recognised by the record', async () => {
     bench.proxy.inject({ operation: 'PutItem', fault: 'drop-after', times: sdkAttempts + 1 });
-    const handler = atCommit((op) => op.commit({ result: 'done' }));
+    const resolved: string[] = [];
+    const handler = atCommit(async (op) => {
+      resolved.push(await op.commit({ result: 'done' }));
+      return 'done';
+    });
     expect(await handler({ id: bench.id })).toBe('done');
+    expect(resolved).toEqual(['done']);
     expect(bench.seen.types()).toEqual(['complete']);
   });
 

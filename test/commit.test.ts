@@ -404,8 +404,13 @@ describe('a lost answer to a commit', () => {
 
   test('without writes is recognised by the record', async () => {
     bench.proxy.inject({ operation: 'UpdateItem', fault: 'drop-after', times: sdkAttempts + 1 });
-    const handler = bench.guard((op) => op.commit({ result: 'done' }));
+    const resolved: string[] = [];
+    const handler = bench.guard(async (op) => {
+      resolved.push(await op.commit({ result: 'done' }));
+      return 'done';
+    });
     expect(await handler({ id: bench.id })).toBe('done');
+    expect(resolved).toEqual(['done']);
     expect(bench.seen.types()).toEqual(['claim', 'complete']);
   });
 

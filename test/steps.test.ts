@@ -314,17 +314,20 @@ describe('two attempts on one step', () => {
   async function overtakenInStep() {
     const started = deferred();
     const goOn = deferred();
-    const first = bench.guard((op) =>
-      op.step('charge', async () => {
+    const wentOn: string[] = [];
+    const first = bench.guard(async (op) => {
+      const value = await op.step('charge', async () => {
         started.resolve();
         await goOn.promise;
         return 'by 1';
-      }),
-    )({ id: bench.id });
+      });
+      wentOn.push(value);
+      return value;
+    })({ id: bench.id });
     first.catch(() => {});
     await started.promise;
     bench.clock.advance(61_000);
-    return { first, goOn };
+    return { first, goOn, wentOn };
   }
 
   test('the later one finishes first: the earlier one gets its answer', async () => {
@@ -335,7 +338,7 @@ describe('two attempts on one step', () => {
   });
 
   test('the later one has recorded the step and goes on: the earlier one is OVERTAKEN', async () => {
-    const { first, goOn } = await overtakenInStep();
+    const { first, goOn, wentOn } = await overtakenInStep();
     const recorded = deferred();
     const finish = deferred();
     const second = bench.guard(async (op) => {
@@ -347,6 +350,7 @@ describe('two attempts on one step', () => {
     await recorded.promise;
     goOn.resolve();
     expect(await failureOf(first)).toMatchObject({ code: 'OVERTAKEN', effect: 'possible' });
+    expect(wentOn).toEqual([]);
     finish.resolve();
     expect(await second).toBe('by 2');
   });

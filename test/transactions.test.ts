@@ -316,6 +316,17 @@ describe('a transaction that met another one', () => {
     expect(await handler({ id: bench.id })).toBe('reserved');
   });
 
+  test('is not sent again once the claim is lost: that counts first', async () => {
+    bench.proxy.inject({
+      operation: 'TransactWriteItems',
+      fault: cancelledFor('ConditionalCheckFailed', 'None', 'TransactionConflict'),
+      times: Infinity,
+    });
+    const handler = bench.guard((op) => op.transaction('reserve', { writes: [bench.count(item)] }));
+    expect(await failureOf(handler({ id: bench.id }))).toMatchObject({ code: 'OVERTAKEN' });
+    expect(bench.transactions()).toHaveLength(1);
+  });
+
   test('and another one for as long as there is time is STORE_UNAVAILABLE: nothing was written', async () => {
     bench.proxy.inject({
       operation: 'TransactWriteItems',
