@@ -18,7 +18,7 @@ beforeAll(async () => {
     { dynamodbEndpoint: dynamodbEndpoint() },
   );
   rows = await killEverywhere({ stack, provider, lanes });
-}, 300_000);
+}, 600_000);
 afterAll(async () => {
   await stack?.stop();
   await provider?.stop();
