@@ -1,12 +1,15 @@
 /**
  * A load on the local stack: concurrent clients pay, one in five requests is sent again with the same key. What counts
- * is that there are as many charges as keys, and no 5xx; the rate is this machine's and says little.
+ * is that there are as many charges, orders and ledger entries as keys, and no 5xx; the rate is this machine's and says
+ * little.
  *
  *   node bench/http-load.ts [--clients 200] [--seconds 30] [--retries 0.2]
  */
 import { randomUUID } from 'node:crypto';
 import { parseArgs } from 'node:util';
+import { paginateScan } from '@aws-sdk/client-dynamodb';
 import { startPaymentProvider } from '../local/payment-provider.ts';
+import { describeShop, settled, shopNamed } from '../local/shop.ts';
 import { startStack } from '../local/stack.ts';
 
 const { values } = parseArgs({
@@ -21,22 +24,8 @@ const retries = Number(values.retries);
 const durationMs = Number(values.seconds) * 1000;
 
 const provider = await startPaymentProvider();
-const table = `idempotency-load-${randomUUID()}`;
-const stack = await startStack({
-  tables: [table],
-  functions: {
-    payments: {
-      entry: 'examples/payments.ts',
-      timeoutSeconds: 30,
-      environment: {
-        IDEMPOTENCY_TABLE: table,
-        IDEMPOTENCY_NAMESPACE: 'payments',
-        PAYMENTS_URL: provider.url,
-      },
-    },
-  },
-  routes: [{ method: 'POST', path: '/payments', function: 'payments' }],
-});
+const shop = shopNamed(`load-${randomUUID()}`);
+const stack = await startStack(describeShop(shop, { paymentsUrl: provider.url, timeoutSeconds: 30 }));
 
 const statuses = new Map<string, number>();
 const keys = new Set<string>();
@@ -45,10 +34,10 @@ const latenciesMs: number[] = [];
 
 async function pay(key: string, customer: string): Promise<string> {
   const startedAtMs = performance.now();
-  const response = await fetch(`${stack.url}/payments`, {
+  const response = await fetch(`${stack.url}${shop.path}`, {
     method: 'POST',
     headers: { 'content-type': 'application/json', 'Idempotency-Key': `"${key}"` },
-    body: JSON.stringify({ customer, amount: 4_200, currency: 'EUR' }),
+    body: JSON.stringify({ customer, amount: 4_200, currency: 'EUR', sku: `book-${customer}` }),
   });
   const text = await response.text();
   latenciesMs.push(performance.now() - startedAtMs);
@@ -56,6 +45,18 @@ async function pay(key: string, customer: string): Promise<string> {
   const status = `${response.status}${replayed}`;
   statuses.set(status, (statuses.get(status) ?? 0) + 1);
   return response.status === 201 ? text : '';
+}
+
+/** How many items of a kind the shop's table has. */
+async function countOf(kind: string): Promise<number> {
+  let count = 0;
+  const scan = {
+    TableName: shop.table,
+    FilterExpression: 'begins_with(id, :kind)',
+    ExpressionAttributeValues: { ':kind': { S: `${kind}#` } },
+  };
+  for await (const { Count = 0 } of paginateScan({ client: stack.dynamodb }, scan)) count += Count;
+  return count;
 }
 
 async function client(number: number, untilMs: number): Promise<void> {
@@ -88,12 +89,18 @@ try {
   );
   console.log(`answers: ${[...statuses].map(([status, count]) => `${count} × ${status}`).join(', ')}`);
   console.log(`latency: median ${quantileMs(0.5)} ms, 99 % ${quantileMs(0.99)} ms`);
+  await settled(stack, shop);
+  console.log(`ledger settled ${((Date.now() - startedAtMs) / 1000 - tookSeconds).toFixed(1)} s later`);
+  const counts = [provider.charges.length, await countOf('order'), await countOf('entry')];
   console.log(
-    `distinct keys ${keys.size}, charges ${provider.charges.length}, 5xx ${failures.length === 0 ? 0 : failures}`,
+    `distinct keys ${keys.size}, charges, orders, entries ${counts.join(', ')}, 5xx ${failures.length === 0 ? 0 : failures}`,
   );
-  const isRight = keys.size === provider.charges.length && failures.length === 0 && wrongAnswers.length === 0;
+  const isRight =
+    counts.every((count) => count === keys.size) && failures.length === 0 && wrongAnswers.length === 0;
   console.log(
-    isRight ? 'One charge a key, no 5xx.' : `NOT RIGHT: ${wrongAnswers.length} keys with two answers`,
+    isRight
+      ? 'One charge, one order and one entry a key, no 5xx.'
+      : `NOT RIGHT: ${wrongAnswers.length} keys with two answers`,
   );
   process.exitCode = isRight ? 0 : 1;
 } finally {

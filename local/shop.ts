@@ -40,6 +40,8 @@ export interface ShopOptions {
   readonly paymentsUrl: string;
   /** Of each function. An attempt that is killed holds its lease for a second longer than that. */
   readonly timeoutSeconds: number;
+  /** How often a message is delivered before it is a dead letter. @default 3 */
+  readonly maxReceiveCount?: number;
   /** Runs the same handlers with `IDEMPOTENCY_DISABLED=true`. */
   readonly unguarded?: boolean;
   /** More variables for its functions. */
@@ -62,7 +64,7 @@ export const shopEnvironment = (
 
 /** Payments over HTTP → outbox → relay → FIFO queue → ledger: the examples, as they would be deployed. */
 export function describeShop(shop: Shop, options: ShopOptions) {
-  const { timeoutSeconds } = options;
+  const { timeoutSeconds, maxReceiveCount = 3 } = options;
   const environment = shopEnvironment(shop, options);
   return {
     tables: [
@@ -74,7 +76,7 @@ export function describeShop(shop: Shop, options: ShopOptions) {
         // At least six times the function's timeout, as Lambda's guide says.
         visibilityTimeoutSeconds: timeoutSeconds * 6,
         deadLetterQueue: shop.deadLetters,
-        maxReceiveCount: 3,
+        maxReceiveCount,
       },
       [shop.deadLetters]: {},
     },

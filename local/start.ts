@@ -157,7 +157,7 @@ const columns: readonly Column<Row>[] = [
   { title: 'handler runs', width: 7, cell: ({ observed }) => `${observed.runs}` },
   {
     title: 'side effects',
-    width: 10,
+    width: 11,
     cell: ({ observed }) => observed.effects.replaceAll(/(\d) /g, '$1\u00a0'),
   },
   { title: 'answers', width: 22, cell: answersOf },

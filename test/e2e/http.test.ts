@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type PaymentProvider, startPaymentProvider } from '../../local/payment-provider.ts';
+import { describeShop, joined, shopNamed } from '../../local/shop.ts';
 import { type Stack, startStack } from '../../local/stack.ts';
 import { dynamodbEndpoint } from '../support/dynamodb.ts';
 import { deferred } from '../support/hands.ts';
@@ -11,8 +12,8 @@ let stack: Stack;
 
 beforeAll(async () => {
   provider = await startPaymentProvider();
-  const table = `idempotency-e2e-${randomUUID()}`;
-  const environment = { IDEMPOTENCY_TABLE: table, PAYMENTS_URL: provider.url };
+  const shop = shopNamed(`http-${randomUUID()}`);
+  const environment = { IDEMPOTENCY_TABLE: shop.records };
   const of = (handler: string) => ({
     entry: 'test/e2e/functions.ts',
     handler,
@@ -21,29 +22,24 @@ beforeAll(async () => {
     maxConcurrency: 2,
   });
   stack = await startStack(
-    {
-      tables: [table],
-      functions: {
-        payments: {
-          entry: 'examples/payments.ts',
-          timeoutSeconds: 20,
-          environment: { ...environment, IDEMPOTENCY_NAMESPACE: 'payments' },
-          maxConcurrency: 6,
+    joined([
+      describeShop(shop, { paymentsUrl: provider.url, timeoutSeconds: 20 }),
+      {
+        functions: {
+          picture: of('picture'),
+          plain: of('plain'),
+          declined: of('declined'),
+          mine: of('mine'),
         },
-        picture: of('picture'),
-        plain: of('plain'),
-        declined: of('declined'),
-        mine: of('mine'),
+        routes: [
+          { method: 'GET', path: shop.path, function: shop.payments },
+          { method: 'POST', path: '/pictures', function: 'picture' },
+          { method: 'POST', path: '/plain', function: 'plain' },
+          { method: 'POST', path: '/declined', function: 'declined' },
+          { method: 'POST', path: '/mine', function: 'mine' },
+        ],
       },
-      routes: [
-        { method: 'POST', path: '/payments', function: 'payments' },
-        { method: 'GET', path: '/payments', function: 'payments' },
-        { method: 'POST', path: '/pictures', function: 'picture' },
-        { method: 'POST', path: '/plain', function: 'plain' },
-        { method: 'POST', path: '/declined', function: 'declined' },
-        { method: 'POST', path: '/mine', function: 'mine' },
-      ],
-    },
+    ]),
     { dynamodbEndpoint: dynamodbEndpoint() },
   );
 }, 60_000);

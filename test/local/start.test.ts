@@ -49,34 +49,72 @@ function rowsOf(output: string): string[][] {
     });
 }
 
-const withoutGuarantee = ([scenario, runs, charges, answers, _, ok]: string[]): unknown[] => [
+/** The rows of the second table, one line each. */
+function killsOf(output: string): string[][] {
+  const table = output.slice(output.indexOf('\nkilled function '), output.indexOf('\n\nAll 19'));
+  return table
+    .trim()
+    .split('\n')
+    .slice(2)
+    .map((line) => line.split(' | ').map((cell) => cell.trim()));
+}
+
+const oneOfEach = '1 charge, 1 order, 1 entry';
+
+const withoutGuarantee = ([scenario, runs, effects, answers, _, ok]: string[]): unknown[] => [
   scenario,
   runs,
-  charges,
+  effects,
   answers,
   ok,
 ];
 
-describe('npm start', { timeout: 120_000 }, () => {
+describe('npm start', { timeout: 600_000 }, () => {
   test('plays every scenario as guaranteed, serves until it is interrupted, and leaves nothing behind', async () => {
     const { child, output, exitCode } = start(['--serve']);
     try {
       await Promise.race([
         exitCode,
-        expect.poll(output, { timeout: 100_000 }).toContain('Ctrl-C ends it all.'),
+        expect.poll(output, { timeout: 580_000 }).toContain('Ctrl-C ends it all.'),
       ]);
       expect(rowsOf(output()).map(withoutGuarantee)).toEqual([
-        ['Double click', '1', '1', '201, 409, 201 replayed', 'yes'],
-        ['Fifty at once', '1', '1', '201, 49 × 409, 49 × 201 replayed', 'yes'],
-        ['Answer to the claim lost', '1', '1', '201, 201 replayed', 'yes'],
-        ['Answer to the completion lost', '1', '1', '201, 201 replayed', 'yes'],
-        ['Same key, another amount', '1', '1', '201, 422', 'yes'],
-        ['Crash after the charge, then retries', '2', '2', '500, 409, 201, 201 replayed', 'yes'],
-        ['Paused beyond its lease and overtaken', '2', '2', '201, 2 × 201 replayed', 'yes'],
-        ['Answer over 400 KB', '1', '0', '201, 201 replayed', 'yes'],
-        ['After the window has ended', '2', '2', '201, 201 replayed, 201', 'yes'],
+        ['Double click', '1', oneOfEach, '201, 409, 201 replayed', 'yes'],
+        ['Fifty at once', '1', oneOfEach, '201, 49 × 409, 49 × 201 replayed', 'yes'],
+        ['Answer to the claim lost', '1', oneOfEach, '201, 201 replayed', 'yes'],
+        ['Answer to the charge lost', '2', oneOfEach, '500, 201, 201 replayed', 'yes'],
+        ['Answer to the commit lost', '1', oneOfEach, '201, 201 replayed', 'yes'],
+        ['Same key, another amount', '1', oneOfEach, '201, 422', 'yes'],
+        ['Out of stock', '1', 'none', '402, 402 replayed', 'yes'],
+        ['Card declined', '1', 'none', '402, 402 replayed', 'yes'],
+        ['Crash after the charge: guarded', '2', '2 charges', '500, 409, 201, 201 replayed', 'yes'],
+        ['Crash after the charge: committed', '2', oneOfEach, '500, 409, 201, 201 replayed', 'yes'],
+        ['Paused beyond its lease and overtaken: guarded', '2', '2 charges', '201, 2 × 201 replayed', 'yes'],
+        ['Paused beyond its lease and overtaken: committed', '2', oneOfEach, '201, 2 × 201 replayed', 'yes'],
+        ['Answer over 400 KB', '1', 'none', '201, 201 replayed', 'yes'],
+        [
+          'After the window has ended',
+          '2',
+          '2 charges, 2 orders, 2 entries',
+          '201, 201 replayed, 201',
+          'yes',
+        ],
+        ['Message published twice, five minutes apart', '1', '1 entry', '–', 'yes'],
+        ['One charge, two messages of a standard queue', '1', '1 entry', '–', 'yes'],
+        ['Killed half-way through a batch', '4', '4 entries', '–', 'yes'],
+        ['Poison in a FIFO group', '2', '2 entries', '–', 'yes'],
+        ['Dead letter, sent anew and redriven', '3', '1 entry', '–', 'yes'],
       ]);
-      expect(output()).toContain('All 9 scenarios ended as the guarantee says.');
+      expect(output()).toContain('All 19 scenarios ended as the guarantee says.');
+      const kills = killsOf(output());
+      expect(kills.filter((row) => row.at(-1) !== 'yes')).toEqual([]);
+      expect(kills.map(([role, request, when]) => `${role} ${request} ${when}`)).toEqual(
+        expect.arrayContaining([
+          'payments 3  POST /charges after',
+          'relay 1  SendMessage after',
+          'ledger 2  TransactWriteItems before',
+        ]),
+      );
+      expect(output()).toContain(`All ${kills.length} runs with a kill point ended as the guarantee says.`);
 
       const url = /curl -i (http:\S+\/payments) /.exec(output())?.[1] ?? '';
       const pay = (key?: string) =>
@@ -99,9 +137,11 @@ describe('npm start', { timeout: 120_000 }, () => {
 
       child.kill('SIGINT');
       expect(await exitCode).toBe(0);
-      expect(output()).toMatch(/payments: Charging 4200 EUR\n\nStopping … done\n$/);
+      expect(output()).toMatch(/(?:payments|ledger): .*\n\nStopping … done\n$/);
       await expect(fetch(url)).rejects.toThrow();
-      expect(await tableNames()).not.toContainEqual(expect.stringMatching(/^idempotency-/));
+      expect(await tableNames()).not.toContainEqual(
+        expect.stringMatching(/^(?:idempotency|shop)-[0-9a-f]{8}/),
+      );
     } finally {
       child.kill('SIGKILL');
     }
@@ -112,13 +152,15 @@ describe('npm start', { timeout: 120_000 }, () => {
     try {
       expect(await exitCode).toBe(1);
       const rows = rowsOf(output());
-      expect(rows).toHaveLength(9);
-      expect(rows.map((row) => row.at(-1))).toEqual(Array(9).fill('NO'));
-      expect(rows.map(withoutGuarantee)[0]).toEqual(['Double click', '3', '3', '3 × 201', 'NO']);
+      expect(rows).toHaveLength(19);
+      expect(rows.map((row) => row.at(-1))).toEqual(Array(19).fill('NO'));
+      const thrice = '3 charges, 3 orders, 3 entries';
+      expect(rows.map(withoutGuarantee)[0]).toEqual(['Double click', '3', thrice, '3 × 201', 'NO']);
       expect(output()).toContain(
-        '\nDouble click\n  - handler runs: 3 instead of 1\n  - charges: 3 instead of 1\n',
+        `\nDouble click\n  - handler runs: 3 instead of 1\n  - side effects: ${thrice} instead of ${oneOfEach}\n`,
       );
-      expect(output()).toContain('9 of 9 scenarios did not end as the guarantee says.');
+      expect(output()).toContain('19 of 19 scenarios did not end as the guarantee says.');
+      expect(output()).toMatch(/\n(\d+) of \1 runs with a kill point did not end as the guarantee says\.\n/);
     } finally {
       child.kill('SIGKILL');
     }

@@ -1,0 +1,58 @@
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { describeLanes, type KillRow, killEverywhere, lanesNamed } from '../../local/kill-run.ts';
+import { type PaymentProvider, startPaymentProvider } from '../../local/payment-provider.ts';
+import { joined } from '../../local/shop.ts';
+import { type Stack, startStack } from '../../local/stack.ts';
+import { dynamodbEndpoint } from '../support/dynamodb.ts';
+
+/** The example shop, whose processes are killed by SIGKILL around every request that they send. */
+let provider: PaymentProvider;
+let stack: Stack;
+let rows: readonly KillRow[];
+
+beforeAll(async () => {
+  provider = await startPaymentProvider();
+  const lanes = lanesNamed(`kills-${process.pid}`);
+  stack = await startStack(
+    joined([describeLanes(lanes, { paymentsUrl: provider.url }), { upstreams: { provider: provider.url } }]),
+    { dynamodbEndpoint: dynamodbEndpoint() },
+  );
+  rows = await killEverywhere({ stack, provider, lanes });
+}, 600_000);
+afterAll(async () => {
+  await stack?.stop();
+  await provider?.stop();
+});
+
+test('a kill before or after any request leaves one charge, one order, one entry, and one answer', () => {
+  expect(rows.filter(({ problems }) => problems.length > 0)).toEqual([]);
+});
+
+test.each([
+  [
+    'payments',
+    [
+      'PutItem', // claim
+      'TransactWriteItems', // reserve
+      'POST /charges',
+      'PutItem', // the charge's record
+      'TransactWriteItems', // commit
+      'UpdateItem', // the answer, with what the CORS middleware adds
+      'PutItem', // the repeat's claim
+    ],
+  ],
+  ['relay', ['SendMessage']],
+  ['ledger', ['PutItem', 'TransactWriteItems']], // claim, commit
+] as const)(
+  '%s is killed before and after each of its requests %j, until there is none left',
+  (role, sent) => {
+    const ofRole = rows.filter((row) => row.role === role);
+    const unharmed = ofRole.filter(({ operation }) => operation === undefined);
+    expect(unharmed.map((row) => row.sent)).toContainEqual(sent);
+    const struck = ofRole.map(({ request, operation, when }) => `${request} ${operation} ${when}`);
+    for (const [index, operation] of sent.entries()) {
+      expect(struck).toContain(`${index + 1} ${operation} before`);
+      expect(struck).toContain(`${index + 1} ${operation} after`);
+    }
+  },
+);
