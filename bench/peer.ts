@@ -237,9 +237,14 @@ function sizeAndStart(): void {
     for (let round = 0; round < 15; round++) {
       for (const [name, bundle] of Object.entries(bundles)) {
         const script = `const t = performance.now(); await import(${JSON.stringify(bundle)}); console.log(performance.now() - t)`;
-        const { stdout } = spawnSync(process.execPath, ['--input-type=module', '-e', script], {
-          encoding: 'utf8',
-        });
+        const { stdout, stderr, status } = spawnSync(
+          process.execPath,
+          ['--input-type=module', '-e', script],
+          {
+            encoding: 'utf8',
+          },
+        );
+        if (status !== 0) throw new Error(`The bundle of ${name} cannot be imported: ${stderr}`);
         times[name]?.push(Number(stdout));
       }
     }
@@ -261,6 +266,7 @@ function stubPackage(folder: string): void {
     'GetItemCommand',
     'PutItemCommand',
     'QueryCommand',
+    'TransactWriteItemsCommand',
     'UpdateItemCommand',
     'marshall',
     'unmarshall',
