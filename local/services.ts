@@ -39,8 +39,8 @@ export async function startDatabase(
   const faults = await startFaultProxy(server.endpoint, { strike: kills.strikeFor('dynamodb'), answerFor });
   endings.push(() => faults.stop());
   // What functions are to suffer must not hit who brings them their events.
-  const checkpoint = await startFaultProxy(server.endpoint, { answerFor });
-  endings.push(() => checkpoint.stop());
+  const checkpoint = description.roles && (await startFaultProxy(server.endpoint, { answerFor }));
+  endings.push(() => checkpoint?.stop());
   const tables = new Map<string, LocalTable>();
   await Promise.all(
     (description.tables ?? []).map(async (table) => {
@@ -57,7 +57,7 @@ export async function startDatabase(
     streamsFor(accessKeyId) {
       const streams = new DynamoDBStreamsClient({
         region,
-        ...(accessKeyId === undefined
+        ...(accessKeyId === undefined || checkpoint === undefined
           ? { endpoint: server.endpoint, credentials }
           : { endpoint: checkpoint.endpoint, credentials: { ...credentials, accessKeyId } }),
       });
@@ -86,7 +86,7 @@ export interface Messaging {
 }
 
 export async function startMessaging(
-  { queues = {}, topics = {} }: StackDescription,
+  { queues = {}, topics = {}, roles }: StackDescription,
   kills: KillPoints,
   authorizer: Authorizer,
   endings: Endings,
@@ -98,13 +98,13 @@ export async function startMessaging(
   const answerFor = answerUnlessAllowed(authorizer, messagingCalls);
   const faults = await startFaultProxy(started.endpoint, { strike: kills.strikeFor('queues'), answerFor });
   endings.push(() => faults.stop());
-  const checkpoint = await startFaultProxy(started.endpoint, { answerFor });
-  endings.push(() => checkpoint.stop());
+  const checkpoint = roles && (await startFaultProxy(started.endpoint, { answerFor }));
+  endings.push(() => checkpoint?.stop());
   return {
     queues: started,
     faults,
     queuesFor(accessKeyId) {
-      if (accessKeyId === undefined)
+      if (accessKeyId === undefined || checkpoint === undefined)
         return { client: started.client, urlOf: (name) => started.queue(name).url };
       const { endpoint } = checkpoint;
       const client = new SQSClient({ endpoint, region, credentials: { ...credentials, accessKeyId } });
