@@ -52,7 +52,9 @@ async function pollQueue(
   // Lambda refuses the mapping otherwise.
   demand(authorizer, accessKeyId, mapping.function, arn, ['sqs:ReceiveMessage', 'sqs:DeleteMessage']);
   await client.send(new GetQueueAttributesCommand({ QueueUrl: queueUrl, AttributeNames: ['All'] }));
-  const source = startSqsEventSource(mapping, { client, queueUrl, queueArn: arn, invoke });
+  const own = present(messaging).queuesFor(undefined);
+  const retryWith = { client: own.client, queueUrl: own.urlOf(mapping.queue) };
+  const source = startSqsEventSource(mapping, { client, queueUrl, queueArn: arn, invoke, retryWith });
   return { of: mapping.queue, source };
 }
 

@@ -56,7 +56,12 @@ export class ShopStack extends Stack {
       consumer: this.#createFunction('Enter', 'enter', { environment: { BOOK_URL: bookUrl } }),
       alarms: false,
     });
-    new OutboxPipe(this, 'LedgerOutbox', { table: this.#table, destination: 'ledger', queue: ledger, alarms: false });
+    new OutboxPipe(this, 'LedgerOutbox', {
+      table: this.#table,
+      destination: 'ledger',
+      queue: ledger,
+      alarms: false,
+    });
 
     const mail = new IdempotentQueue(this, 'Mail', { alarms: false });
     const relay = new NodejsFunction(this, 'Relay', {
@@ -89,7 +94,7 @@ export class ShopStack extends Stack {
     handler: string,
     props: Partial<Omit<IdempotentFunctionProps, 'table' | 'entry'>> = {},
   ): IdempotentFunction {
-    const timeout = Duration.seconds(4);
+    const timeout = Duration.seconds(8);
     return new IdempotentFunction(this, id, { table: this.#table, entry, handler, timeout, ...props });
   }
 }
