@@ -26,9 +26,12 @@ describe('an intrinsic function', () => {
     ['Select', { 'Fn::Select': [1, { 'Fn::Split': ['-', join('a', 'b')] }] }, 'b'],
     [
       'Sub',
+      // biome-ignore lint/suspicious/noTemplateCurlyInString: CloudFormation's placeholders
       { 'Fn::Sub': 'x-${Table}-${Table.Arn}-${AWS::AccountId}-${!Literal}' },
+      // biome-ignore lint/suspicious/noTemplateCurlyInString: CloudFormation's placeholders
       'x-ref-Table-Table-Arn-000000000000-${Literal}',
     ],
+    // biome-ignore lint/suspicious/noTemplateCurlyInString: CloudFormation's placeholders
     ['Sub with variables', { 'Fn::Sub': ['${a}${b}', { a: 1, b: { Ref: 'B' } }] }, '1ref-B'],
     ['NoValue in an object', { a: { Ref: 'AWS::NoValue' }, b: 1 }, { b: 1 }],
     ['NoValue in a list', [{ Ref: 'AWS::NoValue' }, 1], [1]],
