@@ -1,4 +1,4 @@
-import { Annotations, type Stack } from 'aws-cdk-lib';
+import { Annotations, Stack } from 'aws-cdk-lib';
 import {
   AccessLogFormat,
   AuthorizationType,
@@ -100,7 +100,7 @@ export type FifoIngestProps = HttpApiIngestProps | RestApiIngestProps | Function
  */
 export class FifoIngest extends Construct {
   readonly api: HttpApi | RestApi;
-  /** The route's address. */
+  /** The route's address, on the default stage. */
   readonly url: string;
 
   constructor(scope: Construct, id: string, props: FifoIngestProps) {
@@ -174,10 +174,9 @@ export class FifoIngest extends Construct {
 
   #addMethod(api: RestApi, props: RestApiIngestProps): void {
     const { queue, authorizer, header = 'Idempotency-Key' } = props;
-    const { queueName, stack } = queue.queue as unknown as { queueName: string; stack: Stack };
     const integration = new AwsIntegration({
       service: 'sqs',
-      path: `${stack.account}/${queueName}`,
+      path: `${Stack.of(queue).account}/${queue.queue.queueName}`,
       integrationHttpMethod: 'POST',
       options: {
         credentialsRole: this.#createSender(queue),

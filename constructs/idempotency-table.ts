@@ -1,4 +1,4 @@
-import { Annotations, Duration, RemovalPolicy } from 'aws-cdk-lib';
+import { Annotations, Duration, Lazy, RemovalPolicy, Stack } from 'aws-cdk-lib';
 import type { Alarm, IMetric, MetricOptions } from 'aws-cdk-lib/aws-cloudwatch';
 import {
   AttributeType,
@@ -68,7 +68,7 @@ export interface ProtectOptions {
   /**
    * For how long an answer is replayed.
    *
-   * @default - one day, or the longest retention of a queue that calls the function, if that is longer
+   * @default - one day, or the longest retention of a queue or stream that calls the function, if that is longer
    */
   readonly ttl?: Duration;
   /**
@@ -172,22 +172,14 @@ export class IdempotencyTable extends TableBase {
   /** On throttled requests and on errors of DynamoDB. */
   readonly alarms: readonly Alarm[];
 
-  readonly #replicated: boolean;
   #transactional: string | undefined;
   protected override readonly outboxDestinations: string[] = [];
 
   constructor(scope: Construct, id: string, props: IdempotencyTableProps = {}) {
     super(scope, id);
     const { replicas = [], timeToLive = true, multiRegionConsistency, witnessRegion } = props;
-    this.#replicated = replicas.length > 0;
     const strong = multiRegionConsistency === MultiRegionConsistency.STRONG;
 
-    if (replicas.length > 0 && !strong && props.acknowledgeLastWriterWins !== true) {
-      const regions = replicas.map(({ region }) => region).join(', ');
-      throw new Error(
-        `replicas in ${regions} copy records by last-writer-wins: two Regions can both win the claim for one key, and run its handler twice. Keep all traffic of a key in one Region and say so with acknowledgeLastWriterWins: true, or use multiRegionConsistency: MultiRegionConsistency.STRONG`,
-      );
-    }
     if (strong && timeToLive) {
       throw new Error(
         'multiRegionConsistency is STRONG, and DynamoDB has no TTL on such a table: say timeToLive: false and delete old records yourself, or leave out multiRegionConsistency',
@@ -216,11 +208,7 @@ export class IdempotencyTable extends TableBase {
     this.node.addValidation({
       validate: () => [
         ...checkGrants(this, this.tableName, this.tableArn),
-        ...(strong && this.#transactional !== undefined
-          ? [
-              `multiRegionConsistency is STRONG, and DynamoDB has no transactions on such a table, but ${this.#transactional} needs them: use MultiRegionConsistency.EVENTUAL, or protect functions with level 'guarded' or 'stepped'`,
-            ]
-          : []),
+        ...this.#checkReplication(strong, props.acknowledgeLastWriterWins ?? false),
       ],
     });
 
@@ -261,10 +249,47 @@ export class IdempotencyTable extends TableBase {
       );
     }
     this.#transactional ??= `the outbox '${destination}'`;
-    const resource = this.table.node.defaultChild as CfnGlobalTable;
-    // Replication has a stream already, of old and new images.
-    if (!this.#replicated) resource.streamSpecification = { streamViewType: StreamViewType.NEW_IMAGE };
-    return resource.attrStreamArn;
+    this.#resource.streamSpecification = Lazy.any({
+      // Replication itself needs both images.
+      produce: () => ({
+        streamViewType:
+          this.#replicaRegions().length > 0 ? StreamViewType.NEW_AND_OLD_IMAGES : StreamViewType.NEW_IMAGE,
+      }),
+    });
+    return this.#resource.attrStreamArn;
+  }
+
+  get #resource(): CfnGlobalTable {
+    return this.table.node.defaultChild as CfnGlobalTable;
+  }
+
+  /** At synthesis, for replicas can be added to the `TableV2` as well. */
+  #replicaRegions(): string[] {
+    const stack = Stack.of(this);
+    const replicas: { readonly region: unknown }[] = stack.resolve(this.#resource.replicas);
+    return (
+      replicas
+        .map(({ region }) => region)
+        // In a stack of no Region in particular the only replica is the table itself, and its Region a reference.
+        .filter((region) => typeof region === 'string')
+        .filter((region) => region !== stack.region)
+    );
+  }
+
+  #checkReplication(strong: boolean, acknowledged: boolean): string[] {
+    const problems: string[] = [];
+    const regions = this.#replicaRegions();
+    if (regions.length > 0 && !strong && !acknowledged) {
+      problems.push(
+        `replicas in ${regions.join(', ')} copy records by last-writer-wins: two Regions can both win the claim for one key, and run its handler twice. Keep all traffic of a key in one Region and say so with acknowledgeLastWriterWins: true, or use multiRegionConsistency: MultiRegionConsistency.STRONG`,
+      );
+    }
+    if (strong && this.#transactional !== undefined) {
+      problems.push(
+        `multiRegionConsistency is STRONG, and DynamoDB has no transactions on such a table, but ${this.#transactional} needs them: use MultiRegionConsistency.EVENTUAL, or protect functions with level 'guarded' or 'stepped'`,
+      );
+    }
+    return problems;
   }
 }
 

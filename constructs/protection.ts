@@ -1,7 +1,9 @@
 import { Annotations, type Duration, Lazy, Stack, Token } from 'aws-cdk-lib';
 import { CfnMethod } from 'aws-cdk-lib/aws-apigateway';
 import { CfnIntegration } from 'aws-cdk-lib/aws-apigatewayv2';
+import { CfnGlobalTable, CfnTable } from 'aws-cdk-lib/aws-dynamodb';
 import { CfnManagedPolicy, CfnPolicy, CfnRole } from 'aws-cdk-lib/aws-iam';
+import { CfnStream } from 'aws-cdk-lib/aws-kinesis';
 import { CfnEventSourceMapping, CfnFunction, type Function as LambdaFunction } from 'aws-cdk-lib/aws-lambda';
 import { CfnQueue } from 'aws-cdk-lib/aws-sqs';
 import type { IConstruct } from 'constructs';
@@ -47,7 +49,7 @@ export function protectFunction(
     // Nothing leaves the variable out.
     Lazy.string({ produce: () => destinations().join(',') || undefined }),
   );
-  fn.node.addValidation({ validate: () => [...checkQueues(fn, ttl), ...checkApis(fn)] });
+  fn.node.addValidation({ validate: () => [...checkSources(fn, ttl), ...checkApis(fn)] });
 }
 
 /** The namespace that a function's guards have by default, and its metrics. */
@@ -63,57 +65,76 @@ export function namespaceOf(fn: LambdaFunction): string {
 
 /** A record must outlive the message: one that is delivered again after that would run again. */
 function defaultTtl(fn: LambdaFunction): number {
-  return Math.max(defaultTtlSeconds, ...queuesOf(fn).map(({ retentionSeconds }) => retentionSeconds));
+  return Math.max(defaultTtlSeconds, ...sourcesOf(fn).map(({ retentionSeconds }) => retentionSeconds));
 }
 
+/** What hands records to a function. */
 interface Source {
-  readonly queue: CfnQueue;
+  readonly resource: CfnQueue | CfnTable | CfnGlobalTable | CfnStream;
+  /** How long it keeps a record, and so may deliver it again. */
   readonly retentionSeconds: number;
-  readonly visibilitySeconds: number;
-  readonly windowSeconds: number;
+  readonly mapping: CfnEventSourceMapping;
 }
 
-function queuesOf(fn: LambdaFunction): Source[] {
+function sourcesOf(fn: LambdaFunction): Source[] {
   const constructs = fn.node.root.node.findAll();
-  const queues = constructs.filter((construct) => construct instanceof CfnQueue);
   return constructs
     .filter((construct) => construct instanceof CfnEventSourceMapping)
     .filter((mapping) => areSame(mapping, mapping.functionName, fn.functionName))
     .flatMap((mapping) =>
-      queues
-        .filter((queue) => areSame(mapping, mapping.eventSourceArn, queue.attrArn))
-        .map((queue) => ({
-          queue,
-          // What SQS takes where the queue says nothing.
-          retentionSeconds: numberOf(queue, queue.messageRetentionPeriod) ?? 345_600,
-          visibilitySeconds: numberOf(queue, queue.visibilityTimeout) ?? 30,
-          windowSeconds: numberOf(mapping, mapping.maximumBatchingWindowInSeconds) ?? 0,
-        })),
+      constructs.flatMap((resource) => {
+        const source = asSource(resource);
+        return source && areSame(mapping, mapping.eventSourceArn, source.arn) ? [{ ...source, mapping }] : [];
+      }),
     );
 }
 
-function checkQueues(fn: LambdaFunction, ttl: Duration | undefined): string[] {
-  const timeoutSeconds = fn.timeout?.toSeconds() ?? 3;
-  return queuesOf(fn).flatMap(({ queue, retentionSeconds, visibilitySeconds, windowSeconds }) => {
-    const neededSeconds = 6 * timeoutSeconds + windowSeconds;
-    const problems: string[] = [];
-    if (queue.fifoQueue === true && queue.redrivePolicy === undefined) {
-      problems.push(
-        `queue '${queue.node.path}' is FIFO and has no dead-letter queue: a message that always fails blocks its group until it expires. Give it a deadLetterQueue with a maxReceiveCount of 5 or more, or use IdempotentQueue`,
-      );
-    }
-    if (visibilitySeconds < neededSeconds) {
-      problems.push(
-        `queue '${queue.node.path}' has a visibility timeout of ${visibilitySeconds} s, and its function '${fn.node.path}' a timeout of ${timeoutSeconds} s: a message could come back while it is being handled. Make it at least ${neededSeconds} s (6 × the timeout, plus the batching window)`,
-      );
-    }
+/** Where a resource says nothing, it is as the service has it by default. */
+function asSource(resource: IConstruct): (Omit<Source, 'mapping'> & { readonly arn: string }) | undefined {
+  if (resource instanceof CfnQueue) {
+    const retentionSeconds = numberOf(resource, resource.messageRetentionPeriod) ?? 4 * daySeconds;
+    return { resource, arn: resource.attrArn, retentionSeconds };
+  }
+  if (resource instanceof CfnTable || resource instanceof CfnGlobalTable) {
+    return { resource, arn: resource.attrStreamArn, retentionSeconds: daySeconds };
+  }
+  if (resource instanceof CfnStream) {
+    const retentionSeconds = (numberOf(resource, resource.retentionPeriodHours) ?? 24) * 3_600;
+    return { resource, arn: resource.attrArn, retentionSeconds };
+  }
+  return undefined;
+}
+
+const daySeconds = 86_400;
+
+function checkSources(fn: LambdaFunction, ttl: Duration | undefined): string[] {
+  return sourcesOf(fn).flatMap(({ resource, retentionSeconds, mapping }) => {
+    const problems = resource instanceof CfnQueue ? checkQueue(fn, resource, mapping) : [];
     if (ttl !== undefined && !ttl.isUnresolved() && ttl.toSeconds() < retentionSeconds) {
       problems.push(
-        `ttl is ${ttl.toSeconds()} s, shorter than the ${retentionSeconds} s for which queue '${queue.node.path}' keeps a message: one that is delivered again after that would run again. Make ttl at least ${retentionSeconds} s, leave it out, or shorten the queue's retention period`,
+        `ttl is ${ttl.toSeconds()} s, shorter than the ${retentionSeconds} s for which '${resource.node.path}' keeps what it delivers: a record that is delivered again after that would run again. Make ttl at least ${retentionSeconds} s, leave it out, or shorten the retention`,
       );
     }
     return problems;
   });
+}
+
+function checkQueue(fn: LambdaFunction, queue: CfnQueue, mapping: CfnEventSourceMapping): string[] {
+  const problems: string[] = [];
+  if (queue.fifoQueue === true && queue.redrivePolicy === undefined) {
+    problems.push(
+      `queue '${queue.node.path}' is FIFO and has no dead-letter queue: a message that always fails blocks its group until it expires. Give it a deadLetterQueue with a maxReceiveCount of 5 or more, or use IdempotentQueue`,
+    );
+  }
+  const timeoutSeconds = fn.timeout?.toSeconds() ?? 3;
+  const visibilitySeconds = numberOf(queue, queue.visibilityTimeout) ?? 30;
+  const neededSeconds = 6 * timeoutSeconds + (numberOf(mapping, mapping.maximumBatchingWindowInSeconds) ?? 0);
+  if (visibilitySeconds < neededSeconds) {
+    problems.push(
+      `queue '${queue.node.path}' has a visibility timeout of ${visibilitySeconds} s, and its function '${fn.node.path}' a timeout of ${timeoutSeconds} s: a message could come back while it is being handled. Make it at least ${neededSeconds} s (6 × the timeout, plus the batching window)`,
+    );
+  }
+  return problems;
 }
 
 /** Longest integration timeouts. A REST API's can be raised on request. */

@@ -300,9 +300,12 @@ function adopt(queue: Queue): LocalQueue {
       const target = findQueue?.(arn);
       return target && ({ enqueue: (message: Message) => bury(message, queue, target) } as Queue);
     };
-    const received = queue.isFifo()
-      ? receiveGroups(queue, maxCount, () => original.dequeue(1, visibilityTimeout, findDeadLetterQueue)[0])
-      : original.dequeue(maxCount, visibilityTimeout, findDeadLetterQueue);
+    const seconds = visibilityTimeout ?? Number(queue.attributes.VisibilityTimeout);
+    // What is visible again at once locks no group.
+    const received =
+      queue.isFifo() && seconds > 0
+        ? receiveGroups(queue, maxCount, () => original.dequeue(1, visibilityTimeout, findDeadLetterQueue)[0])
+        : original.dequeue(maxCount, visibilityTimeout, findDeadLetterQueue);
     announce();
     return received;
   };
@@ -401,8 +404,7 @@ function receiveGroups(
   const received: ReturnType<Queue['dequeue']> = [];
   while (received.length < maxCount) {
     const message = receiveOne();
-    // With a visibility timeout of 0 it is visible again at once.
-    if (message === undefined || received.some(({ MessageId }) => MessageId === message.MessageId)) break;
+    if (message === undefined) break;
     received.push(message);
     // Its group is locked now, for others: this receive takes what follows.
     const groupId = queue.inflightMessages.get(message.ReceiptHandle)?.message.messageGroupId;

@@ -115,6 +115,18 @@ describe('a table with replicas', () => {
     );
   });
 
+  it('fails just so for one that is added later', () => {
+    const stack = createStack();
+    new IdempotencyTable(stack, 'Idempotency').table.addReplica({ region: 'eu-central-1' });
+    expect(() => Template.fromStack(stack)).toThrow(/replicas in eu-central-1/);
+  });
+
+  it('is not meant by a table in a stack without a Region', () => {
+    const stack = new Stack(new App(), 'Anywhere');
+    new IdempotencyTable(stack, 'Idempotency', { stream: true });
+    expect(() => Template.fromStack(stack)).not.toThrow();
+  });
+
   it('is created once that is acknowledged', () => {
     synthesize({ replicas, acknowledgeLastWriterWins: true }).hasResourceProperties(tableType, {
       Replicas: Match.arrayWith([Match.objectLike({ Region: 'eu-central-1' })]),

@@ -1,13 +1,15 @@
 import { join } from 'node:path';
-import { Duration } from 'aws-cdk-lib';
+import { Duration, type Stack } from 'aws-cdk-lib';
 import { Annotations, Match, Template } from 'aws-cdk-lib/assertions';
 import { LambdaIntegration, RestApi } from 'aws-cdk-lib/aws-apigateway';
 import { HttpApi } from 'aws-cdk-lib/aws-apigatewayv2';
 import { HttpLambdaIntegration } from 'aws-cdk-lib/aws-apigatewayv2-integrations';
+import { AttributeType, StreamViewType, TableV2 } from 'aws-cdk-lib/aws-dynamodb';
 import { Vpc } from 'aws-cdk-lib/aws-ec2';
 import { Role, ServicePrincipal } from 'aws-cdk-lib/aws-iam';
-import { Architecture, Runtime } from 'aws-cdk-lib/aws-lambda';
-import { SqsEventSource } from 'aws-cdk-lib/aws-lambda-event-sources';
+import { Stream } from 'aws-cdk-lib/aws-kinesis';
+import { Architecture, type IEventSource, Runtime, StartingPosition } from 'aws-cdk-lib/aws-lambda';
+import { DynamoEventSource, KinesisEventSource, SqsEventSource } from 'aws-cdk-lib/aws-lambda-event-sources';
 import { LogGroup, RetentionDays } from 'aws-cdk-lib/aws-logs';
 import { Queue } from 'aws-cdk-lib/aws-sqs';
 import { describe, expect, it } from 'vitest';
@@ -165,7 +167,46 @@ describe('a function that a queue calls', () => {
   it('fails with a TTL shorter than that', () => {
     const stack = consuming({ visibilityTimeout: Duration.minutes(1) }, { ttl: Duration.days(1) });
     expect(() => Template.fromStack(stack)).toThrow(
-      /ttl is 86400 s, shorter than the 345600 s for which queue 'Test\/Queue\/Resource' keeps a message/,
+      /ttl is 86400 s, shorter than the 345600 s for which 'Test\/Queue\/Resource' keeps what it delivers/,
+    );
+  });
+});
+
+describe('a function that a stream calls', () => {
+  const startingPosition = StartingPosition.TRIM_HORIZON;
+
+  it.each<[string, number, (stack: Stack) => IEventSource]>([
+    [
+      'DynamoDB',
+      86_400,
+      (stack) => {
+        const partitionKey = { name: 'id', type: AttributeType.STRING };
+        const orders = new TableV2(stack, 'Orders', {
+          partitionKey,
+          dynamoStream: StreamViewType.NEW_IMAGE,
+        });
+        return new DynamoEventSource(orders, { startingPosition });
+      },
+    ],
+    [
+      'Kinesis',
+      172_800,
+      (stack) =>
+        new KinesisEventSource(new Stream(stack, 'Orders', { retentionPeriod: Duration.hours(48) }), {
+          startingPosition,
+        }),
+    ],
+  ])('keeps its records for as long as %s keeps its own', (_, seconds, createSource) => {
+    const { stack, fn } = create();
+    fn.function.addEventSource(createSource(stack));
+    expect(variablesOf(Template.fromStack(stack), 'Payments')).toMatchObject({
+      IDEMPOTENCY_TTL_SECONDS: String(seconds),
+    });
+
+    const short = create({ ttl: Duration.hours(12) });
+    short.fn.function.addEventSource(createSource(short.stack));
+    expect(() => Template.fromStack(short.stack)).toThrow(
+      `ttl is 43200 s, shorter than the ${seconds} s for which 'Test/Orders/Resource'`,
     );
   });
 });

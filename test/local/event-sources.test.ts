@@ -396,14 +396,14 @@ describe('an event source mapping of a stream', () => {
   });
 
   test('keeps the order, in batches, and repeats one that failed before it goes on', async () => {
-    await write(tables.ordered, { pk: '1' }, { pk: '2', fail: 2 }, { pk: '3' }, { pk: '4' });
+    const pks = ['1', '2', '3', '4', '5', '6', '7'];
+    for (const pk of pks) await write(tables.ordered, { pk, ...(pk === '1' && { fail: 2 }) });
     await stack.streamDrained(tables.ordered);
     const batches = said<string[]>('ordered');
-    const failed = batches.filter((batch) => batch.includes('2'));
-    expect(failed).toHaveLength(3);
-    expect(new Set(failed.map(String)).size).toBe(1);
-    expect([...new Set(batches.flat())]).toHaveLength(4);
-    expect(batches.every((batch) => batch.length <= 3)).toBe(true);
+    const [first] = batches;
+    expect(batches.slice(0, 3)).toEqual([first, first, first]);
+    expect(batches.slice(2).flat()).toEqual(pks);
+    expect(Math.max(...batches.map(({ length }) => length))).toBeLessThanOrEqual(3);
   });
 
   test('goes on from the lowest sequence number that is reported', async () => {

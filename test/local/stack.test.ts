@@ -2,11 +2,12 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { request } from 'node:http';
+import { Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { DescribeTableCommand, DescribeTimeToLiveCommand } from '@aws-sdk/client-dynamodb';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { queueArn, queueUrl } from '../../local/account.ts';
 import { type Stack, type StackDescription, startStack } from '../../local/stack.ts';
 import { clientFor, dynamodbEndpoint } from '../support/dynamodb.ts';
@@ -454,8 +455,8 @@ describe('a stack', () => {
   });
 
   test('that cannot be started leaves nothing behind, whichever part is the last', async () => {
-    const servers = () => process.getActiveResourcesInfo().filter((kind) => kind === 'TCPServerWrap').length;
-    const before = servers();
+    const listen = vi.spyOn(Server.prototype, 'listen');
+    const servers = () => listen.mock.contexts.filter((server) => (server as Server).listening).length;
     const name = `stack-test-${process.pid}-unstarted`;
     const described: StackDescription = {
       tables: [{ name, stream: 'NEW_IMAGE' }],
@@ -477,15 +478,17 @@ describe('a stack', () => {
       ['Expected an http:// endpoint', { ...described, upstreams: { payments: 'https://example.com' } }],
     ] as const) {
       await expect(startStack(broken, options())).rejects.toThrow(problem);
-      await expect.poll(servers).toBe(before);
+      expect(servers()).toBe(0);
       await expect(
         clientFor(dynamodbEndpoint()).send(new DescribeTableCommand({ TableName: name })),
       ).rejects.toMatchObject({ name: 'ResourceNotFoundException' });
     }
     const started = await startStack(described, options());
-    expect(servers()).toBeGreaterThan(before);
+    // The routes, the queues, and of each of three proxies its own door and the function's.
+    expect(servers()).toBe(8);
     await started.stop();
-    await expect.poll(servers).toBe(before);
+    expect(servers()).toBe(0);
+    listen.mockRestore();
   });
 
   test('puts its own addresses where an environment names its queues and upstreams', async () => {
