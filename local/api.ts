@@ -5,25 +5,75 @@ import { accountId } from './account.ts';
 import type { Invocation } from './lambda.ts';
 import { type Listening, listen } from './listen.ts';
 
-export interface Route {
+interface AnyRoute {
   readonly method: string;
   /** The whole path, as it is sent. */
   readonly path: string;
+  /** Who may call it. @default 'NONE': everybody */
+  readonly authorization?: 'NONE' | 'AWS_IAM' | 'JWT';
+}
+
+/** A Lambda proxy integration, payload format 2.0. */
+export interface FunctionRoute extends AnyRoute {
   /** The name of the function that answers. */
   readonly function: string;
+  /** Whether the function's policy lets API Gateway invoke it. @default true */
+  readonly mayInvoke?: boolean;
 }
+
+/** The integration `SQS-SendMessage`. Values may be `$request.body`, `$request.header.<name>`, `$context.<path>`, or texts. */
+export interface QueueRoute extends AnyRoute {
+  /** The name of the queue. */
+  readonly queue: string;
+  /** The role that sends. @default none: nobody is asked */
+  readonly role?: string;
+  readonly messageBody: string;
+  readonly messageGroupId?: string;
+  readonly messageDeduplicationId?: string;
+}
+
+export type Route = FunctionRoute | QueueRoute;
+
+/**
+ * What stands for credentials, which nobody here can check: `refused`, a route that wants them answers 401 or 403;
+ * `anyone`, every request to it counts as sent by one and the same caller.
+ */
+export type Callers = 'refused' | 'anyone';
 
 export type LocalApi = Listening;
 
+export interface ApiOptions {
+  /** @default 'refused' */
+  readonly callers?: Callers;
+  /** Sends a message for a route. @default such a route answers 500 */
+  readonly send?: (route: QueueRoute, message: RoutedMessage) => Promise<Response>;
+  /** Told why a route cannot answer. */
+  readonly onProblem?: (text: string) => void;
+}
+
+/** What is in a request where a mapping looks; nothing is left out. */
+export interface RoutedMessage {
+  readonly MessageBody: string;
+  readonly MessageGroupId?: string;
+  readonly MessageDeduplicationId?: string;
+}
+
 /**
- * An API Gateway HTTP API with Lambda proxy integrations, payload format 2.0, on a free port of this machine.
+ * An API Gateway HTTP API on a free port of this machine.
  *
  * @see https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html
+ * @see https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-aws-services.html
  */
 export async function startApi(
   routes: readonly Route[],
   invoke: (functionName: string, event: APIGatewayProxyEventV2) => Promise<Invocation>,
+  options: ApiOptions = {},
 ): Promise<LocalApi> {
+  const {
+    callers = 'refused',
+    send: sendMessage = async () => functionFailed,
+    onProblem = () => {},
+  } = options;
   const apiId = 'local';
 
   async function handle(message: IncomingMessage, answer: ServerResponse): Promise<void> {
@@ -35,7 +85,21 @@ export async function startApi(
       send(answer, { statusCode: 404, body: '{"message":"Not Found"}' });
       return;
     }
+    const { authorization = 'NONE' } = route;
+    if (authorization !== 'NONE' && callers === 'refused') {
+      send(answer, unauthorized[authorization]);
+      return;
+    }
     const event = eventOf(message, await read(message), url, route, { apiId, requestId });
+    if ('queue' in route) {
+      send(answer, await sendMessage(route, messageOf(route, event)));
+      return;
+    }
+    if (route.mayInvoke === false) {
+      onProblem(`${event.routeKey}: no permission lets API Gateway invoke '${route.function}'.`);
+      send(answer, functionFailed);
+      return;
+    }
     send(answer, responseOf(await invoke(route.function, event)));
   }
 
@@ -47,6 +111,70 @@ export async function startApi(
     });
   });
   return listen(server);
+}
+
+const unauthorized: Readonly<Record<'AWS_IAM' | 'JWT', Response>> = {
+  AWS_IAM: { statusCode: 403, body: '{"message":"Forbidden"}' },
+  JWT: { statusCode: 401, body: '{"message":"Unauthorized"}' },
+};
+
+/** What an event says of its caller, who is always the same here. */
+const authorizers: Readonly<Record<NonNullable<Route['authorization']>, unknown>> = {
+  NONE: {},
+  AWS_IAM: {
+    authorizer: {
+      iam: {
+        accessKey: 'local',
+        accountId,
+        callerId: 'local',
+        cognitoIdentity: null,
+        principalOrgId: null,
+        userArn: `arn:aws:iam::${accountId}:user/local`,
+        userId: 'local',
+      },
+    },
+  },
+  JWT: { authorizer: { jwt: { claims: { sub: 'local' }, scopes: null } } },
+};
+
+/** A mapping that finds nothing leaves its parameter out. */
+function messageOf(route: QueueRoute, event: APIGatewayProxyEventV2): RoutedMessage {
+  const { body = '', isBase64Encoded, headers, requestContext } = event;
+  const text = isBase64Encoded ? Buffer.from(body, 'base64').toString() : body;
+  const find = (mapping: string | undefined): string | undefined => {
+    if (mapping === undefined || !mapping.startsWith('$')) return mapping;
+    if (mapping === '$request.body') return text;
+    const [, from, rest = ''] = /^\$(context|request\.header|request\.body)\.(.+)$/.exec(mapping) ?? [];
+    if (from === 'request.header') return headers[rest.toLowerCase()];
+    let value: any = from === 'context' ? contextOf(requestContext) : jsonOf(text);
+    for (const name of rest.split('.')) value = value?.[name];
+    return value === undefined || value === null ? undefined : String(value);
+  };
+  const groupId = find(route.messageGroupId);
+  const deduplicationId = find(route.messageDeduplicationId);
+  return {
+    MessageBody: find(route.messageBody) ?? '',
+    ...(groupId !== undefined && { MessageGroupId: groupId }),
+    ...(deduplicationId !== undefined && { MessageDeduplicationId: deduplicationId }),
+  };
+}
+
+/** Mappings have names for the caller that events do not have. */
+function contextOf(context: APIGatewayProxyEventV2['requestContext']): unknown {
+  const { authorizer } = context as { authorizer?: { iam?: { userArn: string }; jwt?: { claims: unknown } } };
+  return {
+    ...context,
+    identity: { sourceIp: context.http.sourceIp, userArn: authorizer?.iam?.userArn },
+    authorizer: { claims: authorizer?.jwt?.claims },
+  };
+}
+
+function jsonOf(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
 }
 
 async function read(message: IncomingMessage): Promise<Buffer> {
@@ -79,6 +207,7 @@ function eventOf(
     requestContext: {
       accountId,
       apiId,
+      ...(authorizers[route.authorization ?? 'NONE'] as object),
       domainName: headers.host ?? '',
       domainPrefix: apiId,
       http: {
@@ -135,7 +264,7 @@ function commonLogTime(ms: number): string {
   return `${day}/${month}/${year}:${time} +0000`;
 }
 
-interface Response {
+export interface Response {
   readonly statusCode: number;
   readonly headers?: Readonly<Record<string, string>>;
   readonly cookies?: readonly string[];

@@ -69,6 +69,8 @@ export interface ProxiedRequest {
   readonly operation: string;
   /** Whose endpoint it came in through; absent for the one that all share. */
   readonly caller?: string;
+  /** Who signed it, as it says; nobody checks the signature. */
+  readonly accessKeyId?: string;
   readonly body: Record<string, any>;
   readonly startedAtMs: number;
   /** Absent as long as the request is under way. */
@@ -87,7 +89,16 @@ export interface Strike {
   kill(): void;
 }
 
+export interface ServiceAnswer {
+  readonly status: number;
+  /** Names and values in turn. */
+  readonly rawHeaders: readonly string[];
+  readonly bytes: Buffer;
+}
+
 export interface FaultProxyOptions {
+  /** Answers in the service's place, when a request would be forwarded: what the service behind the proxy cannot refuse. */
+  readonly answerFor?: (request: ProxiedRequest) => ServiceAnswer | undefined;
   /** Asked about every request as it comes in, before any rule is. */
   readonly strike?: (request: ProxiedRequest) => Strike | undefined;
 }
@@ -162,6 +173,7 @@ export async function startFaultProxy(
       operation: operationOf(message, body),
       body,
       ...(caller !== undefined && { caller }),
+      ...signedBy(message),
       startedAtMs: Date.now(),
       outcome: 'forwarded',
     };
@@ -188,9 +200,7 @@ export async function startFaultProxy(
   ): Promise<void> {
     request.outcome = 'faulted';
     if (strike.when === 'after') {
-      const upstream = await forward(message, bytes);
-      request.status = upstream.status;
-      request.response = parse(upstream.bytes);
+      await forward(request, message, bytes);
     }
     strike.kill();
     answer.destroy();
@@ -224,9 +234,7 @@ export async function startFaultProxy(
     if (typeof fault === 'object' && 'delayMs' in fault) {
       await sleep(fault.delayMs, undefined, { signal: stopping.signal });
     }
-    const upstream = await forward(message, bytes);
-    request.status = upstream.status;
-    request.response = parse(upstream.bytes);
+    const upstream = await forward(request, message, bytes);
     if (fault === 'drop-after') {
       answer.destroy();
       return;
@@ -235,11 +243,22 @@ export async function startFaultProxy(
       await sleep(fault.delayAfterMs, undefined, { signal: stopping.signal });
     }
     answer.sendDate = false;
-    answer.writeHead(upstream.status, upstream.rawHeaders);
+    answer.writeHead(upstream.status, [...upstream.rawHeaders]);
     answer.end(upstream.bytes);
   }
 
-  async function forward(message: IncomingMessage, bytes: Buffer) {
+  async function forward(
+    request: ProxiedRequest,
+    message: IncomingMessage,
+    bytes: Buffer,
+  ): Promise<ServiceAnswer> {
+    const answer = options.answerFor?.(request) ?? (await ask(message, bytes));
+    request.status = answer.status;
+    request.response = parse(answer.bytes);
+    return answer;
+  }
+
+  async function ask(message: IncomingMessage, bytes: Buffer): Promise<ServiceAnswer> {
     const outgoing = httpRequest({
       agent,
       hostname: target.hostname,
@@ -341,6 +360,12 @@ function operationOf({ headers, method, url }: IncomingMessage, body: Record<str
   // SNS speaks AWS's older protocol: a form.
   if (typeof body.Action === 'string') return body.Action;
   return `${method} ${url?.replace(/\?.*$/, '')}`;
+}
+
+/** The beginning of what a signature covers: `Credential=<access key id>/<date>/…`. */
+function signedBy({ headers }: IncomingMessage): { accessKeyId?: string } {
+  const accessKeyId = /\bCredential=([^/,\s]+)\//.exec(headers.authorization ?? '')?.[1];
+  return accessKeyId === undefined ? {} : { accessKeyId };
 }
 
 function refuse(

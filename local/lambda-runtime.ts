@@ -2,11 +2,12 @@
  * What runs in a sandbox: imports one function's entry, then answers one invocation after the other, as Lambda's own
  * runtime does. Started by `lambda.ts`, which speaks to it over IPC.
  */
-import { enableCompileCache, flushCompileCache } from 'node:module';
+import { enableCompileCache, flushCompileCache, isBuiltin, registerHooks } from 'node:module';
+import { dirname } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { format } from 'node:util';
 import type { Context } from 'aws-lambda';
-import type { FromSandbox, ToSandbox } from './lambda.ts';
+import type { FromSandbox, SandboxTask, ToSandbox } from './lambda.ts';
 
 type Handler = (event: unknown, context: Context) => unknown;
 
@@ -18,16 +19,14 @@ process.on('SIGINT', () => {});
 let requestId: string | undefined;
 writeConsoleToHost();
 
-const { entry, handler: handlerName } = JSON.parse(process.argv[2] ?? '{}') as {
-  entry: string;
-  handler: string;
-};
+const { entry, handler: handlerName, bundled } = JSON.parse(process.argv[2] ?? '{}') as SandboxTask;
 const memoryMb = process.env.AWS_LAMBDA_FUNCTION_MEMORY_SIZE ?? '128';
 const functionName = process.env.AWS_LAMBDA_FUNCTION_NAME ?? '';
 const region = process.env.AWS_REGION ?? '';
 
 // Ten of these start at once where there are two processors: all but the first find their code compiled.
 enableCompileCache(fileURLToPath(new URL('../.cache/compiled', import.meta.url)));
+if (bundled) resolveAsOnLambda();
 const handler = await importHandler();
 process.on('message', (message: ToSandbox) => {
   void invoke(message);
@@ -35,6 +34,21 @@ process.on('message', (message: ToSandbox) => {
 send({ type: 'ready' });
 // Node itself would do it at the end, but a sandbox is killed.
 setImmediate(flushCompileCache);
+
+/** A bundle finds the SDK, that Lambda brings along, wherever it lies; and no other package, even if one is nearby. */
+function resolveAsOnLambda(): void {
+  const folder = pathToFileURL(`${dirname(entry)}/`).href;
+  registerHooks({
+    resolve(specifier, context, nextResolve) {
+      const isPackage = !/^(?:[./#]|\w+:)/.test(specifier) && !isBuiltin(specifier);
+      if (!isPackage || !context.parentURL?.startsWith(folder)) return nextResolve(specifier, context);
+      if (/^@(?:aws-sdk|smithy)\//.test(specifier)) {
+        return nextResolve(specifier, { ...context, parentURL: import.meta.url });
+      }
+      throw new Error(`Cannot find package '${specifier}': Lambda has only the AWS SDK, bundle it.`);
+    },
+  });
+}
 
 async function importHandler(): Promise<Handler> {
   const exports = (await import(pathToFileURL(entry).href)) as Record<string, unknown>;

@@ -1,19 +1,32 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { existsSync } from 'node:fs';
+import { resolve as resolvePath } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { region } from './account.ts';
 
 export interface FunctionDescription {
-  /** The module that exports the handler, relative to the repository; runs unbuilt. */
+  /** The module that exports the handler, relative to the repository, where it runs unbuilt; or an absolute path. */
   readonly entry: string;
+  /**
+   * Whether it is a bundle, that finds on Lambda nothing but Node's own modules and the AWS SDK, wherever it lies.
+   *
+   * @default false: the repository's packages
+   */
+  readonly bundled?: boolean;
   /** The name that the handler is exported under. @default 'handler' */
   readonly handler?: string;
   /** After this long an invocation's process is killed. @default 3, as in Lambda */
   readonly timeoutSeconds?: number;
   /** In addition to what Lambda sets itself. Nothing else of this process's environment is passed on. */
   readonly environment?: Readonly<Record<string, string>>;
+  /** What the function is told; nothing holds it to that. @default 128 */
+  readonly memoryMb?: number;
+  /** E.g. `nodejs24.x`: what the function is told, by `AWS_EXECUTION_ENV`. @default it is told nothing, as outside Lambda */
+  readonly runtime?: string;
+  /** The name of the role that allows its requests. @default none: nobody is asked */
+  readonly role?: string;
   /** How many processes may run at once; invocations beyond that wait for their turn. @default 10 */
   readonly maxConcurrency?: number;
 }
@@ -52,6 +65,13 @@ export interface LocalFunction {
   pause(): () => void;
   /** Kills all processes and waits for their end. */
   stop(): Promise<void>;
+}
+
+/** What `lambda-runtime.ts` is started for. */
+export interface SandboxTask {
+  readonly entry: string;
+  readonly handler: string;
+  readonly bundled: boolean;
 }
 
 /** An invocation, as `lambda-runtime.ts` receives it. */
@@ -95,8 +115,8 @@ export function createFunction(
   description: FunctionDescription,
   onLog: (line: LogLine) => void,
 ): LocalFunction {
-  const { handler = 'handler', timeoutSeconds = 3, environment = {}, maxConcurrency = 10 } = description;
-  const entry = fileURLToPath(new URL(description.entry, new URL('../', import.meta.url)));
+  const { timeoutSeconds = 3, maxConcurrency = 10 } = description;
+  const entry = resolvePath(fileURLToPath(new URL('..', import.meta.url)), description.entry);
   if (!existsSync(entry)) throw new Error(`Function '${functionName}': there is no file ${entry}.`);
 
   const sandboxes = new Set<Sandbox>();
@@ -119,7 +139,7 @@ export function createFunction(
   }
 
   function start(): void {
-    const sandbox = new Sandbox(functionName, entry, handler, environment, onLog);
+    const sandbox = new Sandbox(functionName, entry, description, onLog);
     sandboxes.add(sandbox);
     void sandbox.started.then((problem) => {
       // Somebody caused this start: it is theirs to hear of it.
@@ -193,15 +213,15 @@ class Sandbox {
   constructor(
     functionName: string,
     entry: string,
-    handler: string,
-    environment: Readonly<Record<string, string>>,
+    description: FunctionDescription,
     onLog: (line: LogLine) => void,
   ) {
+    const { handler = 'handler', bundled = false, environment } = description;
     const runtime = fileURLToPath(new URL('./lambda-runtime.ts', import.meta.url));
-    const child = fork(runtime, [JSON.stringify({ entry, handler })], {
+    const child = fork(runtime, [JSON.stringify({ entry, handler, bundled } satisfies SandboxTask)], {
       // Not the flags of this process, which may be a test runner's worker.
       execArgv: [],
-      env: { ...lambdaEnvironment(functionName, handler), ...environment },
+      env: { ...lambdaEnvironment(functionName, description), ...environment },
       stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
     });
     this.#child = child;
@@ -326,14 +346,18 @@ function checkSize(payload: string): Invocation {
   };
 }
 
-const lambdaEnvironment = (functionName: string, handler: string): Record<string, string> => ({
+const lambdaEnvironment = (
+  functionName: string,
+  { handler = 'handler', memoryMb = 128, runtime }: FunctionDescription,
+): Record<string, string> => ({
   AWS_REGION: region,
   AWS_DEFAULT_REGION: region,
   AWS_ACCESS_KEY_ID: 'local',
   AWS_SECRET_ACCESS_KEY: 'local',
   AWS_LAMBDA_FUNCTION_NAME: functionName,
   AWS_LAMBDA_FUNCTION_VERSION: '$LATEST',
-  AWS_LAMBDA_FUNCTION_MEMORY_SIZE: '128',
+  AWS_LAMBDA_FUNCTION_MEMORY_SIZE: String(memoryMb),
+  ...(runtime !== undefined && { AWS_EXECUTION_ENV: `AWS_Lambda_${runtime}` }),
   _HANDLER: `index.${handler}`,
   TZ: ':UTC',
 });

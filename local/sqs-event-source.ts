@@ -53,6 +53,8 @@ export interface SqsEventSourceOptions {
   readonly queueUrl: string;
   readonly queueArn: string;
   readonly invoke: (event: SQSEvent) => Promise<Invocation>;
+  /** What `retryAfterSeconds` is done with, where Lambda's own requests need permission. @default `client` */
+  readonly retryWith?: { readonly client: SQSClient; readonly queueUrl: string };
 }
 
 /**
@@ -64,7 +66,13 @@ export interface SqsEventSourceOptions {
  */
 export function startSqsEventSource(
   description: SqsEventSourceDescription,
-  { client, queueUrl: QueueUrl, queueArn, invoke }: SqsEventSourceOptions,
+  {
+    client,
+    queueUrl: QueueUrl,
+    queueArn,
+    invoke,
+    retryWith = { client, queueUrl: QueueUrl },
+  }: SqsEventSourceOptions,
 ): EventSource {
   const { batchSize = 10, maxBatchingWindowSeconds = 0, maxConcurrency = 5 } = description;
   const { reportBatchItemFailures = false, retryAfterSeconds } = description;
@@ -128,7 +136,9 @@ export function startSqsEventSource(
         ReceiptHandle: receiptHandle,
         VisibilityTimeout,
       }));
-      await client.send(new ChangeMessageVisibilityBatchCommand({ QueueUrl, Entries }));
+      await retryWith.client.send(
+        new ChangeMessageVisibilityBatchCommand({ QueueUrl: retryWith.queueUrl, Entries }),
+      );
     }
   }
 

@@ -1,44 +1,23 @@
-import { DynamoDBClient } from '@aws-sdk/client-dynamodb';
-import { DynamoDBStreamsClient } from '@aws-sdk/client-dynamodb-streams';
+import type { DynamoDBClient } from '@aws-sdk/client-dynamodb';
 import type { SQSClient } from '@aws-sdk/client-sqs';
-import { credentials, region, sqsOrigin } from './account.ts';
-import { type Route, startApi } from './api.ts';
-import { startDynamoDb } from './dynamodb.ts';
-import type { EventSource } from './event-source.ts';
-import { type FaultProxy, startFaultProxy } from './fault-proxy.ts';
+import { type Callers, type Route, startApi } from './api.ts';
+import type { FaultProxy } from './fault-proxy.ts';
+import { type Authorizer, createAuthorizer, type RoleDescription } from './iam.ts';
 import {
   createKillPoints,
   type FunctionRequest,
   type KillPoint,
   type KillPointOptions,
-  type KillPoints,
 } from './kill-points.ts';
-import {
-  createFunction,
-  type FunctionDescription,
-  type Invocation,
-  type LocalFunction,
-  type LogLine,
-} from './lambda.ts';
-import {
-  type LocalQueue,
-  type LocalQueues,
-  type QueueDescription,
-  startQueues,
-  type TopicDescription,
-} from './queues.ts';
-import {
-  checkSqsEventSource,
-  type SqsEventSourceDescription,
-  startSqsEventSource,
-} from './sqs-event-source.ts';
-import {
-  checkStreamEventSource,
-  type StreamEventSource,
-  type StreamEventSourceDescription,
-  startStreamEventSource,
-} from './stream-event-source.ts';
-import { createTable, type LocalTable, type TableDescription } from './tables.ts';
+import { createFunction, type FunctionDescription, type LocalFunction, type LogLine } from './lambda.ts';
+import { checkPipe, type PipeDescription } from './pipes.ts';
+import { type Poller, startEventSource, startPipeFor } from './pollers.ts';
+import { sendFor } from './queue-routes.ts';
+import type { LocalQueue, QueueDescription, TopicDescription } from './queues.ts';
+import { localized, openDoors, present, startDatabase, startMessaging, startUpstreams } from './services.ts';
+import { checkSqsEventSource, type SqsEventSourceDescription } from './sqs-event-source.ts';
+import { checkStreamEventSource, type StreamEventSourceDescription } from './stream-event-source.ts';
+import type { TableDescription } from './tables.ts';
 
 /** A stack, in plain data: what there is and who calls whom. */
 export interface StackDescription {
@@ -54,7 +33,10 @@ export interface StackDescription {
   /** Their environments may have what `queueUrl()`, `queueArn()` and `topicArn()` say. */
   readonly functions?: Readonly<Record<string, FunctionDescription>>;
   readonly eventSources?: readonly (SqsEventSourceDescription | StreamEventSourceDescription)[];
+  readonly pipes?: Readonly<Record<string, PipeDescription>>;
   readonly routes?: readonly Route[];
+  /** What functions, pipes and routes that name a role may do; those that name none may do everything. */
+  readonly roles?: Readonly<Record<string, RoleDescription>>;
 }
 
 export interface StackOptions {
@@ -62,6 +44,8 @@ export interface StackOptions {
   readonly dynamodbEndpoint?: string;
   /** Told every line that a function logs. */
   readonly onLog?: (line: LogLine) => void;
+  /** What becomes of requests to routes that want credentials. @default 'refused' */
+  readonly callers?: Callers;
 }
 
 export interface Stack {
@@ -92,7 +76,9 @@ export interface Stack {
   function(name: string): LocalFunction;
   /** @throws RangeError when the description has none of that name */
   queue(name: string): LocalQueue;
-  /** Resolves once the functions have dealt with everything that is in the table's stream by now. */
+  /** What the roles' policies were asked for and allowed so far. Live. */
+  readonly exercised: Authorizer['exercised'];
+  /** Resolves once the functions and pipes have dealt with everything that is in the table's stream by now. */
   streamDrained(table: string): Promise<void>;
   /** Ends everything that was started, and waits for it. May be called twice. */
   stop(): Promise<void>;
@@ -120,9 +106,10 @@ export async function startStack(description: StackDescription, options: StackOp
 
   try {
     check(description);
+    const authorizer = createAuthorizer(description.roles ?? {});
     const [database, messaging, upstreams] = await allStarted([
-      startDatabase(description, options, kills, endings),
-      startMessaging(description, kills, endings),
+      startDatabase(description, options, kills, authorizer, endings),
+      startMessaging(description, kills, authorizer, endings),
       startUpstreams(description, kills, endings),
     ]);
 
@@ -131,11 +118,14 @@ export async function startStack(description: StackDescription, options: StackOp
       logs.push(line);
       options.onLog?.(line);
     };
-    const sources: { readonly of: string; readonly source: EventSource | StreamEventSource }[] = [];
+    const accessKeyIds = new Map<string, string>();
+    const pollers: Poller[] = [];
     // Only after the functions, which are what a poller may be waiting for.
-    endings.push(() => Promise.all(sources.map(({ source }) => source.ended)));
+    endings.push(() => Promise.all(pollers.map(({ source }) => source.ended)));
     for (const [name, { environment = {}, ...rest }] of Object.entries(description.functions ?? {})) {
-      const doors = await openDoors(name, database, messaging, upstreams);
+      const accessKeyId = rest.role && authorizer.assume(rest.role, 'lambda.amazonaws.com', name);
+      if (accessKeyId !== undefined) accessKeyIds.set(name, accessKeyId);
+      const doors = await openDoors(name, accessKeyId, database, messaging, upstreams);
       const local = { ...doors.variables, ...localized(environment, doors.origins) };
       const created = createFunction(name, { ...rest, environment: local }, onLog);
       functions.set(name, created);
@@ -143,30 +133,24 @@ export async function startStack(description: StackDescription, options: StackOp
     }
 
     endings.push(() => {
-      for (const { source } of sources) source.stop();
+      for (const { source } of pollers) source.stop();
     });
+    const services = { database, messaging, authorizer, onLog };
     for (const mapping of description.eventSources ?? []) {
-      const invoke = (event: unknown): Promise<Invocation> => functionNamed(mapping.function).invoke(event);
-      if ('queue' in mapping) {
-        const { client } = present(messaging).queues;
-        const { url, arn } = present(messaging).queues.queue(mapping.queue);
-        const source = startSqsEventSource(mapping, { client, queueUrl: url, queueArn: arn, invoke });
-        sources.push({ of: mapping.queue, source });
-      } else {
-        const { streamArn = '' } = named(database.tables, 'table', mapping.stream);
-        const onDiscard = (numbers: readonly string[]): void =>
-          onLog({ functionName: mapping.function, text: `Discarded: ${numbers.join(', ')}` });
-        const source = startStreamEventSource(mapping, {
-          client: database.streams,
-          streamArn,
-          invoke,
-          onDiscard,
-        });
-        sources.push({ of: mapping.stream, source });
-      }
+      const accessKeyId = accessKeyIds.get(mapping.function);
+      const invoke = functionNamed(mapping.function).invoke;
+      pollers.push(await startEventSource(mapping, { ...services, accessKeyId, invoke }));
+    }
+    for (const [name, pipe] of Object.entries(description.pipes ?? {})) {
+      pollers.push(await startPipeFor(name, pipe, services));
     }
 
-    const api = await startApi(description.routes ?? [], (name, event) => functionNamed(name).invoke(event));
+    const onProblem = (text: string): void => onLog({ functionName: 'api', text });
+    const api = await startApi(description.routes ?? [], (name, event) => functionNamed(name).invoke(event), {
+      ...(options.callers && { callers: options.callers }),
+      send: sendFor(messaging, authorizer),
+      onProblem,
+    });
     endings.push(() => api.stop());
 
     return {
@@ -183,10 +167,13 @@ export async function startStack(description: StackDescription, options: StackOp
       logs,
       requests: kills.requests,
       killAt: kills.killAt,
+      get exercised() {
+        return authorizer.exercised;
+      },
       function: functionNamed,
       queue: (name) => present(messaging).queues.queue(name),
       async streamDrained(table) {
-        const readers = sources.flatMap(({ of, source }) =>
+        const readers = pollers.flatMap(({ of, source }) =>
           of === table && 'drained' in source ? [source] : [],
         );
         if (readers.length === 0) throw new RangeError(`Nothing reads a stream of '${table}' in this stack.`);
@@ -207,9 +194,12 @@ function check({
   eventSources = [],
   tables = [],
   queues = {},
+  pipes = {},
 }: StackDescription): void {
   const callers = [
-    ...routes.map((route) => ({ says: `Route ${route.method} ${route.path}`, calls: route.function })),
+    ...routes.flatMap((route) =>
+      'function' in route ? [{ says: `Route ${route.method} ${route.path}`, calls: route.function }] : [],
+    ),
     ...eventSources.map((source) => ({
       says: `Event source '${'queue' in source ? source.queue : source.stream}'`,
       calls: source.function,
@@ -224,149 +214,38 @@ function check({
   for (const source of eventSources) {
     if ('queue' in source) {
       checkSqsEventSource(source);
-      if (source.queue in queues) continue;
-      throw new Error(
-        `Event source '${source.queue}' is none of the queues (${Object.keys(queues).join(', ')}).`,
-      );
+      checkQueue(`Event source '${source.queue}'`, source.queue);
+    } else {
+      checkStreamEventSource(source);
+      checkStream(`Event source '${source.stream}'`, source.stream);
     }
-    checkStreamEventSource(source);
-    const table = tables.find((one) => nameOf(one) === source.stream);
-    if (typeof table === 'object' && table.stream !== undefined) continue;
+  }
+  for (const [name, pipe] of Object.entries(pipes)) {
+    checkPipe(name, pipe);
+    checkStream(`The source '${pipe.stream}' of pipe '${name}'`, pipe.stream);
+    checkQueue(`The target '${pipe.queue}' of pipe '${name}'`, pipe.queue);
+    if (pipe.deadLetterQueue !== undefined) {
+      checkQueue(`The dead-letter queue '${pipe.deadLetterQueue}' of pipe '${name}'`, pipe.deadLetterQueue);
+    }
+  }
+  for (const route of routes) {
+    if ('queue' in route) checkQueue(`Route ${route.method} ${route.path}: '${route.queue}'`, route.queue);
+  }
+
+  function checkQueue(says: string, name: string): void {
+    if (name in queues) return;
+    throw new Error(`${says} is none of the queues (${Object.keys(queues).join(', ')}).`);
+  }
+  function checkStream(says: string, name: string): void {
+    const table = tables.find((one) => nameOf(one) === name);
+    if (typeof table === 'object' && table.stream !== undefined) return;
     throw new Error(
-      `Event source '${source.stream}' is no table with a stream: describe it as { name: '${source.stream}', stream: 'NEW_IMAGE' }.`,
+      `${says} is no table with a stream: describe it as { name: '${name}', stream: 'NEW_IMAGE' }.`,
     );
   }
 }
 
 const nameOf = (table: string | TableDescription): string => (typeof table === 'string' ? table : table.name);
-
-interface Database {
-  readonly client: DynamoDBClient;
-  readonly streams: DynamoDBStreamsClient;
-  readonly faults: FaultProxy;
-  readonly tables: ReadonlyMap<string, LocalTable>;
-}
-
-type Endings = (() => unknown)[];
-
-async function startDatabase(
-  description: StackDescription,
-  options: StackOptions,
-  kills: KillPoints,
-  endings: Endings,
-): Promise<Database> {
-  const given = options.dynamodbEndpoint ?? (process.env.DYNAMODB_ENDPOINT || undefined);
-  const server = await startDynamoDb(given === undefined ? {} : { endpoint: given });
-  endings.push(() => server.stop());
-  const client = new DynamoDBClient({ endpoint: server.endpoint, region, credentials });
-  const streams = new DynamoDBStreamsClient({ endpoint: server.endpoint, region, credentials });
-  endings.push(
-    () => client.destroy(),
-    () => streams.destroy(),
-  );
-  const faults = await startFaultProxy(server.endpoint, { strike: kills.strikeFor('dynamodb') });
-  endings.push(() => faults.stop());
-  const tables = new Map<string, LocalTable>();
-  await Promise.all(
-    (description.tables ?? []).map(async (table) => {
-      const created = await createTable(client, typeof table === 'string' ? { name: table } : table);
-      tables.set(created.name, created);
-      // One that we started takes its tables with it.
-      if (given !== undefined) endings.push(() => created.remove());
-    }),
-  );
-  return { client, streams, faults, tables };
-}
-
-interface Messaging {
-  readonly queues: LocalQueues;
-  readonly faults: FaultProxy;
-}
-
-async function startMessaging(
-  { queues = {}, topics = {} }: StackDescription,
-  kills: KillPoints,
-  endings: Endings,
-): Promise<Messaging | undefined> {
-  // It takes a quarter of a second to load.
-  if (Object.keys(queues).length + Object.keys(topics).length === 0) return undefined;
-  const started = await startQueues(queues, topics);
-  endings.push(() => started.stop());
-  const faults = await startFaultProxy(started.endpoint, { strike: kills.strikeFor('queues') });
-  endings.push(() => faults.stop());
-  return { queues: started, faults };
-}
-
-function present(messaging: Messaging | undefined): Messaging {
-  if (messaging === undefined) throw new RangeError('There is no queue and no topic in this stack.');
-  return messaging;
-}
-
-interface Upstream {
-  readonly origin: string;
-  readonly faults: FaultProxy;
-}
-
-async function startUpstreams(
-  { upstreams = {} }: StackDescription,
-  kills: KillPoints,
-  endings: Endings,
-): Promise<ReadonlyMap<string, Upstream>> {
-  const started = new Map<string, Upstream>();
-  for (const [name, url] of Object.entries(upstreams)) {
-    const { origin } = new URL(url);
-    const faults = await startFaultProxy(origin, { strike: kills.strikeFor(name) });
-    endings.push(() => faults.stop());
-    started.set(name, { origin, faults });
-  }
-  return started;
-}
-
-interface Doors {
-  /** What the SDK reads by itself, so that a function needs no code for being here. */
-  readonly variables: Readonly<Record<string, string>>;
-  /** What an environment may say, and what stands for it here. */
-  readonly origins: readonly (readonly [string, string])[];
-}
-
-/** A function has endpoints of its own, which is how its requests are known. */
-async function openDoors(
-  functionName: string,
-  database: Database,
-  messaging: Messaging | undefined,
-  upstreams: ReadonlyMap<string, Upstream>,
-): Promise<Doors> {
-  const queueDoor = await messaging?.faults.endpointFor(functionName);
-  const upstreamDoors = [...upstreams.values()].map(
-    async ({ origin, faults }) => [origin, await faults.endpointFor(functionName)] as const,
-  );
-  return {
-    variables: {
-      AWS_ENDPOINT_URL_DYNAMODB: await database.faults.endpointFor(functionName),
-      ...(queueDoor !== undefined && { AWS_ENDPOINT_URL_SQS: queueDoor, AWS_ENDPOINT_URL_SNS: queueDoor }),
-    },
-    origins: [
-      // Not by the SDK: it sends to the origin of a queue's URL, whatever the endpoint.
-      ...(queueDoor !== undefined ? [[sqsOrigin, queueDoor] as const] : []),
-      ...(await Promise.all(upstreamDoors)),
-    ],
-  };
-}
-
-function localized(
-  environment: Readonly<Record<string, string>>,
-  origins: Doors['origins'],
-): Record<string, string> {
-  const local = new Map(origins);
-  const alternatives = [...local.keys()].map((origin) => origin.replaceAll(/[.[\]]/g, '\\$&')).join('|');
-  // Not where it is only the beginning of a longer port or host name.
-  const origin = new RegExp(`(?:${alternatives})(?![\\w.:-])`, 'g');
-  const entries = Object.entries(environment).map(([name, value]) => [
-    name,
-    local.size === 0 ? value : value.replace(origin, (found) => local.get(found) ?? found),
-  ]);
-  return Object.fromEntries(entries) as Record<string, string>;
-}
 
 function named<Thing>(things: ReadonlyMap<string, Thing>, kind: string, name: string): Thing {
   const found = things.get(name);

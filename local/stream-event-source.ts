@@ -31,6 +31,15 @@ export interface StreamEventSourceDescription {
   readonly bisectBatchOnFunctionError?: boolean;
   /** After that the batch is discarded. @default retries for ever */
   readonly maxRetryAttempts?: number;
+  /** A batch that fails when its first record is older than that is discarded. @default any age */
+  readonly maxRecordAgeSeconds?: number;
+}
+
+/** Records that are given up. */
+export interface Discarded {
+  readonly shardId: string;
+  readonly records: readonly DynamoDBRecord[];
+  readonly reason: 'RetryAttemptsExhausted' | 'EventAgeExceeded';
 }
 
 /** @throws Error with what Lambda would not accept */
@@ -45,11 +54,13 @@ export function checkStreamEventSource(description: StreamEventSourceDescription
 }
 
 export interface StreamEventSourceOptions {
+  /** Whose reader it is. For messages. */
+  readonly name: string;
   readonly client: DynamoDBStreamsClient;
   readonly streamArn: string;
   readonly invoke: (event: DynamoDBStreamEvent) => Promise<Invocation>;
-  /** Told when a batch is given up, with its sequence numbers. */
-  readonly onDiscard: (sequenceNumbers: readonly string[]) => void;
+  /** Told when a batch is given up; reading goes on after that. */
+  readonly onDiscard: (discarded: Discarded) => void | Promise<void>;
 }
 
 export interface StreamEventSource extends EventSource {
@@ -75,13 +86,13 @@ interface ShardReader {
  * @see https://docs.aws.amazon.com/lambda/latest/dg/with-ddb.html
  */
 export function startStreamEventSource(
-  description: StreamEventSourceDescription,
-  { client, streamArn, invoke, onDiscard }: StreamEventSourceOptions,
+  description: Omit<StreamEventSourceDescription, 'function' | 'stream'>,
+  { name, client, streamArn, invoke, onDiscard }: StreamEventSourceOptions,
 ): StreamEventSource {
   const { batchSize = 100, maxRetryAttempts = Number.POSITIVE_INFINITY } = description;
   const { reportBatchItemFailures = false, bisectBatchOnFunctionError = false } = description;
+  const { maxRecordAgeSeconds = Number.POSITIVE_INFINITY } = description;
   const filters = (description.filters ?? []).map(compileFilter);
-  const name = `event source of ${description.function}`;
   const stopping = new AbortController();
   const { signal } = stopping;
   const shards = new Map<string, ShardReader>();
@@ -120,7 +131,7 @@ export function startStreamEventSource(
         return undefined;
       }
       const records = (page.Records ?? []).map((record) => recordOf(record, streamArn));
-      await handle(records.filter(isWanted));
+      await handle(ShardId, records.filter(isWanted));
       handledTo = records.at(-1)?.dynamodb?.SequenceNumber ?? handledTo;
       iterator = page.NextShardIterator;
       if (iterator === undefined) return 'done';
@@ -170,7 +181,7 @@ export function startStreamEventSource(
   const isWanted = (record: DynamoDBRecord): boolean =>
     filters.length === 0 || filters.some((matches) => matches(record));
 
-  async function handle(batch: readonly DynamoDBRecord[], retries = 0): Promise<void> {
+  async function handle(shardId: string, batch: readonly DynamoDBRecord[], retries = 0): Promise<void> {
     if (batch.length === 0 || signal.aborted) return;
     const invocation = await invoke({ Records: [...batch] });
     if (signal.aborted) return;
@@ -180,17 +191,19 @@ export function startStreamEventSource(
 
     const rest = batch.slice(numbers.indexOf(lowest));
     if (bisectBatchOnFunctionError && batch.length > 1) {
-      if (rest.length < batch.length) return handle(rest, retries);
+      if (rest.length < batch.length) return handle(shardId, rest, retries);
       const middle = Math.ceil(batch.length / 2);
-      await handle(batch.slice(0, middle), retries);
-      return handle(batch.slice(middle), retries);
+      await handle(shardId, batch.slice(0, middle), retries);
+      return handle(shardId, batch.slice(middle), retries);
     }
     if (retries >= maxRetryAttempts) {
-      onDiscard(rest.map(({ dynamodb }) => dynamodb?.SequenceNumber ?? ''));
-      return;
+      return onDiscard({ shardId, records: rest, reason: 'RetryAttemptsExhausted' });
+    }
+    if (ageSecondsOf(rest[0]) > maxRecordAgeSeconds) {
+      return onDiscard({ shardId, records: rest, reason: 'EventAgeExceeded' });
     }
     await pause(Math.min(pollIntervalMs * 2 ** retries, maxRetryDelayMs), signal);
-    return handle(rest, retries + 1);
+    return handle(shardId, rest, retries + 1);
   }
 
   const discovery = repeatUntil(signal, name, async () => {
@@ -215,6 +228,9 @@ export function startStreamEventSource(
     },
   };
 }
+
+const ageSecondsOf = (record: DynamoDBRecord | undefined): number =>
+  Date.now() / 1000 - (record?.dynamodb?.ApproximateCreationDateTime ?? Number.POSITIVE_INFINITY);
 
 function recordOf(record: StreamRecord, eventSourceARN: string): DynamoDBRecord {
   const { dynamodb = {}, userIdentity } = record;

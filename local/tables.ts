@@ -8,13 +8,15 @@ import {
 } from '@aws-sdk/client-dynamodb';
 import { tableLayout } from '../lib/record.ts';
 
-/** A table on demand, with string keys; by default with the keys and the TTL that records need. */
+/** A table on demand; by default with the keys and the TTL that records need. */
 export interface TableDescription {
   readonly name: string;
   /** @default the partition key of records */
   readonly partitionKey?: string;
   /** `false`: none. @default the sort key of records, or none where `partitionKey` is given */
   readonly sortKey?: string | false;
+  /** Of keys that are no texts. @default `S` for each */
+  readonly keyTypes?: Readonly<Record<string, 'S' | 'N' | 'B'>>;
   /** `false`: none. @default the TTL attribute of records, or none where `partitionKey` is given */
   readonly ttlAttribute?: string | false;
   /** @default no stream */
@@ -31,7 +33,7 @@ export async function createTable(
   client: DynamoDBClient,
   description: TableDescription,
 ): Promise<LocalTable> {
-  const { name: TableName, partitionKey = tableLayout.partitionKey, stream } = description;
+  const { name: TableName, partitionKey = tableLayout.partitionKey, keyTypes = {}, stream } = description;
   const isForRecords = description.partitionKey === undefined;
   const { sortKey = isForRecords && tableLayout.sortKey } = description;
   const { ttlAttribute = isForRecords && tableLayout.ttlAttribute } = description;
@@ -44,7 +46,10 @@ export async function createTable(
       TableName,
       BillingMode: 'PAY_PER_REQUEST',
       KeySchema: keys,
-      AttributeDefinitions: keys.map(({ AttributeName }) => ({ AttributeName, AttributeType: 'S' })),
+      AttributeDefinitions: keys.map(({ AttributeName }) => ({
+        AttributeName,
+        AttributeType: keyTypes[AttributeName] ?? 'S',
+      })),
       ...(stream && { StreamSpecification: { StreamEnabled: true, StreamViewType: stream } }),
     }),
   );

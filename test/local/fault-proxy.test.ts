@@ -75,6 +75,7 @@ test('passes requests and answers through, and logs them', async () => {
   expect(proxy.requests).toEqual([
     {
       operation: 'PutItem',
+      accessKeyId: 'local',
       body: expect.objectContaining({ TableName: table.tableName }),
       startedAtMs: expect.any(Number),
       endedAtMs: expect.any(Number),
