@@ -27,7 +27,7 @@ export async function beginBatch(guard: Guard, batch: Batch, context: Context | 
   const guarded = new GuardedBatch(guard.settings, batch, context);
   await guarded.claimAll();
   const fresh = guarded.fresh();
-  if (fresh.length === 0) return { kind: 'answer', answer: guarded.answer() };
+  if (fresh.length === 0) return { kind: 'answer', answer: guarded.completed() };
   return {
     kind: 'run',
     event: batch.only(fresh),
@@ -157,7 +157,7 @@ class GuardedBatch implements Run, RecordByRecord {
     for (const record of reported) {
       if (!this.#isFailed(record)) this.#fail(record, reportedByHandler());
     }
-    return this.answer(answer);
+    return this.completed(answer);
   }
 
   async threw(error: unknown): Promise<undefined> {
@@ -172,7 +172,7 @@ class GuardedBatch implements Run, RecordByRecord {
   }
 
   /** What the service is told: the handler's answer, with the failures that were found here. @throws see `report` */
-  answer(handlers?: unknown): unknown {
+  completed(handlers?: unknown): unknown {
     const failed = this.#batch.records.filter((record) => this.#isFailed(record));
     const ids = failed.map(({ id }) => id);
     switch (this.#batch.report) {
@@ -328,11 +328,12 @@ class GuardedBatch implements Run, RecordByRecord {
   #tellFailures(): void {
     if (this.#batch.report === 'throw') return;
     const ids = new Map<string, string[]>();
-    for (const [{ id }, standing] of this.#standings) {
+    for (const record of this.#batch.records) {
+      const standing = this.#standings.get(record);
       // That one is running elsewhere is no fault, and the observer is told.
-      if (standing.kind !== 'failed' || IdempotencyError.is(standing.error, 'IN_PROGRESS')) continue;
+      if (standing?.kind !== 'failed' || IdempotencyError.is(standing.error, 'IN_PROGRESS')) continue;
       const why = reasonOf(standing.error);
-      ids.set(why, [...(ids.get(why) ?? []), id]);
+      ids.set(why, [...(ids.get(why) ?? []), record.id]);
     }
     for (const [why, failed] of ids) {
       const named = failed.slice(0, maxNamed).join(', ');

@@ -22,7 +22,17 @@ const claimOverheadBytes = 400;
 export type Encoded =
   /** `plain` is what `seal` was given: equal for equal values, which sealed bytes are not. */
   | { readonly kind: 'bytes'; readonly bytes: Uint8Array; readonly plain: Uint8Array }
-  | { readonly kind: 'unavailable'; readonly reason: UnavailableReason; readonly cause?: unknown };
+  /** `plain` is absent for what cannot be serialised. */
+  | {
+      readonly kind: 'unavailable';
+      readonly reason: UnavailableReason;
+      readonly cause?: unknown;
+      readonly plain?: Uint8Array;
+    };
+
+/** What a record carries of it. */
+export const answerIn = (encoded: Encoded): Uint8Array | UnavailableReason =>
+  encoded.kind === 'bytes' ? encoded.bytes : encoded.reason;
 
 interface CodecOptions {
   readonly operation: string;
@@ -45,11 +55,11 @@ export async function encode(value: unknown, options: CodecOptions): Promise<Enc
     try {
       bytes = await sealed(options.seal, bytes, options);
     } catch (cause) {
-      return { kind: 'unavailable', reason: 'not-sealed', cause };
+      return { kind: 'unavailable', reason: 'not-sealed', cause, plain };
     }
   }
   return bytes.length > options.maxBytes
-    ? { kind: 'unavailable', reason: 'too-large' }
+    ? { kind: 'unavailable', reason: 'too-large', plain }
     : { kind: 'bytes', bytes, plain };
 }
 

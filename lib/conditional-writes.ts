@@ -6,6 +6,7 @@ import { randomUUID } from 'node:crypto';
 import { isDeepStrictEqual } from 'node:util';
 import { type AttributeValue, PutItemCommand, UpdateItemCommand } from '@aws-sdk/client-dynamodb';
 import type { DynamoClient } from './dynamo-store.ts';
+import { converter } from './dynamo-values.ts';
 import { IdempotencyError, show } from './errors.ts';
 import { systemClock } from './store.ts';
 import { checkKnown, isFunction, isPlain, isRecord } from './validate.ts';
@@ -322,39 +323,6 @@ async function write(client: DynamoClient, command: object): Promise<Conditional
       await systemClock.sleep(conflictPauseMs * tries * Math.random());
     }
   }
-}
-
-interface Converter {
-  toStored(values: Values): Stored;
-  fromStored(stored: Stored): any;
-}
-
-/** Native commands run on both kinds of clients; so the values are converted here, as the client's owner wants them. */
-async function converter(client: DynamoClient): Promise<Converter> {
-  const { marshall, unmarshall } = await import('@aws-sdk/util-dynamodb').catch((cause: unknown) => {
-    throw new IdempotencyError(
-      'UNSUPPORTED',
-      '@aws-sdk/util-dynamodb cannot be loaded. Install it beside idemkit: npm install @aws-sdk/util-dynamodb',
-      { cause },
-    );
-  });
-  const { marshallOptions, unmarshallOptions } =
-    (client as { config?: { translateConfig?: Translation } }).config?.translateConfig ?? {};
-  // A document client sets the last one, for attributes; here it is whole items.
-  const options = {
-    removeUndefinedValues: true,
-    ...marshallOptions,
-    convertTopLevelContainer: false,
-  } as const;
-  return {
-    toStored: (values) => marshall(values, options) as Stored,
-    fromStored: (stored) => unmarshall(stored, unmarshallOptions),
-  };
-}
-
-interface Translation {
-  readonly marshallOptions?: object;
-  readonly unmarshallOptions?: object;
 }
 
 /** A `Buffer` that was put comes back as a `Uint8Array`. */

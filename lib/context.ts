@@ -1,8 +1,10 @@
 import { randomUUID } from 'node:crypto';
 import type { Context } from 'aws-lambda';
 import { IdempotencyError } from './errors.ts';
+import { leaseIsOver } from './operation.ts';
 import { tokenOf } from './token.ts';
-import { type AtomicWork, leaseIsOver, type Work } from './work.ts';
+import type { AtomicWork } from './transact.ts';
+import type { Work } from './work.ts';
 
 /** The operation that a handler is working on: `context.idempotency`, or `operation(context)`. */
 export interface Operation {

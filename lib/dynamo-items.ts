@@ -138,11 +138,11 @@ export function itemsOf(TableName: string, names: Names) {
         ...conditional,
         Key: keyOf(pk),
         ConditionExpression: '#owner = :owner AND #status = :completed',
-        UpdateExpression: `SET ${set.expression} REMOVE ${stale.map((name) => `#${name}`).join(', ')}`,
+        UpdateExpression: `SET ${set.expression} REMOVE ${stale.map((_, index) => `#stale${index}`).join(', ')}`,
         ExpressionAttributeNames: {
           ...set.names,
           ...mine,
-          ...Object.fromEntries(stale.map((name) => [`#${name}`, name])),
+          ...Object.fromEntries(stale.map((name, index) => [`#stale${index}`, name])),
         },
         ExpressionAttributeValues: {
           ...set.values,
@@ -316,12 +316,32 @@ function stepAttributes({ status: stepStatus, owner, attempt, value }: NewStep):
   };
 }
 
-/** `#a = :a, …`: several of the names are reserved words, so none is written out. */
-function assignment(attributes: Item): { expression: string; names: Record<string, string>; values: Item } {
-  const entries = Object.entries(attributes);
-  return {
-    expression: entries.map(([name]) => `#${name} = :${name}`).join(', '),
-    names: Object.fromEntries(entries.map(([name]) => [`#${name}`, name])),
-    values: Object.fromEntries(entries.map(([name, value]) => [`:${name}`, value])),
-  };
+interface Assignment {
+  readonly expression: string;
+  readonly names: Readonly<Record<string, string>>;
+}
+
+const assignments = new Map<string, Assignment>();
+
+/**
+ * `#status = :set0, …`: several of the names are reserved words, and one is the table's own, so none is written out. There
+ * are few sets of names, and every call needs one of them.
+ */
+function assignment(attributes: Item): Assignment & { readonly values: Item } {
+  const names = Object.keys(attributes);
+  const set = names.join();
+  let known = assignments.get(set);
+  if (known === undefined) {
+    const placeholders = names.map((name, index) => (/^\w+$/.test(name) ? `#${name}` : `#set${index}`));
+    known = {
+      expression: placeholders.map((placeholder, index) => `${placeholder} = :set${index}`).join(', '),
+      names: Object.fromEntries(placeholders.map((placeholder, index) => [placeholder, names[index] ?? ''])),
+    };
+    assignments.set(set, known);
+  }
+  const values: Item = {};
+  for (let index = 0; index < names.length; index++) {
+    values[`:set${index}`] = attributes[names[index] ?? ''] as AttributeValue;
+  }
+  return { ...known, values };
 }

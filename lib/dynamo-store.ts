@@ -96,7 +96,12 @@ export function dynamoStore(options: DynamoStoreOptions = {}): DynamoStore {
     (value) => isRecord(value) && isFunction(value.send),
   );
   for (const name of ['partitionKey', 'sortKey', 'ttlAttribute'] as const) {
-    check(name, options[name], "an attribute's name", (value) => typeof value === 'string' && value !== '');
+    check(
+      name,
+      options[name],
+      `an attribute's name, and none of the record's own (${Object.values(attribute).join(', ')})`,
+      (value) => typeof value === 'string' && value !== '' && !ownAttributes.has(value),
+    );
   }
   check(
     'seal',
@@ -225,7 +230,7 @@ export function dynamoStore(options: DynamoStoreOptions = {}): DynamoStore {
             await client.send(new TransactWriteItemsCommand(input));
             return { outcome: 'applied' };
           } catch (error) {
-            const cancelled = await readCancellation(error, request, items);
+            const cancelled = await readCancellation(error, request, items, client);
             if (cancelled) return cancelled;
             throw explain(error, tableName, names, 'dynamodb:TransactWriteItems');
           }
@@ -275,6 +280,8 @@ export function dynamoStore(options: DynamoStoreOptions = {}): DynamoStore {
     },
   };
 }
+
+const ownAttributes: ReadonlySet<string> = new Set(Object.values(attribute));
 
 const optionNames: readonly (keyof DynamoStoreOptions)[] = [
   'tableName',

@@ -6,6 +6,7 @@ import type {
   TransactWriteItemsCommandInput,
 } from '@aws-sdk/client-dynamodb';
 import type { Item, Items } from './dynamo-items.ts';
+import { converter } from './dynamo-values.ts';
 import { IdempotencyError, show } from './errors.ts';
 import type { Rejection, StoredAnswer, Transacted, TransactionRequest, TransactWrite } from './store.ts';
 import { isRecord } from './validate.ts';
@@ -15,11 +16,6 @@ const maxItems = 100;
 const maxBytes = 4 * 1024 * 1024;
 
 const kinds = ['Put', 'Update', 'Delete', 'ConditionCheck'] as const;
-
-/** The client may be a document client with options of its own about what is marshalled how. */
-interface MarshallingClient {
-  readonly config?: { readonly translateConfig?: { readonly marshallOptions?: object } };
-}
 
 /** @throws `BAD_WRITES` where it can be told that DynamoDB would refuse it */
 export async function transactionInput(
@@ -35,9 +31,9 @@ export async function transactionInput(
       `A transaction takes at most ${maxItems} items; here are ${count}: ${request.writes.length} writes, ${request.messages.length} messages and ${ours.length - request.messages.length} of the record. Split the work into steps.`,
     );
   }
-  const theirs = await marshalled(request.writes, client as MarshallingClient);
+  const theirs = await marshalled(request.writes, client);
   const TransactItems = [...ours, ...theirs];
-  refuseDoubles(theirs, ours.length);
+  refuseDoubles(theirs);
   const bytes = TransactItems.reduce((sum, item) => sum + sizeOf(item), 0);
   if (bytes > maxBytes) {
     throw badWrites(
@@ -64,15 +60,9 @@ function ownItems(
   return own;
 }
 
-async function marshalled(
-  writes: readonly TransactWrite[],
-  client: MarshallingClient,
-): Promise<TransactWriteItem[]> {
+async function marshalled(writes: readonly TransactWrite[], client: object): Promise<TransactWriteItem[]> {
   if (writes.length === 0) return [];
-  const { marshall } = await import('@aws-sdk/util-dynamodb');
-  const options = { removeUndefinedValues: true, ...client.config?.translateConfig?.marshallOptions };
-  const translate = (values: Record<string, unknown> | undefined): Item | undefined =>
-    values && (marshall(values, options) as Item);
+  const { toStored } = await converter(client);
   return writes.map((write, index) => {
     const [kind, ...others] = kinds.filter((one) => isRecord(write) && write[one] !== undefined);
     const action = kind && write[kind];
@@ -93,10 +83,10 @@ async function marshalled(
       return {
         [kind]: {
           ...action,
-          ...(Item && { Item: translate(Item) }),
-          ...(Key && { Key: translate(Key) }),
+          ...(Item && { Item: toStored(Item) }),
+          ...(Key && { Key: toStored(Key) }),
           ...(action.ExpressionAttributeValues && {
-            ExpressionAttributeValues: translate(action.ExpressionAttributeValues),
+            ExpressionAttributeValues: toStored(action.ExpressionAttributeValues),
           }),
           // Only so can a rejection show what it met.
           ReturnValuesOnConditionCheckFailure: 'ALL_OLD',
@@ -110,44 +100,30 @@ async function marshalled(
   });
 }
 
-/** What DynamoDB refuses as a whole, where the keys can be told: those of a Put are among its attributes. */
-function refuseDoubles(writes: readonly TransactWriteItem[], offset: number): void {
-  const places = writes.map(({ Put, Update, Delete, ConditionCheck }) => {
+/**
+ * What DynamoDB refuses as a whole, where it can be told: a Put does not say which of its attributes are the key, but
+ * another write on the table does.
+ */
+function refuseDoubles(writes: readonly TransactWriteItem[]): void {
+  const actions = writes.map(({ Put, Update, Delete, ConditionCheck }) => {
     const keyed = Update ?? Delete ?? ConditionCheck;
-    return { table: Put?.TableName ?? keyed?.TableName, key: keyed?.Key, item: Put?.Item };
+    return { table: Put?.TableName ?? keyed?.TableName ?? '', key: keyed?.Key, item: Put?.Item };
   });
-  for (const [index, { table, key, item }] of places.entries()) {
-    const double = places.findIndex((other, place) => {
-      if (place >= index || other.table !== table) return false;
-      if (item && other.item)
-        return text(item) === text(other.item) || shareKey(places, table, item, other.item);
-      return matches(key ?? other.key, item ?? other.item ?? key, other.key ?? key);
-    });
-    if (double >= 0) {
+  const keyNames = new Map<string, string[]>();
+  for (const { table, key } of actions) if (key) keyNames.set(table, Object.keys(key).sort());
+  const places = new Map<string, number>();
+  for (const [index, { table, key, item }] of actions.entries()) {
+    const attributes = key ?? item ?? {};
+    const names = keyNames.get(table) ?? Object.keys(attributes).sort();
+    const place = text([table, names.map((name) => [name, attributes[name]])]);
+    const double = places.get(place);
+    if (double !== undefined) {
       throw badWrites(
-        `Writes ${double} and ${index} are on the same item of table '${table}' (items ${offset + double} and ${offset + index} of the transaction). Make one write of them.`,
+        `Writes ${double} and ${index} are on the same item of table '${table}'. Make one write of them.`,
       );
     }
+    places.set(place, index);
   }
-}
-
-/** Two Puts are on one item if any other write of the table shows its key names and both agree in them. */
-function shareKey(
-  places: readonly { table: string | undefined; key: Item | undefined }[],
-  table: string | undefined,
-  item: Item,
-  other: Item,
-): boolean {
-  const key = places.find((place) => place.table === table && place.key)?.key;
-  return key !== undefined && Object.keys(key).every((name) => text(item[name]) === text(other[name]));
-}
-
-/** Whether `attributes` hold `key`; with two keys, whether they are the same. */
-function matches(key: Item | undefined, attributes: Item | undefined, otherKey: Item | undefined): boolean {
-  if (!key || !attributes) return false;
-  const isSame = (left: Item, right: Item) =>
-    Object.keys(left).every((name) => text(left[name]) === text(right[name]));
-  return isSame(key, attributes) && (!otherKey || isSame(otherKey, attributes));
 }
 
 const text = (value: unknown): string =>
@@ -190,11 +166,13 @@ export async function readCancellation(
   error: unknown,
   request: TransactionRequest,
   items: Items,
+  client: object,
 ): Promise<Transacted | undefined> {
-  const { name, message, CancellationReasons } = error as {
+  const { name, message, CancellationReasons, $metadata } = error as {
     name?: string;
     message?: string;
     CancellationReasons?: CancellationReason[];
+    $metadata?: { attempts?: number };
   };
   switch (name) {
     case 'TransactionInProgressException':
@@ -205,8 +183,15 @@ export async function readCancellation(
       // Without writes of the handler's it is our table that is wrong, which the store explains.
       if (request.writes.length === 0) return undefined;
       throw badWrites(`DynamoDB refused the transaction, and nothing was written: ${message}`, error);
+    case 'ResourceNotFoundException':
+      if (request.writes.length === 0) return undefined;
+      throw badWrites(
+        `One of the transaction's tables is not there, and nothing was written: ${tablesOf(request, items)}.`,
+        error,
+      );
     case 'TransactionCanceledException':
-      return CancellationReasons && (await cancelled(CancellationReasons, request, items));
+      if (!CancellationReasons) return undefined;
+      return cancelled(CancellationReasons, ($metadata?.attempts ?? 1) > 1, request, items, client);
     default:
       return undefined;
   }
@@ -214,38 +199,43 @@ export async function readCancellation(
 
 async function cancelled(
   reasons: readonly CancellationReason[],
+  isRepeat: boolean,
   request: TransactionRequest,
   items: Items,
+  client: object,
 ): Promise<Transacted> {
   const isFailed = (reason: CancellationReason | undefined) => reason?.Code === 'ConditionalCheckFailed';
-  const claim = request.claim.kind === 'none' ? undefined : reasons[0];
-  const stepAt = request.claim.kind === 'none' ? 0 : 1;
-  const step = request.step ? reasons[stepAt] : undefined;
-  const theirs = reasons.slice(reasons.length - request.writes.length);
-  const rejections: Rejection[] = [];
-  for (const [index, { Code, Item, Message }] of request.writes.length > 0 ? theirs.entries() : []) {
-    if (Code === undefined || Code === 'None' || passing.has(Code)) continue;
-    if (Code === 'ValidationError') {
-      throw badWrites(`Write ${index} was refused, and nothing was written: ${Message}`);
-    }
-    rejections.push({ index, code: Code, ...(Item && { item: await unmarshalled(Item) }) });
-  }
-  return {
-    outcome: 'cancelled',
+  const hasClaim = request.claim.kind !== 'none';
+  const claim = hasClaim ? reasons[0] : undefined;
+  const step = request.step ? reasons[hasClaim ? 1 : 0] : undefined;
+  const stopped = {
     ...(isFailed(claim) && { claim: { found: claim?.Item && items.readClaim(claim.Item) } }),
     ...(isFailed(step) && { step: { found: step?.Item && items.readStep(step.Item) } }),
     conflict: reasons.some(({ Code }) => Code !== undefined && passing.has(Code)),
-    rejections,
+    isRepeat,
   };
+  const rejections: Rejection[] = [];
+  // The handler's writes come last; what is said of them counts only where nothing else stopped the transaction.
+  if (request.writes.length > 0 && !stopped.claim && !stopped.step && !stopped.conflict) {
+    const { fromStored } = await converter(client);
+    for (const [index, { Code, Item, Message }] of reasons.slice(-request.writes.length).entries()) {
+      if (Code === undefined || Code === 'None') continue;
+      if (Code === 'ValidationError') {
+        throw badWrites(`Write ${index} was refused, and nothing was written: ${Message}`);
+      }
+      rejections.push({ index, code: Code, ...(Item && { item: fromStored(Item) }) });
+    }
+  }
+  return { outcome: 'cancelled', ...stopped, rejections };
 }
 
 /** @see https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html */
 const passing = new Set(['TransactionConflict', 'ThrottlingError', 'ProvisionedThroughputExceeded']);
 
-async function unmarshalled(item: Item): Promise<Record<string, unknown>> {
-  const { unmarshall } = await import('@aws-sdk/util-dynamodb');
-  return unmarshall(item);
-}
+const tablesOf = ({ writes }: TransactionRequest, { tableName }: Items): string =>
+  [...new Set([tableName, ...writes.flatMap((write) => kinds.map((kind) => write[kind]?.TableName))])]
+    .filter((name) => name !== undefined)
+    .join(', ');
 
 const badWrites = (message: string, cause?: unknown): IdempotencyError =>
   new IdempotencyError('BAD_WRITES', message, { cause });

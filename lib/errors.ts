@@ -9,7 +9,7 @@ import type { Rejection } from './store.ts';
  * | `MISSING_KEY` | the event has no idempotency key and one is required |
  * | `BAD_KEY` | the key is malformed, or a part of it is empty |
  * | `MISSING_TENANT` | who is calling could not be told, so whose key this is could not either |
- * | `BAD_PAYLOAD` | the payload cannot be fingerprinted (a cycle, a function) |
+ * | `BAD_PAYLOAD` | the payload cannot be fingerprinted (a cycle, a function), or a record's is not JSON or does not fit its schema |
  * | `PAYLOAD_MISMATCH` | the key was used before with other parameters |
  * | `IN_PROGRESS` | an earlier call with this key is still running |
  * | `OVERTAKEN` | this attempt outlived its lease and another one took over |

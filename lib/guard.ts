@@ -28,7 +28,7 @@ export type Begun =
   | { readonly kind: 'run'; readonly event: unknown; readonly context: IdempotentContext; readonly run: Run }
   | { readonly kind: 'answer'; readonly answer: unknown };
 
-/** A handler's execution, as a front door reports how it ended. Exactly one method is called, once. */
+/** A handler's execution, as a front door reports how it ended: one of its first three methods is called, once. */
 export interface Run {
   /** The handler returned: resolves to what the caller gets. */
   returned(result: unknown): Promise<unknown>;
@@ -36,6 +36,8 @@ export interface Run {
   threw(error: unknown): Promise<Instead | undefined>;
   /** It returned `result`, which was lost on the way out: what was done must not be done again. Never rejects. */
   returnedInVain(result: unknown): Promise<void>;
+  /** What the caller gets where another middleware has answered for the handler: only a batch has to add to it. */
+  completed?(answer: unknown): unknown;
 }
 
 /** @throws what `claim` and `identify` throw; for HTTP events only what is not the caller's business. */

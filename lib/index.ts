@@ -64,4 +64,4 @@ export type {
   UnavailableReason,
   Written,
 } from './store.ts';
-export type { AtomicWork } from './work.ts';
+export type { AtomicWork } from './transact.ts';

@@ -36,6 +36,7 @@ export function memoryStore({ clock = systemClock }: MemoryStoreOptions = {}): M
   const claims = new Map<string, ClaimRecord>();
   const steps = new Map<string, NewStep>();
   const messages: StagedMessage[] = [];
+  const messagePlaces = new Set<string>();
 
   const isOver = (endsAtMs: number): boolean => cleanupAtSeconds(endsAtMs) * 1000 <= clock.now();
   const current = (pk: string): ClaimRecord | undefined => {
@@ -98,7 +99,10 @@ export function memoryStore({ clock = systemClock }: MemoryStoreOptions = {}): M
   const send = (request: TransactionRequest): Transacted => {
     const claim = applyClaim(request, false);
     const step = request.step && stepAt(placeOf(request.step));
-    if (!claim.applied || step) {
+    const { pk, window } = request;
+    const places = request.messages.map(({ name, position }) => JSON.stringify([pk, window, name, position]));
+    const isStaged = places.some((place) => messagePlaces.has(place));
+    if (!claim.applied || step || isStaged) {
       return {
         outcome: 'cancelled',
         ...(!claim.applied && { claim: { found: claim.found } }),
@@ -110,6 +114,7 @@ export function memoryStore({ clock = systemClock }: MemoryStoreOptions = {}): M
     applyClaim(request, true);
     if (request.step) putStep(request.step);
     messages.push(...request.messages);
+    for (const place of places) messagePlaces.add(place);
     return { outcome: 'applied' };
   };
 

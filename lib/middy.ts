@@ -48,6 +48,7 @@ export function idempotentMiddleware(settings: Settings): IdempotentMiddleware {
     async onError(request) {
       // Middy calls every onError, also for a request whose claim we did not win or have settled already.
       await chains.get(request)?.failed();
+      chains.get(request)?.completeAnswer();
     },
   };
 }
@@ -100,19 +101,26 @@ class Chain {
     if (answered) this.#request.response = answered.instead;
   }
 
+  /** An inner `onError` has made an answer of the error. */
+  completeAnswer(): void {
+    const { response } = this.#request;
+    if (response !== undefined && this.#run.completed) this.#request.response = this.#run.completed(response);
+  }
+
   async #endedEarly(): Promise<unknown> {
     const { earlyResponse } = this.#request;
+    const answer = () => (this.#run.completed ? this.#run.completed(earlyResponse) : earlyResponse);
     if (this.#thrown) {
       await this.failed();
       // An `onError` cannot answer with `undefined`: Middy throws the error then, and would take our promise for an answer.
       if (earlyResponse === undefined) throw this.#request.error;
-      return earlyResponse;
+      return answer();
     }
     this.#settled = true;
     if (this.#returned) return this.#run.returned(earlyResponse);
     // A `before` answered, so the handler has not run: the key stays free for a corrected request.
     await this.#run.threw(undefined);
-    return earlyResponse;
+    return answer();
   }
 
   #watchCall(): void {

@@ -16,7 +16,10 @@
  * |---|---|
  * | claim | no record, or its window is over and no lease holds |
  * | takeover | the owner is the one that was seen, and `IN_PROGRESS` |
- * | complete, release | the owner is me, and `IN_PROGRESS` |
+ * | complete, release, and the claim's part in a transaction or a commit | the owner is me, and `IN_PROGRESS` |
+ * | complete without a claim (`claim: 'at-commit'`): from no record to `COMPLETED` at once | that of a claim |
+ * | amend: the answer of a commit, once other middlewares have added to it | the owner is me, and `COMPLETED` |
+ * | a step's record, a staged message | there is none |
  *
  * Whatever stops a write, and every re-read while waiting, is judged on the record that came back, in this order:
  *
@@ -188,7 +191,6 @@ export class Attempt {
   /** What it was asked for with: store, clock, lease, fingerprint. */
   readonly request: ClaimRequest;
   readonly #previousOwner: string | undefined;
-  #settled = false;
 
   static first(request: ClaimRequest, owner: string): Attempt {
     const nowMs = request.clock.now();
@@ -221,11 +223,6 @@ export class Attempt {
     this.createdAtMs = place.createdAtMs;
     this.endsAtMs = place.endsAtMs;
     this.leaseUntilMs = request.clock.now() + request.lease.durationMs();
-  }
-
-  /** Whether this attempt has been settled: it can change nothing any more. */
-  get settled(): boolean {
-    return this.#settled;
   }
 
   /** Until the lease is over on this machine's clock; then nothing more is begun. */
@@ -269,21 +266,14 @@ export class Attempt {
 
   /** Stores the answer. Repeated within the time left, since what it records has happened. */
   async complete(answer: Completion['answer']): Promise<Settled> {
-    this.#settled = true;
     const { clock, store } = this.request;
     const completion = this.completion(answer);
-    const giveUpAtMs = clock.now() + this.settleTimeMs;
-    for (let pauseMs: number = backoff.firstMs; ; pauseMs = Math.min(pauseMs * 2, backoff.mostMs)) {
-      try {
-        const timeMs = Math.max(giveUpAtMs - clock.now(), backoff.firstMs);
-        const written = await inTime(store.complete(completion), timeMs);
-        if (written.applied) return { outcome: 'done', record: this.completedRecord(completion) };
-        return this.#judgeCompletion(completion, written.found);
-      } catch (error) {
-        const isPassing = IdempotencyError.is(error, 'STORE_UNAVAILABLE');
-        if (!isPassing || clock.now() + pauseMs >= giveUpAtMs) return { outcome: 'unrecorded', cause: error };
-        await clock.sleep(pauseMs);
-      }
+    try {
+      const written = await insist(clock, this.settleTimeMs, () => store.complete(completion));
+      if (written.applied) return { outcome: 'done', record: this.completedRecord(completion) };
+      return this.#judgeCompletion(completion, written.found);
+    } catch (cause) {
+      return { outcome: 'unrecorded', cause };
     }
   }
 
@@ -311,12 +301,12 @@ export class Attempt {
     };
   }
 
-  /** Replaces the answer of a completion of our own. A failure costs repeats the last additions, no more. */
-  async amend(answer: Completion['answer']): Promise<Settled> {
-    const completion = this.completion(answer);
+  /** Replaces the answer of `record`, a completion of our own. A failure costs repeats the last additions, no more. */
+  async amend(record: ClaimRecord, answer: Uint8Array): Promise<Settled> {
     try {
-      const written = await inTime(this.request.store.amend(completion), this.settleTimeMs);
-      if (written.applied) return { outcome: 'done', record: this.completedRecord(completion) };
+      const written = await inTime(this.request.store.amend(this.completion(answer)), this.settleTimeMs);
+      if (written.applied)
+        return { outcome: 'done', record: { ...record, answer: { kind: 'inline', bytes: answer } } };
       return { outcome: 'unrecorded', cause: new Error('The completed record was gone.') };
     } catch (cause) {
       return { outcome: 'unrecorded', cause };
@@ -348,7 +338,6 @@ export class Attempt {
 
   /** Lets the next attempt start at once: with a clean slate if this one has begun nothing, else in its window. */
   async release(): Promise<Settled> {
-    this.#settled = true;
     try {
       const written = await inTime(this.forget(), this.settleTimeMs);
       // An absent record is what a repeated Delete meets when the answer to the first one was lost.
@@ -360,11 +349,6 @@ export class Attempt {
     } catch (cause) {
       return { outcome: 'unrecorded', cause };
     }
-  }
-
-  /** Leaves the claim to its lease: whoever runs under it may not have stopped. */
-  abandon(): void {
-    this.#settled = true;
   }
 
   /** @internal One conditional write that gives the claim up. */
@@ -386,6 +370,13 @@ export const overtaken = (record: ClaimRecord | undefined, nowMs: number): Idemp
       retryAfterSeconds: secondsUntilFree(record, nowMs),
       ...(record && { record: summarise(record) }),
     },
+  );
+
+export const leaseIsOver = (): IdempotencyError =>
+  new IdempotencyError(
+    'OVERTAKEN',
+    'The lease of this attempt is over: another attempt may be running. What was begun may have happened.',
+    { effect: 'possible' },
   );
 
 /** Why a call that is not to run is refused. */
@@ -449,3 +440,17 @@ const settleTimeMs = (lease: Lease): number => {
 
 /** `work`, or `STORE_UNAVAILABLE` once `ms` have passed. */
 export const inTime = <T>(work: Promise<T>, ms: number): Promise<T> => bounded(work, ms, noAnswer);
+
+/** Repeats a conditional write for at most `ms`, while it cannot be told what became of it. @throws the last failure */
+export async function insist<T>(clock: Clock, ms: number, write: () => Promise<T>): Promise<T> {
+  const giveUpAtMs = clock.now() + ms;
+  for (let pauseMs: number = backoff.firstMs; ; pauseMs = Math.min(pauseMs * 2, backoff.mostMs)) {
+    try {
+      return await inTime(write(), Math.max(giveUpAtMs - clock.now(), backoff.firstMs));
+    } catch (error) {
+      const isPassing = IdempotencyError.is(error, 'STORE_UNAVAILABLE');
+      if (!isPassing || clock.now() + pauseMs >= giveUpAtMs) throw error;
+      await clock.sleep(pauseMs);
+    }
+  }
+}

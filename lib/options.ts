@@ -36,19 +36,20 @@ export interface IdempotentOptions<Event = any> {
   /**
    * What makes two events the same operation. `undefined` means that the event has no key.
    *
-   * @default HTTP: the `Idempotency-Key` header; EventBridge: `id`; anything else must be told
+   * @default HTTP: the `Idempotency-Key` header; EventBridge: `id`; a record of a batch: what its service tells it apart by; anything else must be told
    */
   readonly key?: (event: Event, context: Context) => Key;
   /**
    * The caller a key belongs to. Must return a non-empty string: a caller who cannot be named is refused.
    *
-   * @default HTTP: the authenticated caller, none for an open API; EventBridge: `source`
+   * @default HTTP: the authenticated caller, none for an open API; EventBridge: `source`; a record: its queue, stream, topic or bucket
    */
   readonly tenant?: (event: Event, context: Context) => string | undefined;
   /**
    * What must be equal when a key is used again; `false` compares nothing.
    *
-   * @default HTTP: method, path, query and body; EventBridge: source, detail type and detail; else the whole event
+   * @default HTTP: method, path, query and body; EventBridge: source, detail type and detail; SQS and SNS: the body; nothing for
+   * streams and Kafka; else the whole event
    */
   readonly fingerprint?: false | ((event: Event, context: Context) => unknown);
   /**

@@ -3,11 +3,11 @@
  * once it is known which operation an event belongs to.
  */
 import { Buffer } from 'node:buffer';
-import { randomUUID } from 'node:crypto';
 import type { Context } from 'aws-lambda';
-import { type Encoded, encode } from './codec.ts';
+import { answerIn, type Encoded, encode } from './codec.ts';
+import type { Commit } from './commit.ts';
 import { GuardedOperation } from './context.ts';
-import { IdempotencyError, storeUnavailable } from './errors.ts';
+import { IdempotencyError } from './errors.ts';
 import type { HttpEvent } from './http.ts';
 import type { Identity } from './identity.ts';
 import { leaseOf, remainingTimeOf } from './lease.ts';
@@ -17,16 +17,17 @@ import {
   type Claimed,
   type ClaimRequest,
   claim,
+  inTime,
   overtaken,
   type Settled,
   unclaimed,
 } from './operation.ts';
 import type { Settings } from './options.ts';
-import { staged } from './outbox.ts';
 import { replay } from './recall.ts';
 import { refused, statusCodeOf, withoutPrivateHeaders } from './reply.ts';
 import type { ClaimRecord } from './store.ts';
-import { type AtomicWork, type Commit, rejected, Work } from './work.ts';
+import { type AtomicWork, transactUnrecorded } from './transact.ts';
+import { Work } from './work.ts';
 
 export interface Request {
   readonly settings: Settings;
@@ -68,24 +69,9 @@ async function claimRequest(request: Request): Promise<ClaimRequest> {
   };
 }
 
-/** What an unguarded operation sends its writes and messages with: as they are, without a record. */
-export function sendUnrecorded(settings: Settings) {
-  return async (name: string, { writes = [], messages = [] }: AtomicWork): Promise<void> => {
-    const store = settings.store();
-    const window = randomUUID();
-    const pk = `unguarded#${window}`;
-    const nowMs = settings.clock().now();
-    const place = { pk, window, name, destinations: settings.destinations(), seal: store.seal };
-    const transaction = await store.transact({
-      ...{ pk, window, nowMs, endsAtMs: nowMs + settings.ttlMs, claim: { kind: 'none' }, writes },
-      messages: await staged(messages, place),
-      token: window,
-    });
-    const sent = await transaction.send();
-    if (sent.outcome === 'cancelled') throw rejected(sent);
-    if (sent.outcome !== 'applied') throw storeUnavailable(new Error(`The transaction is ${sent.outcome}.`));
-  };
-}
+/** What an unguarded operation sends its writes and messages with. */
+export const sendUnrecorded = (settings: Settings) => (name: string, work: AtomicWork) =>
+  transactUnrecorded(settings, name, work);
 
 /** A handler's execution, up to the end of its claim. One of its methods is called, once. */
 export class Execution {
@@ -111,7 +97,7 @@ export class Execution {
   async returned(result: unknown): Promise<unknown> {
     const { settings, http } = this.#request;
     try {
-      const settled = await this.#settleReturned(result, result);
+      const settled = await this.#settleReturned(result);
       switch (settled?.outcome) {
         case undefined:
         case 'done':
@@ -133,7 +119,7 @@ export class Execution {
    * @throws `OVERTAKEN` where another attempt is working on it, `NOT_COMMITTED`
    */
   async recordReturned(value: unknown): Promise<void> {
-    const settled = await this.#settleReturned(value, undefined);
+    const settled = await this.#settleReturned(value, true);
     if (settled?.outcome === 'overtaken') {
       throw overtaken(settled.record, this.#request.settings.clock().now());
     }
@@ -149,7 +135,11 @@ export class Execution {
     if (!this.#work.hasRaised(error)) return undefined;
     const { settings, http } = this.#request;
     try {
-      const record = settled?.outcome === 'replay' ? settled.record : await this.#completedMeanwhile(error);
+      const mayBeAnswered =
+        settled?.outcome !== 'done' &&
+        (IdempotencyError.is(error, 'OVERTAKEN') || IdempotencyError.is(error, 'OUTCOME_UNKNOWN'));
+      const record =
+        settled?.outcome === 'replay' ? settled.record : mayBeAnswered && (await this.#completedMeanwhile());
       if (record) return { instead: await this.#replay(record) };
     } catch {
       // Then the error itself says what is known.
@@ -160,7 +150,11 @@ export class Execution {
 
   /** It returned, but the answer was lost on the way out: it must not run again. Never rejects. */
   async returnedInVain(): Promise<void> {
-    if (this.#isCommitted() || !this.#work.isClaimed) return;
+    const isIdle = await this.#work.close();
+    if (this.#work.commitOutcome || !this.#work.isClaimed) {
+      await this.#giveUp(isIdle);
+      return;
+    }
     await this.#settle({ kind: 'unavailable', reason: 'not-final' });
   }
 
@@ -170,15 +164,16 @@ export class Execution {
   }
 
   /** Resolves to `undefined` where nothing was to be recorded. */
-  async #settleReturned(value: unknown, stored: unknown): Promise<Settled | undefined> {
+  async #settleReturned(value: unknown, isRecord = false): Promise<Settled | undefined> {
     const { settings, http } = this.#request;
-    const isIdle = await this.#work.isIdle();
+    const answer = isRecord ? undefined : value;
+    const isIdle = await this.#work.close();
     const { commitOutcome } = this.#work;
     if (commitOutcome?.kind === 'duplicate') return { outcome: 'replay', record: commitOutcome.record };
-    if (commitOutcome) return this.#settleCommitted(commitOutcome, stored);
+    if (commitOutcome) return this.#settleCommitted(commitOutcome, value, isRecord);
     const isWanted = isToBeRemembered(settings, http, value);
-    if (!this.#work.isClaimed) return isWanted ? this.#claimNow(value, stored) : undefined;
-    if (isWanted) return this.#settle(undefined, stored);
+    if (!this.#work.isClaimed) return this.#settleUnclaimed(value, answer, isWanted);
+    if (isWanted) return this.#settle(await this.#encode(answer));
     const settled = await this.#giveUp(isIdle && !this.#deadlineIsHere());
     // A commit of which the outcome was unknown has been applied: that is the operation's answer.
     return settled?.outcome === 'replay' ? settled : undefined;
@@ -188,43 +183,58 @@ export class Execution {
    * A handler that was to commit has returned without. What it refused (a condition that failed, an HTTP error) is worth
    * remembering; anything else was done outside the commit, where nothing protects it.
    */
-  async #claimNow(value: unknown, stored: unknown): Promise<Settled | undefined> {
+  async #settleUnclaimed(value: unknown, answer: unknown, isWanted: boolean): Promise<Settled | undefined> {
     const { http } = this.#request;
-    const isRefusal = this.#work.hasTriedCommit || (statusCodeOf(http, value) ?? 0) >= 400;
+    const isRefusal = this.#work.wasRejected || (statusCodeOf(http, value) ?? 0) >= 400;
     if (!isRefusal) throw notCommitted();
-    await this.#work.commit({ result: stored });
+    if (!isWanted) {
+      this.operation.end();
+      const record = await this.#completedMeanwhile();
+      return record && { outcome: 'replay', record };
+    }
+    await this.#work.commitAnswer(answer);
     const { commitOutcome } = this.#work;
     if (commitOutcome?.kind === 'duplicate') return { outcome: 'replay', record: commitOutcome.record };
-    return commitOutcome && this.#settleCommitted(commitOutcome, stored);
+    return commitOutcome && this.#settleCommitted(commitOutcome, answer, false);
   }
 
   /** The completion is there already. Over HTTP other middlewares may have added to the answer since. */
-  async #settleCommitted(commit: Extract<Commit, { kind: 'applied' }>, value: unknown): Promise<Settled> {
+  async #settleCommitted(
+    { encoded, record }: Extract<Commit, { kind: 'applied' }>,
+    value: unknown,
+    isRecord: boolean,
+  ): Promise<Settled> {
     const { settings, http } = this.#request;
     const settlingAtMs = settings.clock().now();
     this.operation.end();
-    const { attempt } = this.#work;
-    attempt.abandon();
-    const encoded = await this.#encode(value);
-    const isSame =
-      encoded.kind === 'bytes' &&
-      commit.plain !== undefined &&
-      Buffer.compare(encoded.plain, commit.plain) === 0;
-    const isAnswered =
-      isSame || value === undefined || (encoded.kind !== 'bytes' && commit.plain === undefined);
-    let settled: Settled = { outcome: 'done', record: commit.record };
-    if (!isAnswered && !http) throw resultDiffers();
-    if (!isAnswered) settled = await attempt.amend(answerIn(encoded));
-    this.#tell(settled, settlingAtMs, complete(encoded));
+    let settled: Settled = { outcome: 'done', record };
+    let stored = encoded;
+    const isSame = isRecord || (await this.#isSame(value, encoded));
+    if (!isSame && http) {
+      const final = await this.#encode(value);
+      // What is not worth remembering, or cannot be kept, must not replace the answer that was committed.
+      if (final.kind === 'bytes' && isToBeRemembered(settings, http, value)) {
+        settled = await this.#work.attempt.amend(record, final.bytes);
+        stored = final;
+      }
+    }
+    this.#tell(settled, settlingAtMs, complete(stored));
     this.#cache(settled);
+    if (!isSame && !http) throw resultDiffers();
     return settled;
   }
 
-  async #settle(unavailable: Encoded | undefined, value?: unknown): Promise<Settled> {
-    const { settings } = this.#request;
-    const settlingAtMs = settings.clock().now();
+  /** Whether `value` is what was committed. Compared as serialised, and before it is sealed: that may be a call to KMS. */
+  async #isSame(value: unknown, { plain }: Encoded): Promise<boolean> {
+    const stored = withoutPrivateHeaders(this.#request.http, value);
+    const encoded = await encode(stored, { operation: '', maxBytes: Number.POSITIVE_INFINITY });
+    if (plain === undefined || encoded.plain === undefined) return plain === encoded.plain;
+    return Buffer.compare(encoded.plain, plain) === 0;
+  }
+
+  async #settle(encoded: Encoded): Promise<Settled> {
+    const settlingAtMs = this.#request.settings.clock().now();
     this.operation.end();
-    const encoded = unavailable ?? (await this.#encode(value));
     const settled = await this.#work.attempt.complete(answerIn(encoded));
     this.#tell(settled, settlingAtMs, complete(encoded));
     this.#cache(settled);
@@ -235,19 +245,22 @@ export class Execution {
     const { settings } = this.#request;
     const settlingAtMs = settings.clock().now();
     this.operation.end();
-    const { attempt } = this.#work;
     // What was begun may still be under way although the handler is over: its outcome belongs to this attempt.
-    const isIdle = isOver && (await this.#work.isIdle());
-    if (this.#isCommitted() || !this.#work.isClaimed) {
-      attempt.abandon();
-      return undefined;
+    const closed = this.#work.close();
+    const isIdle = isOver && (await closed);
+    const { attempt, commitOutcome, isClaimed } = this.#work;
+    if (commitOutcome?.kind === 'applied') {
+      const settled: Settled = { outcome: 'done', record: commitOutcome.record };
+      this.#tell(settled, settlingAtMs, complete(commitOutcome.encoded));
+      this.#cache(settled);
+      return settled;
     }
+    if (commitOutcome || !isClaimed) return undefined;
     if (isIdle) {
       const settled = await attempt.release();
       this.#tell(settled, settlingAtMs, { type: 'release' });
       return settled;
     }
-    attempt.abandon();
     const { pk: operation, number } = attempt;
     settings.observe({
       type: 'abandon',
@@ -258,16 +271,13 @@ export class Execution {
     return undefined;
   }
 
-  #isCommitted(): boolean {
-    return this.#work.commitOutcome !== undefined;
-  }
-
-  /** The record by which somebody else has answered while this attempt was told that it was overtaken. */
-  async #completedMeanwhile(error: unknown): Promise<ClaimRecord | undefined> {
-    if (!IdempotencyError.is(error, 'OVERTAKEN')) return undefined;
-    const { pk, window } = this.#work.attempt;
-    const record = await this.#request.settings.store().read(pk);
-    return record?.window === window && record.status === 'COMPLETED' ? record : undefined;
+  /** The record by which this window has been completed while this attempt could not know. */
+  async #completedMeanwhile(): Promise<ClaimRecord | undefined> {
+    const { attempt, commitOutcome } = this.#work;
+    if (commitOutcome) return commitOutcome.record;
+    if (!attempt.isOutcomeUnknown && !this.#work.isClaimed) return undefined;
+    const record = await inTime(this.#request.settings.store().read(attempt.pk), attempt.settleTimeMs);
+    return record?.window === attempt.window && record.status === 'COMPLETED' ? record : undefined;
   }
 
   async #replay(record: ClaimRecord): Promise<unknown> {
@@ -295,14 +305,17 @@ export class Execution {
 
   #tell(settled: Settled, settlingAtMs: number, whenDone: Settlement): void {
     const { settings } = this.#request;
-    if (settled.outcome === 'overtaken' || settled.outcome === 'replay') this.operation.abort();
+    const { pk: operation, number: attempt, owner } = this.#work.attempt;
+    // A commit in doubt turned out to have been applied.
+    const isOurs = settled.outcome === 'replay' && settled.record.owner === owner;
+    const isTheirs = settled.outcome === 'overtaken' || (settled.outcome === 'replay' && !isOurs);
+    if (isTheirs) this.operation.abort();
     if (settled.outcome === 'unrecorded' && IdempotencyError.is(settled.cause, 'STORE_MISCONFIGURED')) {
       // The caller gets its result, so nothing else would tell that repeats are not protected.
       console.error(`[idemkit] An answer could not be recorded: ${settled.cause.message}`);
     }
-    const { pk: operation, number: attempt } = this.#work.attempt;
     settings.observe({
-      ...settledOccurrence(settled, whenDone),
+      ...(isOurs ? completed(settled.record) : settledOccurrence(settled, whenDone)),
       operation,
       attempt,
       durationMs: settings.clock().now() - settlingAtMs,
@@ -322,8 +335,6 @@ export interface Instead {
   readonly instead: unknown;
 }
 
-const answerIn = (encoded: Encoded) => (encoded.kind === 'bytes' ? encoded.bytes : encoded.reason);
-
 const complete = (encoded: Encoded): Settlement =>
   encoded.kind === 'bytes'
     ? { type: 'complete', answerBytes: encoded.bytes.length }
@@ -333,6 +344,11 @@ const complete = (encoded: Encoded): Settlement =>
         unavailable: encoded.reason,
         ...(encoded.cause !== undefined && { cause: encoded.cause }),
       };
+
+const completed = ({ answer }: ClaimRecord): Settlement => ({
+  type: 'complete',
+  answerBytes: answer?.kind === 'inline' ? answer.bytes.length : 0,
+});
 
 const notCommitted = (): IdempotencyError =>
   new IdempotencyError(

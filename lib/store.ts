@@ -173,6 +173,8 @@ export type Transacted =
       readonly step?: { readonly found: StepRecord | undefined };
       /** Another transaction or a throttled partition was in the way: the same request may succeed. */
       readonly conflict: boolean;
+      /** The client has sent it more than once, so an earlier sending may arrive yet. */
+      readonly isRepeat?: boolean;
       readonly rejections: readonly Rejection[];
     }
   /** An earlier sending of the same request is still being processed. */

@@ -47,6 +47,9 @@ const work = async (record: any): Promise<void> => {
   await turn();
   if (failing.has(name)) throw new Error(`${name} is down`);
 };
+const fail = () => {
+  throw new Error('no');
+};
 const each = (more: EachRecordOptions<any, any> = {}) =>
   eachRecord<any, any>(work, { onFailure: () => {}, ...more });
 const messages = (count: number, prefix = 'm') =>
@@ -143,6 +146,28 @@ describe('requests for a batch', () => {
     expect(store.calls.slice(6)).toEqual(Array(3).fill('claim'));
   });
 
+  it('do not pile up behind the handler when the store is slow: it waits then', async () => {
+    const plain = memoryStore();
+    const answers = gate();
+    let underWay = 0;
+    const store: Store = {
+      ...plain,
+      async complete(completion) {
+        underWay++;
+        await answers.passed;
+        return plain.complete(completion);
+      },
+    };
+    const handled = idempotent(each(), { store })(sqsEvent(...messages(200)), lambdaContext());
+    for (let i = 0; i < 300; i++) await turn();
+    expect(underWay).toBeGreaterThanOrEqual(50);
+    expect(underWay).toBeLessThanOrEqual(60);
+    expect(runs.length).toBe(underWay);
+    answers.open();
+    expect(failedIn(await handled)).toEqual([]);
+    expect(runs).toHaveLength(200);
+  });
+
   it('are so few at once for ten thousand records, too', async () => {
     let underWay = 0;
     let most = 0;
@@ -196,7 +221,7 @@ describe('a store that is set up wrongly', () => {
   });
 });
 
-describe.each(doors)('%s: a middleware inside that', (_, guard) => {
+describe.each(doors)('%s: a middleware inside that', (door, guard) => {
   it('parses and decodes the records in place is no hindrance', async () => {
     const handled: unknown[] = [];
     const normalizer = {
@@ -304,6 +329,42 @@ describe.each(doors)('%s: a middleware inside that', (_, guard) => {
     throws = false;
     expect(failedIn(await handler(sqsEvent(...messages(2))))).toEqual([]);
     expect(seen.filter((id) => id === 'm-2')).toHaveLength(2);
+  });
+
+  it.each<[string, (answer: unknown) => object]>([
+    ['answers in place of the handler', (answer) => ({ before: () => answer })],
+    ['makes an answer of an error', (answer) => ({ before: fail, onError: () => answer })],
+    [
+      'assigns an answer to an error',
+      (answer) => ({
+        before: fail,
+        onError: (request: any) => {
+          request.response = answer;
+        },
+      }),
+    ],
+  ])('%s speaks for what is fresh, and not for what is busy elsewhere', async (_, inner) => {
+    const store = memoryStore();
+    const end = gate();
+    const held = guard(
+      eachRecord(async () => end.passed),
+      { store },
+    )(sqsEvent(sqsMessage('m-2')));
+    const answering = guard(
+      each(),
+      { store, namespace: 'memory' },
+      inner({ batchItemFailures: [], early: true }),
+    );
+    const answer = await answering(sqsEvent(...messages(3)));
+    expect(answer).toEqual({ batchItemFailures: [{ itemIdentifier: 'm-2' }], early: true });
+    expect(runs).toEqual([]);
+    end.open();
+    await held;
+    // What it answered without the handler is not done; to the wrapper any answer is the handler's.
+    expect(failedIn(await guard(each(), { store, namespace: 'memory' })(sqsEvent(...messages(3))))).toEqual(
+      [],
+    );
+    expect(runs).toEqual(door === 'the wrapper' ? [] : ['m-1', 'm-3']);
   });
 
   it('adds failures to the answer has these records come again', async () => {
@@ -527,6 +588,36 @@ describe('a record that was overtaken', () => {
     expect(again).toEqual([]);
     expect(runs.filter((id) => id === 'm-1')).toHaveLength(2);
   });
+});
+
+it('a group stops as soon as it is known that one of its records was overtaken', async () => {
+  const plain = memoryStore();
+  const refused = gate();
+  let completions = 0;
+  const store: Store = {
+    ...plain,
+    async complete(completion) {
+      if (completions++ > 0) return plain.complete(completion);
+      const found = (await plain.read(completion.pk))!;
+      refused.open();
+      return { applied: false, found: { ...found, owner: 'another' } };
+    },
+  };
+  const handler = idempotent(
+    eachRecord<SQSRecord>(
+      async ({ messageId }) => {
+        runs.push(messageId);
+        if (messageId === 'm-1') return;
+        await refused.passed;
+        for (let i = 0; i < 10; i++) await turn();
+      },
+      { onFailure: () => {} },
+    ),
+    { store },
+  );
+  const group = ['m-1', 'm-2', 'm-3'].map((id) => fifoMessage(id, 'g'));
+  expect(failedIn(await handler(sqsEvent(...group), lambdaContext()))).toEqual(['m-1', 'm-3']);
+  expect(runs).toEqual(['m-1', 'm-2']);
 });
 
 it('an observer is told of every record', async () => {

@@ -83,7 +83,7 @@ describe('a table that is not as it must be is refused, even where the store may
     await proxy.stop();
     expect(error.code).toBe('STORE_MISCONFIGURED');
     expect(error.message).toContain(
-      `This function may not dynamodb:PutItem on table '${table.tableName}'. Its role needs dynamodb:PutItem, dynamodb:UpdateItem, dynamodb:DeleteItem, dynamodb:GetItem and dynamodb:Query on it.`,
+      `This function may not dynamodb:PutItem on table '${table.tableName}'. Its role needs dynamodb:PutItem, dynamodb:UpdateItem, dynamodb:DeleteItem, dynamodb:GetItem and dynamodb:Query on it`,
     );
   });
 

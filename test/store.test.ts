@@ -33,7 +33,7 @@ describe('dynamoStore with a document client', () => {
 
 describe('dynamoStore on a table with names of its own', () => {
   // Reserved words on purpose.
-  const names = { partitionKey: 'value', sortKey: 'data2', ttlAttribute: 'ttl' };
+  const names = { partitionKey: 'hash', sortKey: 'range', ttlAttribute: 'expires-at' };
   let table: TestTable;
   beforeAll(async () => {
     table = await createTable(undefined, names);

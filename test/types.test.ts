@@ -1,3 +1,4 @@
+import type { TransactWriteCommandInput } from '@aws-sdk/lib-dynamodb';
 import middy7 from '@middy/core';
 import type {
   ALBEvent,
@@ -15,6 +16,7 @@ import type {
 import middy6 from 'middy6';
 import { describe, expect, expectTypeOf, it } from 'vitest';
 import {
+  createOnce,
   type GuardedHandler,
   IdempotencyError,
   type IdempotencyErrorCode,
@@ -26,6 +28,8 @@ import {
   memoryStore,
   type Operation,
   operation,
+  type TransactWrite,
+  updateVersion,
   wholePayload,
 } from '../lib/index.ts';
 
@@ -270,6 +274,64 @@ describe('the type of the options', () => {
       }
     };
     idempotent({ observe });
+  });
+});
+
+describe('the types of an operation', () => {
+  const op = {} as Operation;
+  const unused = () => {
+    const writes: NonNullable<TransactWriteCommandInput['TransactItems']> = [];
+    const table = { TableName: 'orders', ReturnValuesOnConditionCheckFailure: 'ALL_OLD' } as const;
+    return {
+      step: op.step('charge', async ({ token }) => ({ token })),
+      plain: op.step('charge', () => 7, { once: true }),
+      nothing: op.step('charge', async () => {}),
+      transaction: op.transaction('reserve', { writes }),
+      withValue: op.transaction('reserve', { value: { reserved: 1 } }),
+      commit: op.commit({ result: { statusCode: 201 }, writes, messages: [] }),
+      helpers: op.commit({
+        result: undefined,
+        writes: [
+          createOnce.write({ tableName: 'orders', partitionKey: 'pk', item: { pk: 'a' } }),
+          updateVersion.write({ tableName: 'orders', key: { pk: 'a' }, version: 'v', set: { left: 1 } }),
+          { Put: { ...table, Item: { pk: 'a' } } },
+        ],
+      }),
+    };
+  };
+
+  it('follow what the handler gives them', () => {
+    type Of<Name extends keyof ReturnType<typeof unused>> = ReturnType<typeof unused>[Name];
+    expectTypeOf<Of<'step'>>().toEqualTypeOf<Promise<{ token: string }>>();
+    expectTypeOf<Of<'plain'>>().toEqualTypeOf<Promise<number>>();
+    expectTypeOf<Of<'nothing'>>().toEqualTypeOf<Promise<void>>();
+    expectTypeOf<Of<'transaction'>>().toEqualTypeOf<Promise<undefined>>();
+    expectTypeOf<Of<'withValue'>>().toEqualTypeOf<Promise<{ reserved: number }>>();
+    expectTypeOf<Of<'commit'>>().toEqualTypeOf<Promise<{ statusCode: number }>>();
+    expectTypeOf<Of<'helpers'>>().toEqualTypeOf<Promise<undefined>>();
+  });
+
+  it("take lib-dynamodb's transaction items as they are, and are taken there", () => {
+    type Items = NonNullable<TransactWriteCommandInput['TransactItems']>;
+    expectTypeOf<Items>().toExtend<readonly TransactWrite[]>();
+    expectTypeOf<Pick<NonNullable<TransactWrite['Put']>, 'TableName' | 'Item'>>().toExtend<
+      NonNullable<Items[number]['Put']>
+    >();
+    expectTypeOf<
+      Pick<NonNullable<TransactWrite['Update']>, 'TableName' | 'Key' | 'UpdateExpression'>
+    >().toExtend<NonNullable<Items[number]['Update']>>();
+  });
+
+  it('demand a result of a commit, and an action of a write', () => {
+    const refused = () => [
+      // @ts-expect-error a commit has a result
+      op.commit({ writes: [] }),
+      // @ts-expect-error no such action
+      op.commit({ result: 1, writes: [{ Get: { TableName: 'orders' } }] }),
+      // @ts-expect-error a message has a group
+      op.commit({ result: 1, messages: [{ destination: 'mail', body: 'm' }] }),
+    ];
+    expectTypeOf(refused).toBeFunction();
   });
 });
 

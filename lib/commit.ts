@@ -1,0 +1,130 @@
+/** The commit: writes, messages and the operation's completion as one, by the claim's owner or without a claim. */
+import type { Encoded } from './codec.ts';
+import { answerIn } from './codec.ts';
+import { IdempotencyError } from './errors.ts';
+import { claimOccurrence } from './observe.ts';
+import { Attempt, type Claimed, insist, inTime, maxRaces, overtaken, refusalOf, stand } from './operation.ts';
+import type { Settings } from './options.ts';
+import type { ClaimRecord, TransactionRequest } from './store.ts';
+import { type AtomicWork, isEmpty, outcomeUnknown, rejected, transact } from './transact.ts';
+
+/** How a commit ended. */
+export type Commit =
+  | { readonly kind: 'applied'; readonly encoded: Encoded; readonly record: ClaimRecord }
+  /** The operation had been completed: that is the answer. */
+  | { readonly kind: 'duplicate'; readonly record: ClaimRecord };
+
+/** An attempt and whether it has the claim: an at-commit attempt may win it on the way. */
+export interface Standing {
+  attempt: Attempt;
+  isClaimed: boolean;
+}
+
+/** @throws `OVERTAKEN`, `COMMIT_REJECTED`, what `transact` throws */
+export async function commitClaimed(
+  attempt: Attempt,
+  settings: Settings,
+  encoded: Encoded,
+  work: AtomicWork,
+): Promise<Commit> {
+  attempt.begun = true;
+  const completion = attempt.completion(answerIn(encoded));
+  const stopped = await write(attempt, settings, work, { kind: 'complete', completion });
+  const isOurs = stopped?.found?.owner === attempt.owner && stopped.found.status === 'COMPLETED';
+  // Ours: it was applied, and the answer to it was lost.
+  if (!stopped || isOurs) return { kind: 'applied', encoded, record: attempt.completedRecord(completion) };
+  throw overtaken(stopped.found, attempt.request.clock.now());
+}
+
+/**
+ * Claim and completion in one: whatever the claim's condition meets decides what this attempt was.
+ *
+ * @throws `PAYLOAD_MISMATCH`, `IN_PROGRESS`, what `commitClaimed` throws
+ */
+export async function commitUnclaimed(
+  standing: Standing,
+  settings: Settings,
+  encoded: Encoded,
+  work: AtomicWork,
+): Promise<Commit> {
+  const { request, owner, isOutcomeUnknown: isInDoubt } = standing.attempt;
+  const startedAtMs = request.clock.now();
+  const settled = <Outcome extends Claimed>(claimed: Outcome): Outcome => {
+    const occurrence = claimOccurrence(request.pk, claimed, request.clock.now(), startedAtMs);
+    if (occurrence) settings.observe(occurrence);
+    return claimed;
+  };
+  for (let races = 0; races < maxRaces; races++) {
+    const attempt = Attempt.first(request, owner);
+    attempt.isOutcomeUnknown = isInDoubt;
+    standing.attempt = attempt;
+    const completion = attempt.completion(answerIn(encoded));
+    const claim = { kind: 'record', claim: attempt.newClaim, completion } as const;
+    const stopped = await write(attempt, settings, work, claim);
+    const applied = (): Commit => ({ kind: 'applied', encoded, record: attempt.completedRecord(completion) });
+    if (!stopped) return applied();
+    const { found } = stopped;
+    const stands = stand(found, request, owner);
+    if (stands === 'free' || found === undefined) continue;
+    if (found.owner === owner && found.status === 'COMPLETED') {
+      // By an earlier commit of this attempt, where one ended in doubt.
+      return isInDoubt ? { kind: 'duplicate', record: found } : applied();
+    }
+    switch (stands) {
+      case 'mismatch':
+        throw refusalOf(settled({ outcome: 'mismatch', record: found }), request.clock.now());
+      case 'busy':
+        throw refusalOf(settled({ outcome: 'busy', record: found }), request.clock.now());
+      case 'completed':
+        settled({ outcome: 'replay', record: found });
+        return { kind: 'duplicate', record: found };
+      case 'mine':
+      case 'abandoned': {
+        const after = Attempt.after(found, request, owner);
+        if (!(await takesOver(after))) continue;
+        settled({ outcome: 'won', attempt: after, takenOver: true });
+        standing.attempt = after;
+        standing.isClaimed = true;
+        return commitClaimed(after, settings, encoded, work);
+      }
+    }
+  }
+  throw refusalOf(settled({ outcome: 'busy', record: undefined }), request.clock.now());
+}
+
+async function takesOver(attempt: Attempt): Promise<boolean> {
+  try {
+    const written = await inTime(attempt.claim(), attempt.settleTimeMs);
+    // Ours already: the answer to an earlier sending was lost.
+    return written.applied || written.found?.owner === attempt.owner;
+  } catch (error) {
+    // It may have been applied: take it back, so that the caller's retry does not meet a claim nobody works on.
+    await inTime(attempt.forget(), attempt.settleTimeMs).catch(() => {});
+    throw error;
+  }
+}
+
+/** Resolves to `undefined` once it was applied, else to what the claim's condition met. */
+async function write(
+  attempt: Attempt,
+  settings: Settings,
+  work: AtomicWork,
+  claim: Extract<TransactionRequest['claim'], { kind: 'complete' | 'record' }>,
+): Promise<{ readonly found: ClaimRecord | undefined } | undefined> {
+  if (!isEmpty(work)) {
+    const cancelled = await transact(attempt, settings, 'commit', work, { claim });
+    if (cancelled && !cancelled.claim) throw rejected(cancelled);
+    return cancelled?.claim;
+  }
+  const { store, clock } = attempt.request;
+  try {
+    const written = await insist(clock, attempt.settleTimeMs, () =>
+      claim.kind === 'complete'
+        ? store.complete(claim.completion)
+        : store.claimCompleted(claim.claim, claim.completion),
+    );
+    return written.applied ? undefined : { found: written.found };
+  } catch (error) {
+    throw IdempotencyError.is(error, 'STORE_UNAVAILABLE') ? outcomeUnknown(attempt, error) : error;
+  }
+}
