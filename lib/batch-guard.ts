@@ -12,7 +12,7 @@ import { type Guard, refuseSharedNamespace } from './namespace.ts';
 import { refusalOf } from './operation.ts';
 import type { Settings } from './options.ts';
 import { inParallel } from './pool.ts';
-import { claimFor, Execution, executeUnclaimed, type Request, sendUnrecorded } from './request.ts';
+import { type Execution, enter, type Request, sendUnrecorded } from './request.ts';
 
 /** The SDK opens at most 50 sockets for a client; more requests at once would wait inside it, out of sight. */
 const maxParallel = 50;
@@ -210,25 +210,21 @@ class GuardedBatch implements Run, RecordByRecord {
   }
 
   async #claim(request: Request): Promise<Standing> {
-    if (this.#settings.claim === 'at-commit') {
-      const execution = await executeUnclaimed(request);
-      return { kind: 'fresh', execution, operation: execution.operation };
-    }
-    const claimed = await claimFor(request);
-    switch (claimed.outcome) {
-      case 'won': {
-        const execution = new Execution(request, claimed.attempt);
+    const entered = await enter(request);
+    switch (entered.outcome) {
+      case 'run': {
+        const { execution } = entered;
         return { kind: 'fresh', execution, operation: execution.operation };
       }
       case 'replay':
-        this.#settings.cache?.put(claimed.record);
+        this.#settings.cache?.put(entered.record);
         return { kind: 'done' };
       case 'mismatch':
       case 'busy':
-        return { kind: 'failed', error: refusalOf(claimed, this.#settings.clock().now()) };
+        return { kind: 'failed', error: refusalOf(entered, this.#settings.clock().now()) };
       case 'unreachable':
-        if (this.#settings.whenStoreFails === 'fail') return { kind: 'failed', error: claimed.error };
-        this.#settings.observe({ type: 'unguarded', reason: 'store-failed', cause: claimed.error });
+        if (this.#settings.whenStoreFails === 'fail') return { kind: 'failed', error: entered.error };
+        this.#settings.observe({ type: 'unguarded', reason: 'store-failed', cause: entered.error });
         return unguarded(this.#settings);
     }
   }

@@ -14,14 +14,7 @@ import type { UnguardedReason } from './observe.ts';
 import { refusalOf } from './operation.ts';
 import type { Settings } from './options.ts';
 import { replay } from './recall.ts';
-import {
-  answerOrThrow,
-  claimFor,
-  Execution,
-  executeUnclaimed,
-  type Instead,
-  sendUnrecorded,
-} from './request.ts';
+import { answerOrThrow, enter, type Instead, sendUnrecorded } from './request.ts';
 
 export type Begun =
   /** `event` and `context` are what the handler is to be given. */
@@ -69,31 +62,20 @@ async function beginOne(
   if (identity.kind === 'none') return unguarded(settings, event, context, identity.reason);
   refuseSharedNamespace(guard);
   const request = { settings, event, context, http, identity, startedAtMs: settings.clock().now() };
-  const startedWith = (run: Execution): Begun => ({
-    kind: 'run',
-    event,
-    context: withOperation(context, run.operation),
-    run,
-  });
-  if (settings.claim === 'at-commit') {
-    const known = settings.cache?.get(identity.pk, settings.clock().now());
-    if (known === undefined || known.fingerprint !== identity.fingerprint) {
-      return startedWith(await executeUnclaimed(request));
+  const entered = await enter(request);
+  switch (entered.outcome) {
+    case 'run': {
+      const { execution: run } = entered;
+      return { kind: 'run', event, context: withOperation(context, run.operation), run };
     }
-    return { kind: 'answer', answer: await replay(request, known) };
-  }
-  const claimed = await claimFor(request);
-  switch (claimed.outcome) {
-    case 'won':
-      return startedWith(new Execution(request, claimed.attempt));
     case 'replay':
-      return { kind: 'answer', answer: await replay(request, claimed.record) };
+      return { kind: 'answer', answer: await replay(request, entered.record) };
     case 'mismatch':
     case 'busy':
-      throw refusalOf(claimed, settings.clock().now());
+      throw refusalOf(entered, settings.clock().now());
     case 'unreachable':
-      if (settings.whenStoreFails === 'fail') throw claimed.error;
-      return unguarded(settings, event, context, 'store-failed', claimed.error);
+      if (settings.whenStoreFails === 'fail') throw entered.error;
+      return unguarded(settings, event, context, 'store-failed', entered.error);
   }
 }
 

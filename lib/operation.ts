@@ -95,14 +95,10 @@ export async function claim(request: ClaimRequest): Promise<Claimed> {
   if (lease.timeLeftMs() <= 0) throw noTimeLeft();
   const owner = randomUUID();
   const waitUntilMs = clock.now() + Math.min(request.waitMs, lease.timeLeftMs() - reserveMs);
+  const settled = recognised(request);
+  if (settled) return settled;
   let standing: Standing = 'free';
-  let found: ClaimRecord | undefined = request.known;
-  if (found) {
-    const known = stand(found, request, owner);
-    if (known === 'completed') return { outcome: 'replay', record: found };
-    if (known === 'mismatch') return { outcome: 'mismatch', record: found };
-    found = undefined;
-  }
+  let found: ClaimRecord | undefined;
   let pauseMs: number = backoff.firstMs;
 
   for (let races = 0; races < maxRaces; races++) {
@@ -146,6 +142,22 @@ export async function claim(request: ClaimRequest): Promise<Claimed> {
     }
   }
   return { outcome: 'busy', record: found };
+}
+
+/** What the record at hand decides; nothing where there is none, or it no longer stands. */
+export function recognised(
+  request: ClaimRequest,
+): Extract<Claimed, { outcome: 'replay' | 'mismatch' }> | undefined {
+  const { known } = request;
+  if (known === undefined) return undefined;
+  switch (stand(known, request, '')) {
+    case 'completed':
+      return { outcome: 'replay', record: known };
+    case 'mismatch':
+      return { outcome: 'mismatch', record: known };
+    default:
+      return undefined;
+  }
 }
 
 async function won(attempt: Attempt, takenOver: boolean): Promise<Claimed> {

@@ -30,6 +30,15 @@ const maxBodyBytes = 262_144;
  */
 const id = /^[\w!"#$%&'()*+,./:;<=>?@[\\\]^`{|}~-]{1,128}$/;
 
+/**
+ * What SQS takes in no body; published for ever in vain, it would hold up the stream.
+ *
+ * @see https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html
+ */
+const notInSqs = /[^\t\n\r\u0020-\uD7FF\uE000-\uFFFD\u{10000}-\u{10FFFF}]/u;
+
+const escaped = (character: string): string => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`;
+
 interface Place {
   readonly pk: string;
   readonly window: string;
@@ -70,8 +79,15 @@ async function stagedOne(message: Message, position: number, place: Place): Prom
       );
     }
   }
-  const text = typeof body === 'string' ? body : JSON.stringify(body);
+  const text =
+    typeof body === 'string' ? body : JSON.stringify(body)?.replace(new RegExp(notInSqs, 'gu'), escaped);
   if (typeof text !== 'string' || text === '') throw refuse('has no body, or one that is not JSON.');
+  const [forbidden] = notInSqs.exec(text) ?? [];
+  if (forbidden !== undefined) {
+    throw refuse(
+      `has a body with the character ${escaped(forbidden)}, which SQS takes in no message. Stage an object, of which JSON can escape it, or encode the text.`,
+    );
+  }
   const bytes = Buffer.byteLength(text);
   if (bytes > maxBodyBytes) {
     throw refuse(

@@ -21,19 +21,30 @@ interface Caller {
  */
 export async function replay(caller: Caller, record: ClaimRecord): Promise<unknown> {
   const { settings, event, context, http } = caller;
-  const stored = await storedAnswer(settings, record);
+  // Over HTTP what other middlewares add may yet replace a commit's answer, as long as its attempt runs.
+  const isFinal = !http || record.leaseUntilMs <= settings.clock().now();
+  const stored = await storedAnswer(settings, record, isFinal);
   const answer = settings.onReplay
     ? await settings.onReplay(stored, event as never, context as Context)
     : stored;
   return http ? replayed(settings, http, answer) : answer;
 }
 
-/** Every call decodes a copy of its own, so that what one caller does to its answer reaches no other. */
-export async function storedAnswer(settings: Settings, record: ClaimRecord): Promise<unknown> {
+/**
+ * Every call decodes a copy of its own, so that what one caller does to its answer reaches no other.
+ *
+ * @param isFinal whether the cache may keep it
+ * @throws `RESULT_UNAVAILABLE`, `STORE_UNAVAILABLE`
+ */
+export async function storedAnswer(
+  settings: Settings,
+  record: ClaimRecord,
+  isFinal: boolean,
+): Promise<unknown> {
   const store = settings.store();
   const { answer } = record;
   if (answer === undefined || answer.kind === 'unavailable') {
-    if (answer) settings.cache?.put(record);
+    if (answer && isFinal) settings.cache?.put(record);
     throw resultUnavailable(record, answer?.reason);
   }
   const bytes = answer.kind === 'inline' ? answer.bytes : await store.readChunks(record);
@@ -45,7 +56,7 @@ export async function storedAnswer(settings: Settings, record: ClaimRecord): Pro
     if (IdempotencyError.is(cause)) throw cause;
     throw resultUnavailable(record, 'unreadable', cause);
   }
-  settings.cache?.put({ ...record, answer: { kind: 'inline', bytes } });
+  if (isFinal) settings.cache?.put({ ...record, answer: { kind: 'inline', bytes } });
   return value;
 }
 

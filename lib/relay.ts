@@ -53,14 +53,16 @@ export interface RelayOptions {
  * ids that were staged with it: publishing again, after a crash or a failure, is absorbed by the FIFO queue within five
  * minutes and by the consumer's guard after that.
  *
- * Messages of one transaction go out in their order, messages of one group one after the other; a stream keeps the order
- * of one item only, so messages of different transactions may overtake each other. What could not be published is
- * reported (`batchItemFailures`) and comes again, with all that follows it.
+ * Messages of one group go out one after the other, and those of one transaction in the order in which they were staged,
+ * as far as one batch brings them. A stream keeps the order of one item only, so messages of different transactions may
+ * overtake each other. What could not be published is reported (`batchItemFailures`, so switch `ReportBatchItemFailures`
+ * on) and comes again, with all that follows it.
  *
  * @example
  * export const handler = relayOutbox({ destinations: { ledger: { queueUrl: process.env.LEDGER_QUEUE_URL! } } });
  *
- * @throws `BAD_OPTION` at once
+ * @throws `BAD_OPTION` at once. A call rejects with `STORE_MISCONFIGURED` where it could not tell messages from other items:
+ * keys of other names, a stream without new images.
  */
 export function relayOutbox(
   options: RelayOptions,
@@ -131,12 +133,17 @@ function inOrder(records: readonly DynamoDBRecord[], options: RelayOptions): Out
 /** Removals are in the stream as well, and so is everything else in the table. */
 function read({ eventName, dynamodb = {} }: DynamoDBRecord, options: RelayOptions): Outgoing | undefined {
   const { partitionKey = tableLayout.partitionKey, sortKey = tableLayout.sortKey } = options;
-  const { NewImage: image = {}, SequenceNumber: sequenceNumber = '' } = dynamodb;
-  const pk = image[partitionKey]?.S ?? '';
-  const place = image[sortKey]?.S ?? '';
+  const { Keys: keys, NewImage: image, SequenceNumber: sequenceNumber = '' } = dynamodb;
+  if (eventName !== 'INSERT') return undefined;
+  const pk = keys?.[partitionKey]?.S;
+  const place = keys?.[sortKey]?.S;
+  // Silence would lose every message.
+  if (pk === undefined || place === undefined) throw otherKeys(keys, partitionKey, sortKey);
+  if (!outboxMark.test(place)) return undefined;
+  if (image === undefined) throw noImages();
   const destination = image[attribute.destination]?.S;
+  if (destination === undefined) return undefined;
   const body = image[attribute.body];
-  if (eventName !== 'INSERT' || !outboxMark.test(place) || destination === undefined) return undefined;
   return {
     ...{ pk, place, sequenceNumber, destination },
     body: body?.B === undefined ? (body?.S ?? '') : Buffer.from(body.B, 'base64'),
@@ -199,6 +206,18 @@ async function textOf({ body, pk }: Outgoing, seal: Seal | undefined): Promise<s
   );
 }
 
+const otherKeys = (keys: object | undefined, partitionKey: string, sortKey: string): IdempotencyError =>
+  new IdempotencyError(
+    'STORE_MISCONFIGURED',
+    `This stream is of a table with the keys ${show(Object.keys(keys ?? {}))}, and not '${partitionKey}' and '${sortKey}', both strings. If they have other names, say so: relayOutbox({ partitionKey, sortKey }).`,
+  );
+
+const noImages = (): IdempotencyError =>
+  new IdempotencyError(
+    'STORE_MISCONFIGURED',
+    "The stream has no new images, so there is nothing to publish. Give the table's stream the view type NEW_IMAGE or NEW_AND_OLD_IMAGES; messages that were staged before are still in the table.",
+  );
+
 /** A partial batch response has no room for the reason, and a message's body does not belong into a log. */
 function tell({ deduplicationId, destination }: Outgoing, error: unknown): void {
   console.error(`[idemkit] Message ${deduplicationId} for '${destination}' was not published:`, error);
@@ -210,7 +229,7 @@ const unknownDestination = (
 ): IdempotencyError =>
   new IdempotencyError(
     'BAD_OPTION',
-    `relayOutbox() has no destination ${show(destination)}, only ${Object.keys(destinations).join(', ')}. Add it, or set otherDestinations: 'skip' where something else publishes it.`,
+    `relayOutbox() has no destination '${destination}', only ${Object.keys(destinations).join(', ')}. Add it, or set otherDestinations: 'skip' where something else publishes it.`,
   );
 
 function checkOptions(options: RelayOptions): void {
@@ -242,7 +261,18 @@ function checkOptions(options: RelayOptions): void {
     'an object with the functions seal and open',
     (value) => isRecord(value) && isFunction(value.seal) && isFunction(value.open),
   );
+  for (const name of ['partitionKey', 'sortKey'] as const) {
+    check(name, options[name], "an attribute's name", (value) => typeof value === 'string' && value !== '');
+  }
   checkKnown('clients.', options.clients, ['sqs', 'sns', 'eventBridge']);
+  for (const [name, client] of Object.entries(options.clients ?? {})) {
+    check(
+      `clients.${name}`,
+      client,
+      'a client of the AWS SDK, version 3',
+      (value) => isRecord(value) && isFunction(value.send),
+    );
+  }
 }
 
 function checkDestination(name: string, destination: unknown): void {
@@ -259,6 +289,6 @@ function checkDestination(name: string, destination: unknown): void {
   if (isFine) return;
   throw new IdempotencyError(
     'BAD_OPTION',
-    `Destination ${show(name)} is ${show(destination)}. Give { queueUrl } of an SQS FIFO queue or { topicArn } of an SNS FIFO topic (both end in '.fifo', for only those know deduplication ids), or { eventBusName, source, detailType }.`,
+    `Destination '${name}' is ${show(destination)}. Give { queueUrl } of an SQS FIFO queue or { topicArn } of an SNS FIFO topic (both end in '.fifo', for only those know deduplication ids), or { eventBusName, source, detailType }.`,
   );
 }

@@ -19,6 +19,7 @@ import {
   claim,
   inTime,
   overtaken,
+  recognised,
   type Settled,
   unclaimed,
 } from './operation.ts';
@@ -38,18 +39,28 @@ export interface Request {
   readonly startedAtMs: number;
 }
 
-/** @throws what `claim` throws */
-export async function claimFor(request: Request): Promise<Claimed> {
+/** Whether the handler is to run, and if not, why. */
+export type Entered =
+  | { readonly outcome: 'run'; readonly execution: Execution }
+  | Exclude<Claimed, { outcome: 'won' }>;
+
+/**
+ * Claims; with `claim: 'at-commit'` only what is known already keeps the handler from running.
+ *
+ * @throws what `claim` throws
+ */
+export async function enter(request: Request): Promise<Entered> {
   const { settings, identity, startedAtMs } = request;
-  const claimed = await claim(await claimRequest(request));
+  const toClaim = await claimRequest(request);
+  const claimed = settings.claim === 'at-commit' ? recognised(toClaim) : await claim(toClaim);
+  if (claimed === undefined) {
+    return { outcome: 'run', execution: new Execution(request, unclaimed(toClaim), false) };
+  }
   const occurrence = claimOccurrence(identity.pk, claimed, settings.clock().now(), startedAtMs);
   if (occurrence) settings.observe(occurrence);
-  return claimed;
-}
-
-/** An execution that claims at its commit. */
-export async function executeUnclaimed(request: Request): Promise<Execution> {
-  return new Execution(request, unclaimed(await claimRequest(request)), false);
+  return claimed.outcome === 'won'
+    ? { outcome: 'run', execution: new Execution(request, claimed.attempt) }
+    : claimed;
 }
 
 async function claimRequest(request: Request): Promise<ClaimRequest> {

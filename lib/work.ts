@@ -159,7 +159,9 @@ export class Work {
       this.#isCommitting = false;
     }
     const { commitOutcome } = this;
-    return commitOutcome.kind === 'applied' ? result : storedAnswer(this.#settings, commitOutcome.record);
+    if (commitOutcome.kind === 'applied') return result;
+    // The replay that follows decides whether the cache keeps it.
+    return storedAnswer(this.#settings, commitOutcome.record, false);
   }
 
   #encode(result: unknown): Promise<Encoded> {

@@ -1,6 +1,8 @@
 import { beforeEach, describe, expect, test } from 'vitest';
 import { eachRecord, type IdempotentOptions, idempotent, type Operation } from '../lib/index.ts';
+import { failedIn, sqsEvent, sqsMessage } from './support/batch-events.ts';
 import { contextWith, deferred, httpEvent, incompressible } from './support/hands.ts';
+import { lambdaContext } from './support/invocation.ts';
 import { failureOf, type Order, sdkAttempts, workbench } from './support/work.ts';
 
 const bench = workbench();
@@ -151,6 +153,37 @@ describe('a claim at the commit', () => {
     expect(await handler({ id: bench.id })).toEqual({ run: 1 });
     expect(runs()).toBe(1);
     expect(bench.sent()).toHaveLength(1);
+    expect(bench.seen.types()).toEqual(['complete', 'replay']);
+  });
+
+  test('refuses by a cache, without running the handler, a key of another payload', async () => {
+    const { handler, runs } = counting({ cache: { maxItems: 10 } });
+    await handler({ id: bench.id, amount: 1 });
+    expect(await failureOf(handler({ id: bench.id, amount: 2 }))).toMatchObject({ code: 'PAYLOAD_MISMATCH' });
+    expect(runs()).toBe(1);
+    expect(bench.sent()).toHaveLength(1);
+    expect(bench.seen.types()).toEqual(['complete', 'mismatch']);
+  });
+
+  test('knows by a cache the records of a batch that were done', async () => {
+    const runs: string[] = [];
+    const handler = idempotent(
+      eachRecord(async ({ messageId }, op) => {
+        runs.push(messageId);
+        return op.commit({ result: undefined, writes: [bench.count(item)] });
+      }),
+      bench.options<any>({
+        claim: 'at-commit',
+        key: ({ messageId }) => messageId,
+        cache: { maxItems: 10 },
+      }),
+    );
+    const event = sqsEvent(sqsMessage(bench.id));
+    for (let delivery = 0; delivery < 2; delivery++) {
+      expect(failedIn(await handler(event, lambdaContext()))).toEqual([]);
+    }
+    expect(runs).toEqual([bench.id]);
+    expect(bench.sent()).toEqual(['TransactWriteItems 200']);
   });
 
   const message = { destination: 'mail', body: 'm', groupId: 'g' };

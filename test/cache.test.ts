@@ -7,6 +7,7 @@ import {
   type IdempotentOptions,
   idempotent,
   memoryStore,
+  operation,
   type Seal,
   type Store,
 } from '../lib/index.ts';
@@ -229,6 +230,39 @@ describe('the cache', () => {
       expect(await handler('forgotten')).toBe('forgotten');
     }
     expect(runs).toBe(4);
+  });
+
+  it('keeps no answer of a commit that other middlewares may yet add to', async () => {
+    const store = dynamoStore({ ...table.store, clock });
+    const namespace = `cache-${++sequence}`;
+    const guard = (goOn: Promise<void>, committed: () => void) =>
+      idempotent(
+        async (_: any, context) => {
+          const answer = await operation(context).commit({ result: { statusCode: 201, body: 'committed' } });
+          committed();
+          await goOn;
+          return { ...answer, headers: { 'x-final': 'yes' } };
+        },
+        { store, namespace, cache: { maxItems: 10 } },
+      );
+    const committed = gate();
+    const goOn = gate();
+    const first = guard(goOn.passed, committed.open)(httpEvent('k'), contextWith(5_000));
+    await committed.passed;
+    // In another process.
+    const elsewhere = guard(Promise.resolve(), () => {});
+    const repeat = () => elsewhere(httpEvent('k'), contextWith(5_000)) as Promise<any>;
+    expect((await repeat()).headers).toEqual({ 'Idempotent-Replayed': 'true' });
+    goOn.open();
+    await first;
+    const final = { 'Idempotent-Replayed': 'true', 'x-final': 'yes' };
+    expect((await repeat()).headers).toEqual(final);
+
+    clock.advance(6_000);
+    expect((await repeat()).headers).toEqual(final);
+    const before = requests.length;
+    expect((await repeat()).headers).toEqual(final);
+    expect(requests.length).toBe(before);
   });
 
   it('keeps nothing that could not be recorded', async () => {

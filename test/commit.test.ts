@@ -291,6 +291,8 @@ describe('messages', () => {
     ['a body of 256 KB and a byte', mail({ body: 'x'.repeat(262_145) }), '262145 bytes'],
     ['no body', mail({ body: undefined }), 'has no body'],
     ['an empty body', mail({ body: '' }), 'has no body'],
+    ['a text with a control character', mail({ body: 'a\u0000b' }), 'the character \\u0000'],
+    ['a text with half a surrogate pair', mail({ body: '\ud83d' }), 'the character \\ud83d'],
     ['a group id with a space', mail({ groupId: 'a b' }), 'groupId "a b"'],
     ['a group id of 129 characters', mail({ groupId: 'x'.repeat(129) }), 'groupId'],
     ['no group id', mail({ groupId: undefined }), 'groupId undefined'],
