@@ -77,8 +77,8 @@ async function openOutbox(
     return { outcome: 'result', payload: 'null' };
   };
   const source = startStreamEventSource(
-    { stream: name, function: 'relay', reportBatchItemFailures: true },
-    { client: streams, streamArn: table.streamArn ?? '', invoke: invoke ?? keep, onDiscard: () => {} },
+    { reportBatchItemFailures: true },
+    { name: 'relay', client: streams, streamArn: table.streamArn ?? '', invoke: invoke ?? keep, onDiscard: () => {} },
   );
   return {
     tableName: name,

@@ -256,9 +256,9 @@ describe('a second commit in one attempt', () => {
 
 test('a commit that is late for its release is the answer, not a second effect', async () => {
   // All sendings hang in the network, longer than the attempt lasts.
-  bench.proxy.inject({ operation: 'TransactWriteItems', fault: { delayMs: 3_000 }, times: 1 });
+  bench.proxy.inject({ operation: 'TransactWriteItems', fault: { delayMs: 4_000 }, times: 1 });
   bench.proxy.inject({ operation: 'TransactWriteItems', fault: down, times: Infinity });
-  const client = { maxAttempts: 1, requestHandler: { requestTimeout: 50, throwOnRequestTimeout: true } };
+  const client = { maxAttempts: 1, requestHandler: { requestTimeout: 500, throwOnRequestTimeout: true } };
   const handler = bench.guard(
     (op) => op.commit({ result: `by ${op.attempt}`, writes: [bench.count(item)] }),
     {
