@@ -285,6 +285,30 @@ describe('the cache', () => {
     expect(await call({ id: 'b' })).toEqual({ answer: 'b', sent: ['PutItem'] });
   });
 
+  it('counts as used an answer that others may still add to elsewhere', async () => {
+    const runs: string[] = [];
+    const api = idempotent(
+      async (event: any) => {
+        runs.push(event.headers['idempotency-key']);
+        return { statusCode: 201 };
+      },
+      {
+        store: dynamoStore({ ...table.store, clock }),
+        namespace: `cache-${++sequence}`,
+        cache: { maxItems: 2 },
+      },
+    );
+    const sentBy = async (key: string) => {
+      const before = requests.length;
+      await api(httpEvent(key), contextWith(5_000));
+      return requests.slice(before);
+    };
+    for (const key of ['a', 'b', 'a', 'c']) await sentBy(key);
+    expect(await sentBy('a')).toEqual([]);
+    expect(await sentBy('b')).toEqual(['PutItem']);
+    expect(runs).toEqual(['a', 'b', 'c']);
+  });
+
   it('forgets answers when they are too large together, and keeps none that alone is', async () => {
     const { call } = cached(async ({ amount = 0 }) => incompressible(amount), {
       cache: { maxItems: 100, maxBytes: 5_000 },
