@@ -39,11 +39,10 @@ export class AnswerCache {
     return record;
   }
 
-  /** Keeps a completed record of which the answer, or why there is none, is at hand. */
+  /** Keeps a completed record, with its answer if that is at hand. */
   put(record: ClaimRecord): void {
     // One in progress has no answer.
-    if (record.answer === undefined || record.answer.kind === 'chunks') return;
-    if (sizeOf(record) > this.#maxBytes) return;
+    if (record.answer === undefined || sizeOf(record) > this.#maxBytes) return;
     this.#drop(record.pk);
     this.#add(record);
     for (const pk of this.#records.keys()) {

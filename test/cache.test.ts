@@ -166,11 +166,17 @@ describe('a repeat of a completed call, with the cache', () => {
   });
 
   it('gets the reason where there is no answer, without a request', async () => {
-    const { call, handler } = cached(async () => () => 'a function cannot be stored');
+    const { call, handler, elsewhere } = cached(async () => () => 'a function cannot be stored');
     await call({ id: 'a' });
-    const before = requests.length;
-    await expect(handler({ id: 'a' })).rejects.toMatchObject({ code: 'RESULT_UNAVAILABLE' });
-    expect(requests.length).toBe(before);
+    await elsewhere({ id: 'b' });
+    const sent = async (id: string) => {
+      const before = requests.length;
+      await expect(handler({ id })).rejects.toMatchObject({ code: 'RESULT_UNAVAILABLE' });
+      return requests.slice(before);
+    };
+    expect(await sent('a')).toEqual([]);
+    expect(await sent('b')).toEqual(['PutItem']);
+    expect(await sent('b')).toEqual([]);
   });
 
   it('is opened anew each time where answers are sealed: no plain text is kept', async () => {
@@ -366,5 +372,19 @@ describe('a batch with the cache', () => {
     expect(await sent(one, two)).toEqual([]);
     expect(await sent(one, two, three)).toEqual(['PutItem', 'UpdateItem']);
     expect(runs.sort()).toEqual(['1', '2', '3']);
+  });
+
+  it('needs no answer to know that a record was done: one in chunks is not read', async () => {
+    const guard = (cache?: CacheOptions) =>
+      idempotent(
+        eachRecord((_, op) => op.commit({ result: incompressible(9_000) })),
+        { store: dynamoStore(table.store), namespace: 'chunks', ...(cache && { cache }) },
+      );
+    const event = sqsEvent(sqsMessage('1'));
+    await guard()(event, lambdaContext());
+    const handler = guard({ maxItems: 10 });
+    const before = requests.length;
+    for (let delivery = 0; delivery < 2; delivery++) await handler(event, lambdaContext());
+    expect(requests.slice(before)).toEqual(['PutItem']);
   });
 });

@@ -113,8 +113,7 @@ describe('what a call costs', () => {
 
   test('a takeover is three requests', async () => {
     const { store, requests } = countingStore();
-    void guard(crash, options({ store }))({ id });
-    await expect.poll(() => requests).toEqual(['PutItem']);
+    await crashed({ id }, { store });
     clock.advance(60_000);
     requests.length = 0;
     await guard(async () => 'done', options({ store }))({ id });
