@@ -83,11 +83,12 @@ describe('a repeat of a completed call, with the cache', () => {
 
   it('costs nothing either for an answer in chunks, once it was read', async () => {
     const long = incompressible(50_000);
-    const { call } = cached(async () => long);
-    await call({ id: 'a' });
-    // Whether it came here as it was written or as it was read.
+    const { call, elsewhere } = cached(async () => long);
     await call({ id: 'a' });
     expect(await call({ id: 'a' })).toEqual({ answer: long, sent: [] });
+    await elsewhere({ id: 'b' });
+    expect(await call({ id: 'b' })).toEqual({ answer: long, sent: ['PutItem', 'Query'] });
+    expect(await call({ id: 'b' })).toEqual({ answer: long, sent: [] });
   });
 
   it('gets a copy: what one caller changes, the next does not see', async () => {
