@@ -30,20 +30,19 @@ export class AnswerCache {
     this.#maxBytes = maxBytes;
   }
 
-  /** The completed record under `pk`, if its window has not ended at `nowMs`. */
-  get(pk: string, nowMs: number): ClaimRecord | undefined {
+  /** The completed record under `pk`. Whether it still stands is judged as for any other: its window may have ended. */
+  get(pk: string): ClaimRecord | undefined {
     const record = this.#records.get(pk);
     if (record === undefined) return undefined;
     this.#drop(pk);
-    if (record.endsAtMs <= nowMs) return undefined;
     this.#add(record);
     return record;
   }
 
-  /** Keeps a completed record of which the answer, or why there is none, is at hand. */
+  /** Keeps a completed record, with its answer if that is at hand. */
   put(record: ClaimRecord): void {
-    if (record.status !== 'COMPLETED' || sizeOf(record) > this.#maxBytes) return;
-    if (record.answer === undefined || record.answer.kind === 'chunks') return;
+    // One in progress has no answer.
+    if (record.answer === undefined || sizeOf(record) > this.#maxBytes) return;
     this.#drop(record.pk);
     this.#add(record);
     for (const pk of this.#records.keys()) {

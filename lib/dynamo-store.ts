@@ -49,7 +49,7 @@ export interface DynamoStoreOptions {
   readonly sortKey?: string;
   /** Name of the attribute that the table's TTL reads. @default 'expiresAt' */
   readonly ttlAttribute?: string;
-  /** Encrypts answers (and inputs that are kept) before they are stored. @default none: the table's own encryption */
+  /** Encrypts answers, steps' values, staged messages and inputs that are kept, before they are stored. @default none: the table's own encryption */
   readonly seal?: Seal;
   /** Time, for tests of expiry and skew. @default the system's */
   readonly clock?: Clock;

@@ -141,11 +141,10 @@ function read({ eventName, dynamodb = {} }: DynamoDBRecord, options: RelayOption
   if (pk === undefined || place === undefined) throw otherKeys(keys, partitionKey, sortKey);
   if (!outboxMark.test(place)) return undefined;
   if (image === undefined) throw noImages();
-  const destination = image[attribute.destination]?.S;
-  if (destination === undefined) return undefined;
   const body = image[attribute.body];
   return {
-    ...{ pk, place, sequenceNumber, destination },
+    ...{ pk, place, sequenceNumber },
+    destination: image[attribute.destination]?.S ?? '',
     body: body?.B === undefined ? (body?.S ?? '') : Buffer.from(body.B, 'base64'),
     groupId: image[attribute.groupId]?.S ?? '',
     deduplicationId: image[attribute.deduplicationId]?.S ?? '',

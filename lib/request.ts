@@ -74,7 +74,7 @@ async function claimRequest(request: Request): Promise<ClaimRequest> {
     ttlMs: settings.ttlMs,
     lease: leaseOf(settings, request.context),
     waitMs: settings.waitMs,
-    known: settings.cache?.get(identity.pk, clock.now()),
+    known: settings.cache?.get(identity.pk),
     ...(settings.keep.key && { rawKey: identity.key }),
     ...(settings.keep.input && { rawInput: await keptInput(request) }),
   };

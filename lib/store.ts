@@ -196,7 +196,7 @@ export type Written =
   | { readonly applied: true }
   | { readonly applied: false; readonly found: ClaimRecord | undefined };
 
-/** Encrypts what a handler answered before it is stored, and decrypts it on the way back. */
+/** Encrypts answers, steps' values, staged messages and kept inputs before they are stored, and decrypts them on the way back. */
 export interface Seal {
   /** @param context `operation` is the record's partition key: bind it as additional authenticated data. */
   seal(plain: Uint8Array, context: { readonly operation: string }): Promise<Uint8Array> | Uint8Array;

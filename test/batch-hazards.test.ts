@@ -590,6 +590,19 @@ describe('a record that was overtaken', () => {
   });
 });
 
+it('a record that was overtaken under a plain handler is reported, though the handler did not', async () => {
+  const plain = memoryStore();
+  const store: Store = {
+    ...plain,
+    async complete(completion) {
+      const found = (await plain.read(completion.pk))!;
+      return { applied: false, found: { ...found, owner: 'another' } };
+    },
+  };
+  const handler = idempotent(async (_: SQSEvent, _context) => ({ batchItemFailures: [] }), { store });
+  expect(failedIn(await handler(sqsEvent(fifoMessage('m-1', 'g')), lambdaContext()))).toEqual(['m-1']);
+});
+
 it('a group stops as soon as it is known that one of its records was overtaken', async () => {
   const plain = memoryStore();
   const refused = gate();

@@ -83,11 +83,12 @@ describe('a repeat of a completed call, with the cache', () => {
 
   it('costs nothing either for an answer in chunks, once it was read', async () => {
     const long = incompressible(50_000);
-    const { call } = cached(async () => long);
-    await call({ id: 'a' });
-    // Whether it came here as it was written or as it was read.
+    const { call, elsewhere } = cached(async () => long);
     await call({ id: 'a' });
     expect(await call({ id: 'a' })).toEqual({ answer: long, sent: [] });
+    await elsewhere({ id: 'b' });
+    expect(await call({ id: 'b' })).toEqual({ answer: long, sent: ['PutItem', 'Query'] });
+    expect(await call({ id: 'b' })).toEqual({ answer: long, sent: [] });
   });
 
   it('gets a copy: what one caller changes, the next does not see', async () => {
@@ -166,11 +167,17 @@ describe('a repeat of a completed call, with the cache', () => {
   });
 
   it('gets the reason where there is no answer, without a request', async () => {
-    const { call, handler } = cached(async () => () => 'a function cannot be stored');
+    const { call, handler, elsewhere } = cached(async () => () => 'a function cannot be stored');
     await call({ id: 'a' });
-    const before = requests.length;
-    await expect(handler({ id: 'a' })).rejects.toMatchObject({ code: 'RESULT_UNAVAILABLE' });
-    expect(requests.length).toBe(before);
+    await elsewhere({ id: 'b' });
+    const sent = async (id: string) => {
+      const before = requests.length;
+      await expect(handler({ id })).rejects.toMatchObject({ code: 'RESULT_UNAVAILABLE' });
+      return requests.slice(before);
+    };
+    expect(await sent('a')).toEqual([]);
+    expect(await sent('b')).toEqual(['PutItem']);
+    expect(await sent('b')).toEqual([]);
   });
 
   it('is opened anew each time where answers are sealed: no plain text is kept', async () => {
@@ -285,6 +292,30 @@ describe('the cache', () => {
     expect(await call({ id: 'b' })).toEqual({ answer: 'b', sent: ['PutItem'] });
   });
 
+  it('counts as used an answer that others may still add to elsewhere', async () => {
+    const runs: string[] = [];
+    const api = idempotent(
+      async (event: any) => {
+        runs.push(event.headers['idempotency-key']);
+        return { statusCode: 201 };
+      },
+      {
+        store: dynamoStore({ ...table.store, clock }),
+        namespace: `cache-${++sequence}`,
+        cache: { maxItems: 2 },
+      },
+    );
+    const sentBy = async (key: string) => {
+      const before = requests.length;
+      await api(httpEvent(key), contextWith(5_000));
+      return requests.slice(before);
+    };
+    for (const key of ['a', 'b', 'a', 'c']) await sentBy(key);
+    expect(await sentBy('a')).toEqual([]);
+    expect(await sentBy('b')).toEqual(['PutItem']);
+    expect(runs).toEqual(['a', 'b', 'c']);
+  });
+
   it('forgets answers when they are too large together, and keeps none that alone is', async () => {
     const { call } = cached(async ({ amount = 0 }) => incompressible(amount), {
       cache: { maxItems: 100, maxBytes: 5_000 },
@@ -342,5 +373,19 @@ describe('a batch with the cache', () => {
     expect(await sent(one, two)).toEqual([]);
     expect(await sent(one, two, three)).toEqual(['PutItem', 'UpdateItem']);
     expect(runs.sort()).toEqual(['1', '2', '3']);
+  });
+
+  it('needs no answer to know that a record was done: one in chunks is not read', async () => {
+    const guard = (cache?: CacheOptions) =>
+      idempotent(
+        eachRecord((_, op) => op.commit({ result: incompressible(9_000) })),
+        { store: dynamoStore(table.store), namespace: 'chunks', ...(cache && { cache }) },
+      );
+    const event = sqsEvent(sqsMessage('1'));
+    await guard()(event, lambdaContext());
+    const handler = guard({ maxItems: 10 });
+    const before = requests.length;
+    for (let delivery = 0; delivery < 2; delivery++) await handler(event, lambdaContext());
+    expect(requests.slice(before)).toEqual(['PutItem']);
   });
 });

@@ -113,8 +113,7 @@ describe('what a call costs', () => {
 
   test('a takeover is three requests', async () => {
     const { store, requests } = countingStore();
-    void guard(crash, options({ store }))({ id });
-    await expect.poll(() => requests).toEqual(['PutItem']);
+    await crashed({ id }, { store });
     clock.advance(60_000);
     requests.length = 0;
     await guard(async () => 'done', options({ store }))({ id });
@@ -375,7 +374,10 @@ describe('answers that are large or cannot be kept', () => {
     await table.client.send(
       new DeleteItemCommand({ TableName: table.tableName, Key: { pk: chunk!.pk!, sk: chunk!.sk! } }),
     );
-    expect(await codeOf(handler({ id }))).toBe('RESULT_UNAVAILABLE');
+    await expect(handler({ id })).rejects.toMatchObject({
+      code: 'RESULT_UNAVAILABLE',
+      message: expect.stringContaining('a part of it is gone'),
+    });
   });
 
   test('says RESULT_UNAVAILABLE where the stored bytes are not what was written', async () => {
@@ -413,6 +415,22 @@ describe('the lease', () => {
     const error = await handler({ id }, contextWith(0)).catch((thrown: unknown) => thrown);
     expect(error).toMatchObject({ code: 'NO_TIME_LEFT', effect: 'none' });
     expect([runs, requests]).toEqual([0, []]);
+  });
+
+  test.each([
+    [2_999, 'none'],
+    [3_000, 'NO_TIME_LEFT'],
+  ])('of 3 s and a margin, claimed after %i ms, leaves time to begin: %s', async (takesMs, code) => {
+    const store = dynamoStore({ tableName: table.tableName, client: table.client, clock });
+    const claim: typeof store.claim = async (request) => {
+      const written = await store.claim(request);
+      clock.advance(takesMs);
+      return written;
+    };
+    let runs = 0;
+    const handler = guard(async () => ++runs, options({ store: { ...store, claim } }));
+    expect(await codeOf(handler({ id }, contextWith(3_000)))).toBe(code);
+    expect(runs).toBe(code === 'none' ? 1 : 0);
   });
 
   test('is over only when it is: busy at its last millisecond, taken over at the next', async () => {

@@ -350,6 +350,9 @@ describe('a message for a destination that the relay does not know', () => {
     const image = { ...record?.dynamodb?.NewImage, destination: { S: 'constructor' } };
     const Records = [{ ...record, dynamodb: { ...record?.dynamodb, NewImage: image } }] as DynamoDBRecord[];
     expect(await relayTo()({ Records })).toEqual(failedFrom(record));
+    expect(vi.mocked(console.error).mock.calls.flat().map(String).join(' ')).toContain(
+      "no destination 'constructor'",
+    );
   });
 });
 
