@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
-import { PutItemCommand, ScanCommand } from '@aws-sdk/client-dynamodb';
+import { ScanCommand } from '@aws-sdk/client-dynamodb';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { attribute, claimSortKey } from '../../lib/record.ts';
+import { claimSortKey } from '../../lib/record.ts';
 import { type Deployed, type Synthesized, startDeployedStack, synthesize } from '../../local/deployed.ts';
 import type { Statement } from '../../local/iam.ts';
 import { startPaymentProvider } from '../../local/payment-provider.ts';
@@ -379,15 +379,6 @@ describe('the app of cdk.json', () => {
       expect(stack.upstreamFaults('payments').requests).toHaveLength(1);
 
       const TableName = names.tables.Idempotency;
-      const Item = {
-        pk: { S: 'Payments/ChargePayment#x' },
-        sk: { S: 'window#outbox#commit#0' },
-        [attribute.destination]: { S: 'ledger' },
-        [attribute.body]: { S: JSON.stringify(provider.charges[0]) },
-        [attribute.groupId]: { S: 'ada' },
-        [attribute.deduplicationId]: { S: randomUUID() },
-      };
-      await stack.dynamodb.send(new PutItemCommand({ TableName, Item }));
       const entered = async () => {
         const { Items = [] } = await stack.dynamodb.send(
           new ScanCommand({ TableName, ConsistentRead: true }),
