@@ -33,7 +33,7 @@ beforeAll(async () => {
   site.connect(`${demo.stack.url}${demo.payPagePath}`);
   const args = process.getuid?.() === 0 ? ['--no-sandbox'] : [];
   browser = await chromium.launch({ executablePath, args });
-}, 90_000);
+}, 120_000);
 afterAll(async () => {
   await browser?.close();
   await demo?.stop();
