@@ -35,6 +35,8 @@ export interface PaymentsStackProps extends StackProps {
 /** The examples, deployed: payments and statements behind an HTTP API, an outbox, and the ledger's queue. */
 export class PaymentsStack extends Stack {
   readonly table: IdempotencyTable;
+  /** Stock, orders and ledger. */
+  readonly shop: TableV2;
   readonly api: HttpApi;
   readonly #authorizer: IHttpRouteAuthorizer;
   readonly #functions: IdempotentFunction[] = [];
@@ -44,7 +46,7 @@ export class PaymentsStack extends Stack {
     this.#authorizer = props.authorizer ?? new HttpIamAuthorizer();
     this.table = new IdempotencyTable(this, 'Idempotency');
     this.api = this.#createApi();
-    const shop = new TableV2(this, 'Shop', {
+    this.shop = new TableV2(this, 'Shop', {
       partitionKey: { name: 'id', type: AttributeType.STRING },
       billing: Billing.onDemand(),
       deletionProtection: true,
@@ -55,7 +57,7 @@ export class PaymentsStack extends Stack {
       level: 'committed',
       environment: {
         PAYMENTS_URL: props.paymentsUrl ?? 'https://payments.example.com',
-        SHOP_TABLE: shop.tableName,
+        SHOP_TABLE: this.shop.tableName,
       },
       timeout: Duration.seconds(29),
     });
@@ -67,11 +69,11 @@ export class PaymentsStack extends Stack {
     const bookInLedger = this.#createFunction('EnterInLedger', 'ledger.ts', {
       level: 'committed',
       namespace: 'ledger',
-      environment: { SHOP_TABLE: shop.tableName },
+      environment: { SHOP_TABLE: this.shop.tableName },
     });
     const ledger = new IdempotentQueue(this, 'Ledger', { consumer: bookInLedger });
     for (const created of [payments, bookInLedger]) {
-      shop.grant(created.function, 'dynamodb:PutItem', 'dynamodb:UpdateItem');
+      this.shop.grant(created.function, 'dynamodb:PutItem', 'dynamodb:UpdateItem');
     }
     const outbox = new OutboxPipe(this, 'LedgerOutbox', {
       table: this.table,

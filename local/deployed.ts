@@ -21,16 +21,25 @@ export async function synthesize(
   const outdir = await mkdtemp(join(tmpdir(), 'idemkit-cdk-'));
   const remove = () => rm(outdir, { recursive: true, force: true });
   try {
-    const { context } = JSON.parse(await readFile(new URL('../cdk.json', import.meta.url), 'utf8'));
-    const pathMetadata = { 'aws:cdk:enable-path-metadata': true };
-    const app = new App({ outdir, context: { ...context, ...pathMetadata }, analyticsReporting: false });
-    const { stackName } = createStack(app);
-    app.synth();
+    const { stackName } = await synthesizeInto(outdir, createStack);
     return { assembly: readAssembly(outdir, stackName), remove };
   } catch (error) {
     await remove();
     throw error;
   }
+}
+
+/** The same in a folder that is there. An app may have several stacks: what two of them bundle is bundled once. */
+export async function synthesizeInto<Created>(
+  outdir: string,
+  create: (app: App) => Created,
+): Promise<Created> {
+  const { context } = JSON.parse(await readFile(new URL('../cdk.json', import.meta.url), 'utf8'));
+  const pathMetadata = { 'aws:cdk:enable-path-metadata': true };
+  const app = new App({ outdir, context: { ...context, ...pathMetadata }, analyticsReporting: false });
+  const created = create(app);
+  app.synth();
+  return created;
 }
 
 /** The app of `cdk.json`. */

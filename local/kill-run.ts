@@ -3,33 +3,28 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Order } from '../examples/payment-provider.ts';
 import { retryingFetch } from '../lib/client.ts';
 import type { PaymentProvider } from './payment-provider.ts';
-import { describeShop, effectsOf, joined, type Shop, type ShopOptions, settled, shopNamed } from './shop.ts';
-import type { Stack, StackDescription } from './stack.ts';
+import { effectsOf, present, type Shop, settled } from './shop.ts';
+import type { Stack } from './stack.ts';
 
-/** Shops beside each other: a kill leaves a lease behind, and while one waits for its end the others go on. */
-const laneCount = 4;
+/** A shop, and which of its functions are killed there. */
+export interface Lane {
+  readonly shop: Shop;
+  /** Their names. */
+  readonly roles: Readonly<Partial<Record<Role, string>>>;
+}
 
 export interface KillStage {
   readonly stack: Stack;
   readonly provider: PaymentProvider;
-  readonly lanes: readonly Shop[];
+  /** Beside each other: a kill leaves a lease behind, and while one waits for its end the others go on. */
+  readonly lanes: readonly Lane[];
 }
 
-export const lanesNamed = (tables: string): Shop[] =>
-  Array.from({ length: laneCount }, (_, index) => shopNamed(tables, `-${index + 1}`));
-
-/** Nothing is poison here: a message comes until it is booked, however busy the machine. */
-const timing = { timeoutSeconds: 3, maxReceiveCount: 100 };
-
-export const describeLanes = (
-  lanes: readonly Shop[],
-  options: Omit<ShopOptions, keyof typeof timing>,
-): StackDescription => joined(lanes.map((lane) => describeShop(lane, { ...options, ...timing })));
-
 const roles = ['payments', 'relay', 'ledger'] as const;
+type Role = (typeof roles)[number];
 
 interface Point {
-  readonly role: (typeof roles)[number];
+  readonly role: Role;
   /** The how many-th request of that function. */
   readonly request: number;
   readonly when: 'before' | 'after';
@@ -56,31 +51,31 @@ export async function killEverywhere(
   onRow: (row: KillRow) => void = () => {},
 ): Promise<KillRow[]> {
   const rows: KillRow[] = [];
-  const playAll = async (points: Iterable<Point>): Promise<void> => {
-    // One for all: a lane takes the next point as soon as it is free.
-    const left = points[Symbol.iterator]();
-    const playLeft = async (lane: Shop): Promise<void> => {
-      for (let next = left.next(); !next.done; next = left.next()) {
-        const row = await playPoint(stage, lane, next.value);
-        rows.push(row);
-        onRow(row);
+  const playAll = async (points: (role: Role) => Iterable<Point>): Promise<void> => {
+    // One for all lanes of a role: each takes the next point as soon as it is free.
+    const left = new Map(roles.map((role) => [role, points(role)[Symbol.iterator]()]));
+    const playLeft = async (lane: Lane): Promise<void> => {
+      for (const role of roles.filter((role) => role in lane.roles)) {
+        for (let next = left.get(role)?.next(); next?.done === false; next = left.get(role)?.next()) {
+          const row = await playPoint(stage, lane, next.value);
+          rows.push(row);
+          onRow(row);
+        }
       }
     };
     await Promise.all(stage.lanes.map(playLeft));
   };
 
-  await playAll(
-    (function* () {
-      const isAtEnd = (role: Point['role']): boolean =>
-        rows.some((row) => row.role === role && row.operation === undefined);
-      for (const role of roles) {
-        for (let request = 1; !isAtEnd(role); request++) {
-          for (const when of ['before', 'after'] as const) yield { role, request, when };
-        }
-      }
-    })(),
-  );
-  for (let tries = 1; tries <= 5; tries++) await playAll(missedBy(rows));
+  await playAll(function* (role) {
+    const isAtEnd = (): boolean => rows.some((row) => row.role === role && row.operation === undefined);
+    for (let request = 1; !isAtEnd(); request++) {
+      for (const when of ['before', 'after'] as const) yield { role, request, when };
+    }
+  });
+  for (let tries = 1; tries <= 5; tries++) {
+    const missed = missedBy(rows);
+    await playAll((role) => missed.filter((point) => point.role === role));
+  }
 
   const order = ({ role, request, when }: KillRow): number =>
     roles.indexOf(role) * 10_000 + request * 10 + (when === 'before' ? 0 : 1);
@@ -111,14 +106,15 @@ function missedBy(rows: readonly KillRow[]): Point[] {
   });
 }
 
-async function playPoint(stage: KillStage, shop: Shop, point: Point): Promise<KillRow> {
+async function playPoint(stage: KillStage, { shop, roles }: Lane, point: Point): Promise<KillRow> {
   const { stack } = stage;
   const { role, request, when } = point;
+  const functionName = present(roles, role);
   const id = randomUUID().slice(0, 8);
   const order = { customer: `killed-${id}`, amount: 4200, currency: 'EUR', sku: `book-${id}` };
   const client = new Client(`${stack.url}${shop.path}`, order);
   const before = stack.requests.length;
-  const kill = stack.killAt({ request, when, function: shop[role] });
+  const kill = stack.killAt({ request, when, function: functionName });
   let problems: string[];
   try {
     await inTime(async () => {
@@ -134,7 +130,7 @@ async function playPoint(stage: KillStage, shop: Shop, point: Point): Promise<Ki
   }
   const sent = stack.requests
     .slice(before)
-    .filter(({ functionName }) => functionName === shop[role])
+    .filter((sent) => sent.functionName === functionName)
     .map(({ operation }) => operation);
   return { ...point, operation: kill.disarm()?.operation, sent, statuses: client.statuses, problems };
 }

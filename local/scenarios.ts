@@ -4,103 +4,21 @@ import { deflateRawSync } from 'node:zlib';
 import { type AttributeValue, PutItemCommand, ScanCommand } from '@aws-sdk/client-dynamodb';
 import { SendMessageBatchCommand, SendMessageCommand } from '@aws-sdk/client-sqs';
 import type { Charge, Order } from '../examples/payment-provider.ts';
-import { attribute, claimSortKey, environment as variable } from '../lib/record.ts';
+import { attribute, claimSortKey } from '../lib/record.ts';
 import { creditLimit, type PaymentProvider } from './payment-provider.ts';
-import {
-  describeShop,
-  type Effects,
-  effectsOf,
-  type Shop,
-  type ShopOptions,
-  settled,
-  shopEnvironment,
-  shopNamed,
-} from './shop.ts';
-import type { Stack, StackDescription } from './stack.ts';
-
-export interface StageOptions {
-  /** Tells the stage's tables from those of others in the same DynamoDB. */
-  readonly name: string;
-  readonly paymentsUrl: string;
-  /** Runs the same handlers with `IDEMPOTENCY_DISABLED=true`. */
-  readonly unguarded: boolean;
-  /** Where a page that may call the API comes from. */
-  readonly pageOrigin?: string;
-}
-
-/** Where the pay page sends its payments. */
-export const payPagePath = '/pay-page/payments';
-
-/** A standard queue of charges, beside the shop's FIFO queue. */
-const chargesQueue = 'charges';
-const deadCharges = 'charges-dead';
+import { type Effects, effectsOf, present, type Shop, settled } from './shop.ts';
+import type { Stack } from './stack.ts';
 
 /** What the scenarios are played on. */
-export function describeStage({ name, paymentsUrl, unguarded, pageOrigin }: StageOptions): StackDescription {
-  const shop = shopNamed(name);
-  const options: ShopOptions = {
-    ...{ paymentsUrl, unguarded, timeoutSeconds: 3 },
-    ...(pageOrigin !== undefined && { environment: { PAGE_ORIGIN: pageOrigin } }),
-  };
-  const { tables, queues, functions, eventSources, routes } = describeShop(shop, options);
-  const environment = shopEnvironment(shop, options);
-  const payments = 'examples/payments.ts';
-  const shortLease = { entry: 'local/payments-short-lease.ts', timeoutSeconds: 30, environment };
-  return {
-    tables,
-    queues: {
-      ...queues,
-      [chargesQueue]: { visibilityTimeoutSeconds: 18, deadLetterQueue: deadCharges, maxReceiveCount: 2 },
-      [deadCharges]: {},
-    },
-    upstreams: { provider: paymentsUrl },
-    functions: {
-      ...functions,
-      // Longer than a busy machine takes to start ten processes while a charge is held.
-      [shop.payments]: { entry: payments, timeoutSeconds: 30, environment },
-      'three-seconds': { entry: payments, timeoutSeconds: 3, environment },
-      guarded: { entry: 'examples/payments-guarded.ts', timeoutSeconds: 3, environment },
-      'short-lease': { ...shortLease, handler: 'committed' },
-      'guarded-short-lease': { ...shortLease, handler: 'guarded' },
-      'short-window': {
-        entry: payments,
-        timeoutSeconds: 30,
-        environment: { ...environment, [variable.ttlSeconds]: '2' },
-      },
-      statements: { entry: 'examples/statements.ts', timeoutSeconds: 30, environment },
-      // Refuses a duplicate for no longer than its lease, and that is its timeout and a second.
-      'pay-page': { entry: 'local/payments-key-optional.ts', timeoutSeconds: 3, environment },
-      'ledger-by-charge': { entry: 'local/ledger-by-charge.ts', timeoutSeconds: 3, environment },
-    },
-    eventSources: [
-      ...eventSources,
-      {
-        queue: chargesQueue,
-        function: 'ledger-by-charge',
-        reportBatchItemFailures: true,
-        retryAfterSeconds: 1,
-      },
-    ],
-    routes: [
-      ...routes,
-      { method: 'POST', path: '/three-seconds/payments', function: 'three-seconds' },
-      { method: 'POST', path: '/guarded/payments', function: 'guarded' },
-      { method: 'POST', path: '/short-lease/payments', function: 'short-lease' },
-      { method: 'POST', path: '/guarded-short-lease/payments', function: 'guarded-short-lease' },
-      { method: 'POST', path: '/short-window/payments', function: 'short-window' },
-      { method: 'POST', path: '/statements', function: 'statements' },
-      { method: 'POST', path: payPagePath, function: 'pay-page' },
-      // Preflights: the functions answer them.
-      { method: 'OPTIONS', path: shop.path, function: shop.payments },
-      { method: 'OPTIONS', path: payPagePath, function: 'pay-page' },
-    ],
-  };
-}
-
 export interface Stage {
   readonly stack: Stack;
   readonly provider: PaymentProvider;
   readonly shop: Shop;
+  /** Their names by their path in the template: variants of the shop's payments are among them. */
+  readonly functions: Readonly<Record<string, string>>;
+  /** A standard queue of charges, beside the shop's FIFO queue. */
+  readonly charges: string;
+  readonly deadCharges: string;
 }
 
 /** What can be counted and seen from outside. */
@@ -141,7 +59,7 @@ export interface Row {
 export async function playScenario(scenario: Scenario, stage: Stage): Promise<Row> {
   const { stack, provider, shop } = stage;
   stack.faults.reset();
-  stack.upstreamFaults('provider').reset();
+  stack.upstreamFaults('payments').reset();
   const logged = stack.logs.length;
   const id = randomUUID().slice(0, 8);
   const order: Order = { customer: `ada-${id}`, amount: 4200, currency: 'EUR', sku: `book-${id}` };
@@ -154,16 +72,17 @@ export async function playScenario(scenario: Scenario, stage: Stage): Promise<Ro
   } finally {
     provider.whenBooked(undefined);
     stack.faults.reset();
-    stack.upstreamFaults('provider').reset();
+    stack.upstreamFaults('payments').reset();
   }
   await settled(stack, shop);
-  await stack.queue(chargesQueue).drained();
+  await stack.queue(stage.charges).drained();
 
   const lines = stack.logs.slice(logged);
   const effects = await effectsOf(stage, shop, order);
   const observed: Observed = {
     // The handlers log one line each, at this level, and the guard none.
-    runs: lines.filter(({ level, functionName }) => level === 'info' && isOf(scenario, functionName)).length,
+    runs: lines.filter(({ level, functionName }) => level === 'info' && isOf(scenario, stage, functionName))
+      .length,
     effects: worded(effects),
     answers: played.answers.map(({ label }) => label),
   };
@@ -179,14 +98,18 @@ export async function playScenario(scenario: Scenario, stage: Stage): Promise<Ro
     ...Object.entries(checks).flatMap(([what, holds]) => (holds ? [] : [`not so: ${what}`])),
   ];
   const complaints = lines
-    .filter(({ level }) => level !== 'info')
+    .filter(({ level, text }) => level !== 'info' && !isMetric(text))
     .map(({ functionName, text }) => `${functionName}: ${text}`);
   return { scenario, observed, problems, complaints: [...new Set(complaints)] };
 }
 
+/** What `emf()` writes for CloudWatch. */
+export const isMetric = (text: string): boolean => text.startsWith('{"_aws":');
+
 /** Where nobody is answered, it is about the consumer. */
-const isOf = ({ expected }: Scenario, functionName: string): boolean =>
-  functionName.startsWith('ledger') === (expected.answers.length === 0);
+const isOf = ({ expected }: Scenario, { functions }: Stage, functionName: string): boolean =>
+  [functions.EnterInLedger, functions.LedgerByCharge].includes(functionName) ===
+  (expected.answers.length === 0);
 
 const worded = ({ charges, orders, entries }: Effects): string =>
   [
@@ -315,10 +238,11 @@ async function lostAnswer(
 }
 
 /** The function is killed when its charge has been booked; then the client tries again. */
-async function crashAfterCharge(stage: Stage, functionName: string, order: Order): Promise<Played> {
-  const path = `/${functionName}/payments`;
+async function crashAfterCharge(stage: Stage, variant: string, order: Order): Promise<Played> {
+  const path = `/${variant}/payments`;
   const key = randomUUID();
   const { stack, provider } = stage;
+  const functionName = present(stage.functions, variant);
   provider.whenBooked(() => {
     provider.whenBooked(undefined);
     stack.function(functionName).crash();
@@ -338,10 +262,11 @@ async function crashAfterCharge(stage: Stage, functionName: string, order: Order
 }
 
 /** The first attempt sleeps from its charge on, beyond its lease of 3 s; the second one meanwhile takes over. */
-async function pausedAfterCharge(stage: Stage, functionName: string, order: Order): Promise<Played> {
-  const path = `/${functionName}/payments`;
+async function pausedAfterCharge(stage: Stage, variant: string, order: Order): Promise<Played> {
+  const path = `/${variant}/payments`;
   const key = randomUUID();
   const { stack, provider } = stage;
+  const functionName = present(stage.functions, variant);
   const paused = new Gate();
   let resume = (): void => {};
   provider.whenBooked(() => {
@@ -409,8 +334,8 @@ async function sendToLedger({ stack, shop }: Stage, group: string, messages: rea
 }
 
 /** To the standard queue: every call is a message of its own. */
-async function sendCharge({ stack }: Stage, charge: Charge): Promise<void> {
-  const { url } = stack.queue(chargesQueue);
+async function sendCharge({ stack, charges }: Stage, charge: Charge): Promise<void> {
+  const { url } = stack.queue(charges);
   await stack.sqs.send(new SendMessageCommand({ QueueUrl: url, MessageBody: JSON.stringify(charge) }));
 }
 
@@ -481,7 +406,7 @@ export const scenarios: readonly Scenario[] = [
     expected: { runs: 2, effects: '1 charge, 1 order, 1 entry', answers: ['500', '201', '201 replayed'] },
     async play(stage, order) {
       const key = randomUUID();
-      stage.stack.upstreamFaults('provider').inject({ operation: 'POST /charges', fault: 'drop-after' });
+      stage.stack.upstreamFaults('payments').inject({ operation: 'POST /charges', fault: 'drop-after' });
       const first = await post(stage, '/payments', key, order);
       const second = await post(stage, '/payments', key, order);
       const third = await post(stage, '/payments', key, order);
@@ -548,7 +473,7 @@ export const scenarios: readonly Scenario[] = [
     guarantee:
       'Once its lease is over, a dead attempt is taken over. Guarded level: its effect is repeated. (1)',
     expected: { runs: 2, effects: '2 charges', answers: ['500', '409', '201', '201 replayed'] },
-    play: (stage, order) => crashAfterCharge(stage, 'guarded', order),
+    play: (stage, order) => crashAfterCharge(stage, 'Guarded', order),
   },
   {
     name: 'Crash after the charge: committed',
@@ -558,14 +483,14 @@ export const scenarios: readonly Scenario[] = [
       effects: '1 charge, 1 order, 1 entry',
       answers: ['500', '409', '201', '201 replayed'],
     },
-    play: (stage, order) => crashAfterCharge(stage, 'three-seconds', order),
+    play: (stage, order) => crashAfterCharge(stage, 'ThreeSeconds', order),
   },
   {
     name: 'Paused beyond its lease and overtaken: guarded',
     guarantee:
       'The second attempt takes over. The first one, awake again, cannot change the record and answers with the charge of the second. Guarded level: both have charged. (1)',
     expected: { runs: 2, effects: '2 charges', answers: ['201', '201 replayed', '201 replayed'] },
-    play: (stage, order) => pausedAfterCharge(stage, 'guarded-short-lease', order),
+    play: (stage, order) => pausedAfterCharge(stage, 'GuardedShortLease', order),
   },
   {
     name: 'Paused beyond its lease and overtaken: committed',
@@ -575,7 +500,7 @@ export const scenarios: readonly Scenario[] = [
       effects: '1 charge, 1 order, 1 entry',
       answers: ['201', '201 replayed', '201 replayed'],
     },
-    play: (stage, order) => pausedAfterCharge(stage, 'short-lease', order),
+    play: (stage, order) => pausedAfterCharge(stage, 'ShortLease', order),
   },
   {
     name: 'Answer over 400 KB',
@@ -604,7 +529,7 @@ export const scenarios: readonly Scenario[] = [
       answers: ['201', '201 replayed', '201'],
     },
     async play(stage, order) {
-      const path = '/short-window/payments';
+      const path = '/ShortWindow/payments';
       const key = randomUUID();
       const first = await post(stage, path, key, order);
       const second = await post(stage, path, key, order);
@@ -695,19 +620,19 @@ export const scenarios: readonly Scenario[] = [
   {
     name: 'Dead letter, sent anew and redriven',
     guarantee:
-      'Two failed deliveries leave nothing behind; then it is booked once, whichever message is first.',
-    expected: { runs: 3, effects: '1 entry', answers: [] },
+      'Five failed deliveries leave nothing behind; then it is booked once, whichever message is first.',
+    expected: { runs: 6, effects: '1 entry', answers: [] },
     async play(stage, order) {
       const { stack } = stage;
       const charge = newCharge(order);
       const denied = { status: 400, type: 'AccessDeniedException' };
-      stack.faults.inject({ operation: 'TransactWriteItems', times: 2, fault: denied });
+      stack.faults.inject({ operation: 'TransactWriteItems', times: 5, fault: denied });
       await sendCharge(stage, charge);
-      await stack.queue(chargesQueue).drained();
+      await stack.queue(stage.charges).drained();
       const before = await effectsOf(stage, stage.shop, order);
       // The sender has not waited for the operator.
       await sendCharge(stage, charge);
-      const redriven = stack.queue(deadCharges).redrive();
+      const redriven = stack.queue(stage.deadCharges).redrive();
       return {
         answers: [],
         checks: {

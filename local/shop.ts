@@ -5,6 +5,7 @@ import { environment as variable } from '../lib/record.ts';
 import { queueUrl } from './account.ts';
 import type { PaymentProvider } from './payment-provider.ts';
 import type { Stack, StackDescription } from './stack.ts';
+import type { DescribedTemplate } from './template.ts';
 
 /** The names of a shop's parts in a stack. */
 export interface Shop {
@@ -15,17 +16,44 @@ export interface Shop {
   readonly queue: string;
   readonly deadLetters: string;
   readonly payments: string;
-  readonly relay: string;
   readonly ledger: string;
   /** Where payments are posted to. */
   readonly path: string;
+}
+
+/** A shop whose outbox is read by a function, not by a pipe. */
+export interface RelayedShop extends Shop {
+  readonly relay: string;
+}
+
+/** The shop of a template: the app of `cdk.json`, or in `scope` what is built like it. */
+export function shopOf(
+  { functions, queues, tables }: DescribedTemplate['names'],
+  { scope = '', path = `/${scope}payments` }: { readonly scope?: string; readonly path?: string } = {},
+): Shop {
+  return {
+    records: present(tables, `${scope}Idempotency`),
+    table: present(tables, 'Shop'),
+    queue: present(queues, `${scope}Ledger`),
+    deadLetters: present(queues, `${scope}Ledger/DeadLetterQueue`),
+    payments: present(functions, `${scope}ChargePayment`),
+    ledger: present(functions, `${scope}EnterInLedger`),
+    path,
+  };
+}
+
+/** @throws RangeError when there is nothing at this path of the template */
+export function present(names: Readonly<Record<string, string>>, path: string): string {
+  const { [path]: name } = names;
+  if (name === undefined) throw new RangeError(`There is no '${path}' in the template.`);
+  return name;
 }
 
 /**
  * @param tables tells its tables from those of others in the same DynamoDB
  * @param suffix tells its parts from those of other shops in the same stack
  */
-export const shopNamed = (tables: string, suffix = ''): Shop => ({
+export const shopNamed = (tables: string, suffix = ''): RelayedShop => ({
   records: `idempotency-${tables}${suffix}`,
   table: `shop-${tables}${suffix}`,
   queue: `ledger${suffix}.fifo`,
@@ -63,7 +91,7 @@ export const shopEnvironment = (
 });
 
 /** Payments over HTTP → outbox → relay → FIFO queue → ledger: the examples, as they would be deployed. */
-export function describeShop(shop: Shop, options: ShopOptions) {
+export function describeShop(shop: RelayedShop, options: ShopOptions) {
   const { timeoutSeconds, maxReceiveCount = 3 } = options;
   const environment = shopEnvironment(shop, options);
   return {
@@ -106,10 +134,12 @@ export function describeShop(shop: Shop, options: ShopOptions) {
 
 /** One stack of several. */
 export const joined = (descriptions: readonly StackDescription[]): StackDescription => ({
+  roles: Object.assign({}, ...descriptions.map(({ roles }) => roles)),
   tables: descriptions.flatMap(({ tables = [] }) => tables),
   queues: Object.assign({}, ...descriptions.map(({ queues }) => queues)),
   upstreams: Object.assign({}, ...descriptions.map(({ upstreams }) => upstreams)),
   functions: Object.assign({}, ...descriptions.map(({ functions }) => functions)),
+  pipes: Object.assign({}, ...descriptions.map(({ pipes }) => pipes)),
   eventSources: descriptions.flatMap(({ eventSources = [] }) => eventSources),
   routes: descriptions.flatMap(({ routes = [] }) => routes),
 });

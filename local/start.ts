@@ -2,20 +2,12 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
-import { describeLanes, type KillRow, type KillStage, killEverywhere, lanesNamed } from './kill-run.ts';
+import { type Demo, startDemo } from './demo.ts';
+import { type KillRow, type KillStage, killEverywhere } from './kill-run.ts';
 import { type PayPage, startPayPage } from './pay-page.ts';
 import { type PaymentProvider, startPaymentProvider } from './payment-provider.ts';
-import {
-  describeStage,
-  payPagePath,
-  playScenario,
-  type Row,
-  type Stage,
-  scenarios,
-  summary,
-} from './scenarios.ts';
-import { joined, shopNamed } from './shop.ts';
-import { type Stack, startStack } from './stack.ts';
+import { isMetric, playScenario, type Row, type Stage, scenarios, summary } from './scenarios.ts';
+import type { Stack } from './stack.ts';
 import { type Column, formatTable } from './table.ts';
 
 const usage = `Usage: npm start [-- options]
@@ -54,51 +46,46 @@ async function main(): Promise<number> {
   let isServing = false;
   let provider: PaymentProvider | undefined;
   let page: PayPage | undefined;
-  let stack: Stack | undefined;
+  let demo: Demo | undefined;
   try {
     provider = await startPaymentProvider();
     if (flags.serve) page = await startPayPage(provider.charges);
     // A name of its own, for a DynamoDB that others use as well.
     const name = randomUUID().slice(0, 8);
-    const shop = shopNamed(name);
-    const lanes = lanesNamed(name);
-    const options = { paymentsUrl: provider.url, unguarded: flags.unguarded };
-    const description = joined([
-      describeStage({ name, ...options, ...(page && { pageOrigin: page.url }) }),
-      describeLanes(lanes, options),
-    ]);
-    say('Starting DynamoDB Local, the queues, the functions and the routes … ');
+    say('Synthesising the CDK app, starting DynamoDB Local, the queues, the functions and the routes … ');
     const startedAtMs = Date.now();
-    const starting = startStack(description, {
+    const starting = startDemo({
+      ...{ name, provider, unguarded: flags.unguarded },
+      ...(page && { pageOrigin: page.url }),
       onLog: ({ functionName, text }) => {
-        if (isServing) say(`  ${functionName}: ${text}\n`);
+        if (isServing && !isMetric(text)) say(`  ${functionName}: ${text}\n`);
       },
     });
     const started = await Promise.race([starting, interrupted]);
     if (started === 'interrupted') return 130;
-    stack = started;
+    demo = started;
     say(`done, ${secondsSince(startedAtMs)}\n\n`);
 
-    const rows = await Promise.race([playAll({ stack, provider, shop }), interrupted]);
+    const rows = await Promise.race([playAll(demo.stage), interrupted]);
     if (rows === 'interrupted') return 130;
-    const kills = await Promise.race([killAll({ stack, provider, lanes }), interrupted]);
+    const kills = await Promise.race([killAll(demo.kills), interrupted]);
     if (kills === 'interrupted') return 130;
     const code = report(rows, kills, flags);
     if (page === undefined) return code;
 
-    page.connect(`${stack.url}${payPagePath}`);
+    page.connect(`${demo.stack.url}${demo.payPagePath}`);
     // As long as a card takes: two clicks meet.
     provider.whenBooked(() => sleep(800));
-    say(invitation(stack, provider, page));
+    say(invitation(demo.stack, provider, page));
     isServing = true;
     await interrupted;
     isServing = false;
     say('\nStopping … ');
-    await stack.stop();
+    await demo.stop();
     say('done\n');
     return code;
   } finally {
-    await stack?.stop();
+    await demo?.stop();
     await page?.stop();
     await provider?.stop();
   }
@@ -138,7 +125,7 @@ async function playAll(stage: Stage): Promise<Row[]> {
 }
 
 async function killAll(stage: KillStage): Promise<KillRow[]> {
-  say('  a payment, its relay and its ledger killed at every request ');
+  say('  a payment, a relay and a ledger killed at every request ');
   const startedAtMs = Date.now();
   const rows = await killEverywhere(stage, ({ problems }) => say(problems.length === 0 ? '.' : 'X'));
   const isWell = rows.every(({ problems }) => problems.length === 0);

@@ -61,7 +61,7 @@ function describeFunction({ path, properties }: Resource, reader: TemplateReader
   const timeoutSeconds = properties.optionalNumber('Timeout');
   const memoryMb = properties.optionalNumber('MemorySize');
   const maxConcurrency = properties.optionalNumber('ReservedConcurrentExecutions');
-  const { environment: more, ...overrides } = reader.options.overrides?.[path] ?? {};
+  const { environment: more, retryAfterSeconds: _, ...overrides } = reader.options.overrides?.[path] ?? {};
   return {
     entry,
     handler,
@@ -105,7 +105,8 @@ function describeEventSource(
   checkVisibility(source, called);
   const maxBatchingWindowSeconds = properties.optionalNumber('MaximumBatchingWindowInSeconds');
   const maxConcurrency = properties.optionalObject('ScalingConfig')?.optionalNumber('MaximumConcurrency');
-  const { retryAfterSeconds } = reader.options;
+  const { retryAfterSeconds = reader.options.retryAfterSeconds } =
+    reader.options.overrides?.[called.path] ?? {};
   return {
     queue: source.name,
     ...common,

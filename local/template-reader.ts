@@ -38,6 +38,8 @@ export interface TemplateOptions {
 export interface FunctionOverrides extends Pick<FunctionDescription, 'timeoutSeconds' | 'maxConcurrency'> {
   /** In addition to the template's. */
   readonly environment?: Readonly<Record<string, string>>;
+  /** For the messages of this function, instead of the stack's. */
+  readonly retryAfterSeconds?: number;
 }
 
 /** A resource that the local stack runs. */

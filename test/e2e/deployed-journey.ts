@@ -89,8 +89,8 @@ async function itemsOf(deployed: Deployed): Promise<Record<string, AttributeValu
 const inTime = (work: Promise<void>): Promise<void> =>
   Promise.race([
     work,
-    sleep(10_000, undefined, { ref: false }).then(() => {
-      throw new Error('Still not done after 10 s.');
+    sleep(15_000, undefined, { ref: false }).then(() => {
+      throw new Error('Still not done after 15 s.');
     }),
   ]);
 

@@ -1,50 +1,34 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { type Deployed, type Synthesized, startDeployedStack, synthesize } from '../../local/deployed.ts';
 import { type PaymentProvider, startPaymentProvider } from '../../local/payment-provider.ts';
-import { describeShop, joined, shopNamed } from '../../local/shop.ts';
-import { type Stack, startStack } from '../../local/stack.ts';
 import { dynamodbEndpoint } from '../support/dynamodb.ts';
 import { deferred } from '../support/hands.ts';
+import { HttpStack } from './http-app.ts';
 
 /** Every request here goes over HTTP to functions in processes of their own, on a real DynamoDB. */
 let provider: PaymentProvider;
-let stack: Stack;
+let synthesized: Synthesized;
+let deployed: Deployed;
 
 beforeAll(async () => {
   provider = await startPaymentProvider();
-  const shop = shopNamed(`http-${randomUUID()}`);
-  const environment = { IDEMPOTENCY_TABLE: shop.records };
-  const of = (handler: string) => ({
-    entry: 'test/e2e/functions.ts',
-    handler,
-    timeoutSeconds: 20,
-    environment,
-    maxConcurrency: 2,
+  const paymentsUrl = provider.url;
+  synthesized = await synthesize((app) => new HttpStack(app, 'Http', { paymentsUrl }));
+  deployed = await startDeployedStack({
+    assembly: synthesized.assembly,
+    upstreams: { payments: paymentsUrl },
+    stackName: `Http-${randomUUID()}`,
+    callers: 'anyone',
+    overrides: Object.fromEntries(
+      ['picture', 'plain', 'declined', 'mine'].map((path) => [path, { maxConcurrency: 2 }]),
+    ),
+    dynamodbEndpoint: dynamodbEndpoint(),
   });
-  stack = await startStack(
-    joined([
-      describeShop(shop, { paymentsUrl: provider.url, timeoutSeconds: 20 }),
-      {
-        functions: {
-          picture: of('picture'),
-          plain: of('plain'),
-          declined: of('declined'),
-          mine: of('mine'),
-        },
-        routes: [
-          { method: 'GET', path: shop.path, function: shop.payments },
-          { method: 'POST', path: '/pictures', function: 'picture' },
-          { method: 'POST', path: '/plain', function: 'plain' },
-          { method: 'POST', path: '/declined', function: 'declined' },
-          { method: 'POST', path: '/mine', function: 'mine' },
-        ],
-      },
-    ]),
-    { dynamodbEndpoint: dynamodbEndpoint() },
-  );
-}, 60_000);
+}, 120_000);
 afterAll(async () => {
-  await stack?.stop();
+  await deployed?.stop();
+  await synthesized?.remove();
   await provider?.stop();
 });
 
@@ -59,7 +43,7 @@ interface Sent {
 }
 
 async function send({ path = '/payments', key, headers, body = order, method = 'POST' }: Sent) {
-  const response = await fetch(`${stack.url}${path}`, {
+  const response = await fetch(`${deployed.stack.url}${path}`, {
     method,
     headers: {
       'content-type': 'application/json',

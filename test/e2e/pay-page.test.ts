@@ -1,10 +1,10 @@
+import { randomUUID } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { type Browser, chromium, type Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { type Demo, startDemo } from '../../local/demo.ts';
 import { type PayPage, startPayPage } from '../../local/pay-page.ts';
 import { type PaymentProvider, startPaymentProvider } from '../../local/payment-provider.ts';
-import { describeStage, payPagePath } from '../../local/scenarios.ts';
-import { type Stack, startStack } from '../../local/stack.ts';
 import { dynamodbEndpoint } from '../support/dynamodb.ts';
 import { deferred } from '../support/hands.ts';
 
@@ -12,7 +12,7 @@ import { deferred } from '../support/hands.ts';
 let browser: Browser;
 let site: PayPage;
 let provider: PaymentProvider;
-let stack: Stack;
+let demo: Demo;
 let page: Page;
 
 beforeAll(async () => {
@@ -24,27 +24,19 @@ beforeAll(async () => {
   }
   provider = await startPaymentProvider();
   site = await startPayPage(provider.charges);
-  const description = describeStage({
-    name: `pay-page-${process.pid}`,
-    paymentsUrl: provider.url,
-    unguarded: false,
-    pageOrigin: site.url,
-  });
-  const { functions = {} } = description;
-  const payPage = functions['pay-page'];
-  if (payPage === undefined) throw new Error('The stage has no function for the pay page.');
-  stack = await startStack(
+  demo = await startDemo({
+    ...{ name: randomUUID(), provider, pageOrigin: site.url, lanes: 0 },
     // Longer than a busy machine takes to start a second process while the first one's charge is held.
-    { ...description, functions: { ...functions, 'pay-page': { ...payPage, timeoutSeconds: 20 } } },
-    { dynamodbEndpoint: dynamodbEndpoint() },
-  );
-  site.connect(`${stack.url}${payPagePath}`);
+    overrides: { PayPage: { timeoutSeconds: 20 } },
+    dynamodbEndpoint: dynamodbEndpoint(),
+  });
+  site.connect(`${demo.stack.url}${demo.payPagePath}`);
   const args = process.getuid?.() === 0 ? ['--no-sandbox'] : [];
   browser = await chromium.launch({ executablePath, args });
-}, 90_000);
+}, 120_000);
 afterAll(async () => {
   await browser?.close();
-  await stack?.stop();
+  await demo?.stop();
   await site?.stop();
   await provider?.stop();
 });
@@ -154,7 +146,8 @@ test('a reload in the middle of a payment keeps its key', async () => {
   await page.getByText('You have begun to pay this order').waitFor();
   expect(await page.locator('#order').textContent()).toBe(order);
   gate.resolve();
-  const isBusy = () => stack.function('pay-page').sandboxes.some(({ busy }) => busy);
+  const { PayPage: payPage = '' } = demo.stage.functions;
+  const isBusy = () => demo.stack.function(payPage).sandboxes.some(({ busy }) => busy);
   await expect.poll(isBusy).toBe(false);
   await pay().click();
   await paid();
@@ -178,7 +171,7 @@ test('the next order has a key of its own', async () => {
 });
 
 describe('across origins', () => {
-  const url = () => `${stack.url}/payments`;
+  const url = () => `${demo.stack.url}/payments`;
   const post = (from: Page, key?: string, amount = 4200) =>
     from.evaluate(
       async ({ url, key, amount }) => {
@@ -198,7 +191,7 @@ describe('across origins', () => {
       ['page-origin', 'api-origin'].map((id) => page.locator(`#${id}`).textContent()),
     );
     expect(pageOrigin).toBe(new URL(site.url).origin);
-    expect(apiOrigin).toBe(new URL(stack.url).origin);
+    expect(apiOrigin).toBe(new URL(demo.stack.url).origin);
     expect(apiOrigin).not.toBe(pageOrigin);
   });
 

@@ -1,24 +1,27 @@
 import { randomUUID } from 'node:crypto';
 import { SendMessageCommand } from '@aws-sdk/client-sqs';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { type Demo, startDemo } from '../../local/demo.ts';
 import { creditLimit, type PaymentProvider, startPaymentProvider } from '../../local/payment-provider.ts';
-import { describeShop, effectsOf, settled, shopNamed } from '../../local/shop.ts';
-import { type Stack, startStack } from '../../local/stack.ts';
+import { effectsOf, type Shop, settled } from '../../local/shop.ts';
 import { dynamodbEndpoint } from '../support/dynamodb.ts';
 
-/** The examples from end to end: HTTP → transaction, charge, commit → stream → relay → FIFO queue → ledger. */
-const shop = shopNamed(`e2e-${process.pid}`);
+/**
+ * The examples from end to end, as their template says: HTTP → transaction, charge, commit → stream → pipe, or relay → FIFO
+ * queue → ledger.
+ */
 let provider: PaymentProvider;
-let stack: Stack;
+let demo: Demo;
 
 beforeAll(async () => {
   provider = await startPaymentProvider();
-  stack = await startStack(describeShop(shop, { paymentsUrl: provider.url, timeoutSeconds: 20 }), {
-    dynamodbEndpoint: dynamodbEndpoint(),
+  demo = await startDemo({
+    ...{ name: randomUUID(), provider, lanes: 0, dynamodbEndpoint: dynamodbEndpoint() },
+    overrides: { 'Relayed/ChargePayment': { timeoutSeconds: 20 }, 'Relayed/Relay': { timeoutSeconds: 20 } },
   });
-}, 60_000);
+}, 120_000);
 afterAll(async () => {
-  await stack?.stop();
+  await demo?.stop();
   await provider?.stop();
 });
 
@@ -27,8 +30,8 @@ function newOrder(amount = 4_200) {
   return { customer: `ann-${id}`, amount, currency: 'EUR', sku: `book-${id}` };
 }
 
-async function pay(order: object, key: string) {
-  const response = await fetch(`${stack.url}${shop.path}`, {
+async function pay({ path }: Shop, order: object, key: string) {
+  const response = await fetch(`${demo.stack.url}${path}`, {
     method: 'POST',
     headers: { 'content-type': 'application/json', 'idempotency-key': key },
     body: JSON.stringify(order),
@@ -37,22 +40,65 @@ async function pay(order: object, key: string) {
   return { status: response.status, replayed, text: await response.text() };
 }
 
-const effects = (order: ReturnType<typeof newOrder>) => effectsOf({ stack, provider }, shop, order);
+const effects = (shop: Shop, order: ReturnType<typeof newOrder>) =>
+  effectsOf({ stack: demo.stack, provider }, shop, order);
 
-test('a payment that is sent twice is charged, ordered and booked once', async () => {
-  const order = newOrder();
-  const key = randomUUID();
-  const first = await pay(order, key);
-  const second = await pay(order, key);
-  expect(first).toMatchObject({ status: 201, replayed: false });
-  expect(second).toEqual({ ...first, replayed: true });
-  await settled(stack, shop);
-  expect(await effects(order)).toEqual({ charges: 1, orders: 1, entries: 1, balance: 4_200, sold: 1 });
+describe.each([
+  ['a pipe', (): Shop => demo.stage.shop],
+  ['a relay', (): Shop => demo.relayed],
+])('with %s', (_, shopOf) => {
+  test('a payment that is sent twice is charged, ordered and booked once', async () => {
+    const shop = shopOf();
+    const order = newOrder();
+    const key = randomUUID();
+    const first = await pay(shop, order, key);
+    const second = await pay(shop, order, key);
+    expect(first).toMatchObject({ status: 201, replayed: false });
+    expect(second).toEqual({ ...first, replayed: true });
+    await settled(demo.stack, shop);
+    expect(await effects(shop, order)).toEqual({
+      charges: 1,
+      orders: 1,
+      entries: 1,
+      balance: 4_200,
+      sold: 1,
+    });
+  });
+
+  test('payments of one customer are booked in the balance together, each as an entry of its own', async () => {
+    const shop = shopOf();
+    const order = newOrder(1_000);
+    await Promise.all([
+      pay(shop, order, randomUUID()),
+      pay(shop, order, randomUUID()),
+      pay(shop, order, randomUUID()),
+    ]);
+    await settled(demo.stack, shop);
+    expect(await effects(shop, order)).toEqual({
+      charges: 3,
+      orders: 3,
+      entries: 3,
+      balance: 3_000,
+      sold: 3,
+    });
+  });
+
+  test('a declined card leaves the stock as it was, and nothing in the ledger', async () => {
+    const shop = shopOf();
+    const order = newOrder(creditLimit + 1);
+    const key = randomUUID();
+    const first = await pay(shop, order, key);
+    expect(first).toMatchObject({ status: 402, text: '{"message":"The card was declined"}' });
+    expect(await pay(shop, order, key)).toEqual({ ...first, replayed: true });
+    await settled(demo.stack, shop);
+    expect(await effects(shop, order)).toEqual({ charges: 0, orders: 0, entries: 0, balance: 0, sold: 0 });
+  });
 });
 
 test('a message that the relay publishes again, after the queue has forgotten the first, is booked once', async () => {
+  const { stack, relayed: shop } = demo;
   const order = newOrder();
-  await pay(order, randomUUID());
+  await pay(shop, order, randomUUID());
   await settled(stack, shop);
   const published = stack.queueFaults.requests.find(
     ({ caller, body }) => caller === shop.relay && body.MessageGroupId === order.customer,
@@ -69,22 +115,5 @@ test('a message that the relay publishes again, after the queue has forgotten th
   );
   expect(stack.queue(shop.queue).messages).toHaveLength(1);
   await settled(stack, shop);
-  expect(await effects(order)).toMatchObject({ entries: 1, balance: 4_200 });
-});
-
-test('payments of one customer are booked in the balance together, each as an entry of its own', async () => {
-  const order = newOrder(1_000);
-  await Promise.all([pay(order, randomUUID()), pay(order, randomUUID()), pay(order, randomUUID())]);
-  await settled(stack, shop);
-  expect(await effects(order)).toEqual({ charges: 3, orders: 3, entries: 3, balance: 3_000, sold: 3 });
-});
-
-test('a declined card leaves the stock as it was, and nothing in the ledger', async () => {
-  const order = newOrder(creditLimit + 1);
-  const key = randomUUID();
-  const first = await pay(order, key);
-  expect(first).toMatchObject({ status: 402, text: '{"message":"The card was declined"}' });
-  expect(await pay(order, key)).toEqual({ ...first, replayed: true });
-  await settled(stack, shop);
-  expect(await effects(order)).toEqual({ charges: 0, orders: 0, entries: 0, balance: 0, sold: 0 });
+  expect(await effects(shop, order)).toMatchObject({ entries: 1, balance: 4_200 });
 });

@@ -1,26 +1,22 @@
+import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { describeLanes, type KillRow, killEverywhere, lanesNamed } from '../../local/kill-run.ts';
+import { type Demo, startDemo } from '../../local/demo.ts';
+import { type KillRow, killEverywhere } from '../../local/kill-run.ts';
 import { type PaymentProvider, startPaymentProvider } from '../../local/payment-provider.ts';
-import { joined } from '../../local/shop.ts';
-import { type Stack, startStack } from '../../local/stack.ts';
 import { dynamodbEndpoint } from '../support/dynamodb.ts';
 
-/** The example shop, whose processes are killed by SIGKILL around every request that they send. */
+/** The shop of the CDK app, whose processes are killed by SIGKILL around every request that they send. */
 let provider: PaymentProvider;
-let stack: Stack;
+let demo: Demo;
 let rows: readonly KillRow[];
 
 beforeAll(async () => {
   provider = await startPaymentProvider();
-  const lanes = lanesNamed(`kills-${process.pid}`);
-  stack = await startStack(
-    joined([describeLanes(lanes, { paymentsUrl: provider.url }), { upstreams: { provider: provider.url } }]),
-    { dynamodbEndpoint: dynamodbEndpoint() },
-  );
-  rows = await killEverywhere({ stack, provider, lanes });
+  demo = await startDemo({ name: randomUUID(), provider, dynamodbEndpoint: dynamodbEndpoint() });
+  rows = await killEverywhere(demo.kills);
 }, 600_000);
 afterAll(async () => {
-  await stack?.stop();
+  await demo?.stop();
   await provider?.stop();
 });
 

@@ -1,0 +1,31 @@
+import middy from '@middy/core';
+import type {
+  APIGatewayProxyEventV2,
+  APIGatewayProxyStructuredResultV2,
+  SQSBatchResponse,
+  SQSEvent,
+  SQSRecord,
+} from 'aws-lambda';
+import { book } from '../examples/ledger.ts';
+import { cors, corsHeaders, pay } from '../examples/payments.ts';
+import { pay as payGuarded } from '../examples/payments-guarded.ts';
+import { eachRecord, idempotent } from '../lib/index.ts';
+
+/** The examples as `npm start` shows them besides. One module, so that they are bundled once. */
+
+export { handler as guarded } from '../examples/payments-guarded.ts';
+
+/** Under a lease that ends before the work may: an attempt can be overtaken. */
+export const guardedShortLease = idempotent(payGuarded, { lease: { seconds: 3 } });
+export const shortLease = idempotent(pay, { lease: { seconds: 3 } });
+
+/** A request may come without a key: nothing guards it then. */
+export const keyOptional = middy<APIGatewayProxyEventV2, APIGatewayProxyStructuredResultV2>()
+  .use(idempotent({ required: false, http: { headers: corsHeaders } }))
+  .use(cors)
+  .handler(pay);
+
+/** For a queue without deduplication ids: two messages are one if they tell of one charge. */
+export const ledgerByCharge = middy<SQSEvent, SQSBatchResponse>()
+  .use(idempotent({ key: ({ body }: SQSRecord) => JSON.parse(body).id }))
+  .handler(eachRecord(book));
