@@ -1,5 +1,5 @@
 /**
- * A load on the local stack: concurrent clients pay, one in five requests is sent again with the same key. What counts
+ * A load on the app of `cdk.json`, on this machine: concurrent clients pay, one in five requests is sent again with the same key. What counts
  * is that there are as many charges, orders and ledger entries as keys, and no 5xx; the rate is this machine's and says
  * little.
  *
@@ -8,9 +8,9 @@
 import { randomUUID } from 'node:crypto';
 import { parseArgs } from 'node:util';
 import { paginateScan } from '@aws-sdk/client-dynamodb';
+import { startDeployedStack } from '../local/deployed.ts';
 import { startPaymentProvider } from '../local/payment-provider.ts';
-import { describeShop, settled, shopNamed } from '../local/shop.ts';
-import { startStack } from '../local/stack.ts';
+import { settled, shopOf } from '../local/shop.ts';
 
 const { values } = parseArgs({
   options: {
@@ -24,8 +24,14 @@ const retries = Number(values.retries);
 const durationMs = Number(values.seconds) * 1000;
 
 const provider = await startPaymentProvider();
-const shop = shopNamed(`load-${randomUUID()}`);
-const stack = await startStack(describeShop(shop, { paymentsUrl: provider.url, timeoutSeconds: 30 }));
+const deployed = await startDeployedStack({
+  props: { paymentsUrl: provider.url },
+  stackName: `Load-${randomUUID()}`,
+  callers: 'anyone',
+  retryAfterSeconds: 0,
+});
+const { stack } = deployed;
+const shop = shopOf(deployed.names);
 
 const statuses = new Map<string, number>();
 const keys = new Set<string>();
@@ -104,6 +110,6 @@ try {
   );
   process.exitCode = isRight ? 0 : 1;
 } finally {
-  await stack.stop();
+  await deployed.stop();
   await provider.stop();
 }

@@ -1,6 +1,7 @@
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { rmSync } from 'node:fs';
+import { mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
@@ -50,7 +51,12 @@ export interface Demo {
 export async function startDemo(options: DemoOptions): Promise<Demo> {
   const { name, provider, pageOrigin, unguarded = false, lanes: laneCount = 4, ...rest } = options;
   const folder = await mkdtemp(join(tmpdir(), 'idemkit-cdk-'));
-  const remove = () => rm(folder, { recursive: true, force: true });
+  const remove = (): void => {
+    process.off('exit', remove);
+    rmSync(folder, { recursive: true, force: true });
+  };
+  // Whoever interrupts the start gets no stack to stop.
+  process.on('exit', remove);
   try {
     await synthesizeDemo(folder, provider.url);
     const more = {
@@ -100,12 +106,15 @@ export async function startDemo(options: DemoOptions): Promise<Demo> {
       },
       payPagePath: '/PayPage/payments',
       async stop() {
-        await stack.stop();
-        await remove();
+        try {
+          await stack.stop();
+        } finally {
+          remove();
+        }
       },
     };
   } catch (error) {
-    await remove();
+    remove();
     throw error;
   }
 }
@@ -118,8 +127,11 @@ async function synthesizeDemo(folder: string, paymentsUrl: string): Promise<void
     env: { ...process.env, CDK_VALIDATION: 'false' },
     stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
   });
+  const kill = (): void => void child.kill();
+  process.on('exit', kill);
   const said = child.stderr === null ? '' : text(child.stderr);
   const [code] = await once(child, 'close');
+  process.off('exit', kill);
   if (code !== 0) throw new Error(`The CDK app cannot be synthesised.\n${await said}`);
 }
 

@@ -1,8 +1,6 @@
 import { type AttributeValue, GetItemCommand, ScanCommand } from '@aws-sdk/client-dynamodb';
 import type { Order } from '../examples/payment-provider.ts';
 import { initialStock } from '../examples/payments.ts';
-import { environment as variable } from '../lib/record.ts';
-import { queueUrl } from './account.ts';
 import type { PaymentProvider } from './payment-provider.ts';
 import type { Stack, StackDescription } from './stack.ts';
 import type { DescribedTemplate } from './template.ts';
@@ -47,89 +45,6 @@ export function present(names: Readonly<Record<string, string>>, path: string): 
   const { [path]: name } = names;
   if (name === undefined) throw new RangeError(`There is no '${path}' in the template.`);
   return name;
-}
-
-/**
- * @param tables tells its tables from those of others in the same DynamoDB
- * @param suffix tells its parts from those of other shops in the same stack
- */
-export const shopNamed = (tables: string, suffix = ''): RelayedShop => ({
-  records: `idempotency-${tables}${suffix}`,
-  table: `shop-${tables}${suffix}`,
-  queue: `ledger${suffix}.fifo`,
-  deadLetters: `ledger${suffix}-dead.fifo`,
-  payments: `payments${suffix}`,
-  relay: `relay${suffix}`,
-  ledger: `ledger${suffix}`,
-  path: `${suffix && `/${suffix.slice(1)}`}/payments`,
-});
-
-export interface ShopOptions {
-  readonly paymentsUrl: string;
-  /** Of each function. An attempt that is killed holds its lease for a second longer than that. */
-  readonly timeoutSeconds: number;
-  /** How often a message is delivered before it is a dead letter. @default 3 */
-  readonly maxReceiveCount?: number;
-  /** Runs the same handlers with `IDEMPOTENCY_DISABLED=true`. */
-  readonly unguarded?: boolean;
-  /** More variables for its functions. */
-  readonly environment?: Readonly<Record<string, string>>;
-}
-
-/** What every function of a shop finds in its environment. */
-export const shopEnvironment = (
-  shop: Shop,
-  { paymentsUrl, unguarded = false, environment = {} }: ShopOptions,
-): Record<string, string> => ({
-  [variable.table]: shop.records,
-  [variable.destinations]: 'ledger',
-  ...(unguarded && { [variable.disabled]: 'true' }),
-  SHOP_TABLE: shop.table,
-  LEDGER_QUEUE_URL: queueUrl(shop.queue),
-  PAYMENTS_URL: paymentsUrl,
-  ...environment,
-});
-
-/** Payments over HTTP → outbox → relay → FIFO queue → ledger: the examples, as they would be deployed. */
-export function describeShop(shop: RelayedShop, options: ShopOptions) {
-  const { timeoutSeconds, maxReceiveCount = 3 } = options;
-  const environment = shopEnvironment(shop, options);
-  return {
-    tables: [
-      { name: shop.records, stream: 'NEW_IMAGE' },
-      { name: shop.table, partitionKey: 'id' },
-    ],
-    queues: {
-      [shop.queue]: {
-        // At least six times the function's timeout, as Lambda's guide says.
-        visibilityTimeoutSeconds: timeoutSeconds * 6,
-        deadLetterQueue: shop.deadLetters,
-        maxReceiveCount,
-      },
-      [shop.deadLetters]: {},
-    },
-    functions: {
-      [shop.payments]: { entry: 'examples/payments.ts', timeoutSeconds, environment },
-      [shop.relay]: { entry: 'examples/relay.ts', timeoutSeconds, environment },
-      [shop.ledger]: { entry: 'examples/ledger.ts', timeoutSeconds, environment },
-    },
-    eventSources: [
-      {
-        stream: shop.records,
-        function: shop.relay,
-        filters: [{ eventName: ['INSERT'], dynamodb: { NewImage: { destination: { S: ['ledger'] } } } }],
-        reportBatchItemFailures: true,
-      },
-      {
-        queue: shop.queue,
-        function: shop.ledger,
-        reportBatchItemFailures: true,
-        // When the lease of an attempt that was killed is over.
-        retryAfterSeconds: timeoutSeconds + 1,
-      },
-    ],
-    routes: [{ method: 'POST', path: shop.path, function: shop.payments }],
-  } satisfies StackDescription;
 }
 
 /** One stack of several. */

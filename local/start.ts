@@ -160,7 +160,7 @@ const killColumns: readonly Column<KillRow>[] = [
     cell: ({ request, operation }) => `${request}  ${operation ?? 'none'}`,
   },
   { title: '', width: 6, cell: ({ when, operation }) => (operation === undefined ? '' : when) },
-  { title: 'the client got', width: 20, cell: ({ statuses }) => statuses.join(', ') },
+  { title: 'the client got', width: 32, cell: ({ statuses }) => statuses.join(', ') },
   { title: 'ok', width: 3, cell: ({ problems }) => (problems.length === 0 ? 'yes' : 'NO') },
 ];
 

@@ -49,14 +49,15 @@ function rowsOf(output: string): string[][] {
     });
 }
 
-/** The rows of the second table, one line each. */
+/** The rows of the second table, one line each but where the client had to ask often. */
 function killsOf(output: string): string[][] {
   const table = output.slice(output.indexOf('\nkilled function '), output.indexOf('\n\nAll 19'));
   return table
     .trim()
     .split('\n')
     .slice(2)
-    .map((line) => line.split(' | ').map((cell) => cell.trim()));
+    .map((line) => line.split(' | ').map((cell) => cell.trim()))
+    .filter(([role]) => role !== '');
 }
 
 const oneOfEach = '1 charge, 1 order, 1 entry';
