@@ -166,12 +166,13 @@ describe('a template', () => {
   });
 
   test('is overridden for a function by its path, and for no other', () => {
-    const overrides = { Pay: { environment: { TABLE: 'mine' }, timeoutSeconds: 9 } };
-    const { description } = describeTemplate(assemblyOf(), { overrides });
+    const overrides = { Pay: { environment: { TABLE: 'mine' }, timeoutSeconds: 9, retryAfterSeconds: 2 } };
+    const { description } = describeTemplate(assemblyOf(), { overrides, retryAfterSeconds: 1 });
     expect(description.functions?.['Shop-Pay']).toMatchObject({
       timeoutSeconds: 9,
       environment: { TABLE: 'mine' },
     });
+    expect(description.eventSources).toMatchObject([{ function: 'Shop-Pay', retryAfterSeconds: 2 }]);
     expect(() => describeTemplate(assemblyOf(), { overrides: { Paid: {} } })).toThrow("no function 'Paid'");
   });
 
