@@ -10,7 +10,10 @@ export interface Message {
   readonly destination: string;
   /** A text as it is; anything else as JSON. At most 256 KB. */
   readonly body: unknown;
-  /** Messages of one group are published in the order in which they were staged; 1 to 128 characters. */
+  /**
+   * What a FIFO queue or topic keeps in order; 1 to 128 characters. A table's stream keeps the order of one item only: a pipe
+   * may publish two messages of one commit in either order, so stage one per group there.
+   */
   readonly groupId: string;
   /**
    * What makes two messages the same to a FIFO queue, for five minutes; 1 to 128 characters.
