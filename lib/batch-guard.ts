@@ -3,7 +3,7 @@
  * is given the records that are fresh; what it reports is merged with what was found here.
  */
 import type { Context } from 'aws-lambda';
-import { asRecord, type Batch, type BatchRecord, isBelow, lowest } from './batch.ts';
+import { asRecord, type Batch, type BatchRecord, isBelow, itemFailures, lowestOf } from './batch.ts';
 import { type BatchOperations, type Operation, UnguardedOperation, withBatch } from './context.ts';
 import { IdempotencyError } from './errors.ts';
 import type { Begun, Run } from './guard.ts';
@@ -266,7 +266,7 @@ class GuardedBatch implements Run, RecordByRecord {
       reported.add(record);
     }
     if (report === 'lowest') {
-      const first = lowest([...reported].map(({ id }) => id));
+      const [first] = lowestOf([...reported].map(({ id }) => id));
       // A stream is delivered again from there on, and whether the handler went on after it is not known.
       for (const record of this.fresh()) {
         if (first !== undefined && !isBelow(record.id, first)) reported.add(record);
@@ -329,7 +329,9 @@ class GuardedBatch implements Run, RecordByRecord {
       // That one is running elsewhere is no fault, and the observer is told.
       if (standing?.kind !== 'failed' || IdempotencyError.is(standing.error, 'IN_PROGRESS')) continue;
       const why = reasonOf(standing.error);
-      ids.set(why, [...(ids.get(why) ?? []), record.id]);
+      const known = ids.get(why);
+      if (known) known.push(record.id);
+      else ids.set(why, [record.id]);
     }
     for (const [why, failed] of ids) {
       const named = failed.slice(0, maxNamed).join(', ');
@@ -371,15 +373,6 @@ export function failureOf(errors: readonly unknown[], { records }: Batch): unkno
     { cause: new AggregateError(errors, 'Records failed.'), effect: 'possible' },
   );
 }
-
-/** For a service that is told each failure. */
-export const itemFailures = (ids: readonly string[]) =>
-  [...new Set(ids)].map((itemIdentifier) => ({ itemIdentifier }));
-
-export const lowestOf = (ids: readonly string[]): string[] => {
-  const first = lowest(ids);
-  return first === undefined ? [] : [first];
-};
 
 function withFailures(answer: unknown, ids: readonly string[]): object {
   const rest = typeof answer === 'object' && answer !== null ? answer : {};

@@ -1,6 +1,5 @@
 import { Buffer } from 'node:buffer';
-import { createHash } from 'node:crypto';
-import { canonicalText } from './canonical.ts';
+import { canonicalText, hexSha256 } from './canonical.ts';
 import { IdempotencyError } from './errors.ts';
 import type { Key } from './options.ts';
 
@@ -205,17 +204,20 @@ function s3Record(raw: Fields): BatchRecord {
   };
 }
 
-/** Positions of sequence numbers, which are decimal numbers beyond what a double carries. */
-export function lowest(ids: readonly string[]): string | undefined {
+/** The one to report of failed sequence numbers, which are decimal numbers beyond what a double carries. */
+export function lowestOf(ids: readonly string[]): string[] {
   const [first, ...others] = ids;
-  if (first === undefined) return undefined;
-  return others.reduce((low, id) => (isBelow(id, low) ? id : low), first);
+  if (first === undefined) return [];
+  return [others.reduce((low, id) => (isBelow(id, low) ? id : low), first)];
 }
+
+/** For a service that is told each failure. */
+export const itemFailures = (ids: readonly string[]) =>
+  [...new Set(ids)].map((itemIdentifier) => ({ itemIdentifier }));
 
 export const isBelow = (id: string, other: string): boolean =>
   id.length === other.length ? id < other : id.length < other.length;
 
-const hexSha256 = (text: string): string => createHash('sha256').update(text).digest('hex');
 const decoded = (data: unknown): unknown =>
   typeof data === 'string' ? Buffer.from(data, 'base64').toString() : (data ?? '');
 

@@ -36,6 +36,9 @@ export function sha256(text: string | Uint8Array): string {
   return hash('sha256', text, 'base64url');
 }
 
+/** SHA-256 as AWS writes it: 64 hexadecimal digits. */
+export const hexSha256 = (text: string): string => hash('sha256', text, 'hex');
+
 function write(value: unknown, ancestors: object[]): string {
   switch (typeof value) {
     case 'string':

@@ -4,11 +4,10 @@
  */
 import { randomUUID } from 'node:crypto';
 import { isDeepStrictEqual } from 'node:util';
-import { type AttributeValue, PutItemCommand, UpdateItemCommand } from '@aws-sdk/client-dynamodb';
-import type { DynamoClient } from './dynamo-store.ts';
+import { PutItemCommand, UpdateItemCommand } from '@aws-sdk/client-dynamodb';
+import { type DynamoClient, sendConditional } from './dynamo-send.ts';
 import { converter } from './dynamo-values.ts';
 import { IdempotencyError, show } from './errors.ts';
-import { systemClock } from './store.ts';
 import { checkKnown, isFunction, isPlain, isRecord } from './validate.ts';
 
 /** Plain JavaScript values, as `@aws-sdk/lib-dynamodb` takes and gives them. */
@@ -120,11 +119,11 @@ async function create<Item extends object>(
   const { Put } = putEntry(options);
   const { toStored, fromStored } = await converter(client);
   const stored = toStored(Put.Item);
-  const written = await write(client, new PutItemCommand({ ...Put, Item: stored }));
+  const written = await sendConditional(client, new PutItemCommand({ ...Put, Item: stored }));
   const mine = fromStored(stored);
   if (written.applied) return { outcome: 'created', item: mine };
   const found = fromStored(written.found ?? {});
-  const isMine = written.repeated && isDeepStrictEqual(withPlainBytes(found), withPlainBytes(mine));
+  const isMine = written.isRepeat && isDeepStrictEqual(withPlainBytes(found), withPlainBytes(mine));
   return { outcome: isMine ? 'created' : 'exists', item: found };
 }
 
@@ -136,7 +135,7 @@ async function update<Item extends object>(
   const { Update } = updateEntry(options);
   const { toStored, fromStored } = await converter(client);
   const values = toStored(Update.ExpressionAttributeValues);
-  const written = await write(
+  const written = await sendConditional(
     client,
     new UpdateItemCommand({
       ...Update,
@@ -295,35 +294,6 @@ const isVersion = (value: unknown): boolean =>
   value === undefined || Number.isFinite(value) || (typeof value === 'string' && value !== '');
 
 const bad = (message: string): IdempotencyError => new IdempotencyError('BAD_OPTION', message);
-
-type Stored = Record<string, AttributeValue>;
-
-type ConditionalWrite =
-  | { readonly applied: true; readonly attributes: Stored | undefined }
-  /** `repeated`: an earlier request of this call may have been applied. */
-  | { readonly applied: false; readonly found: Stored | undefined; readonly repeated: boolean };
-
-const maxConflicts = 6;
-const conflictPauseMs = 50;
-
-async function write(client: DynamoClient, command: object): Promise<ConditionalWrite> {
-  let repeated = false;
-  for (let tries = 1; ; tries++) {
-    try {
-      const { Attributes } = (await client.send(command)) ?? {};
-      return { applied: true, attributes: Attributes };
-    } catch (thrown) {
-      const error = thrown as { name?: string; Item?: Stored; $metadata?: { attempts?: number } } | undefined;
-      repeated ||= (error?.$metadata?.attempts ?? 1) > 1;
-      if (error?.name === 'ConditionalCheckFailedException') {
-        return { applied: false, found: error.Item, repeated };
-      }
-      // The SDK repeats throttled and broken requests, but not one that met a transaction on the same item.
-      if (error?.name !== 'TransactionConflictException' || tries === maxConflicts) throw thrown;
-      await systemClock.sleep(conflictPauseMs * tries * Math.random());
-    }
-  }
-}
 
 /** A `Buffer` that was put comes back as a `Uint8Array`. */
 const withPlainBytes = (item: unknown): unknown => structuredClone(item);

@@ -13,25 +13,12 @@ import {
   UpdateItemCommand,
 } from '@aws-sdk/client-dynamodb';
 import { type Item, itemsOf, type Names } from './dynamo-items.ts';
+import { type DynamoClient, type Sent, sendConditional } from './dynamo-send.ts';
 import { readCancellation, transactionInput } from './dynamo-transaction.ts';
 import { IdempotencyError, show, storeUnavailable } from './errors.ts';
 import { attribute, chunkSortKeyPrefix, environment, stepSortKeyPrefix, tableLayout } from './record.ts';
-import {
-  type Clock,
-  type Completion,
-  type Seal,
-  type StepWritten,
-  type Store,
-  type StoredAnswer,
-  systemClock,
-  type Written,
-} from './store.ts';
+import type { Clock, Completion, Seal, StepWritten, Store, StoredAnswer, Written } from './store.ts';
 import { check, checkKnown, isFunction, isRecord } from './validate.ts';
-
-/** What the store needs of a client: a `DynamoDBClient` or a `DynamoDBDocumentClient`, of any version 3. */
-export interface DynamoClient {
-  send(command: any): Promise<any>;
-}
 
 export interface DynamoStoreOptions {
   /** @default `IDEMPOTENCY_TABLE` */
@@ -69,8 +56,6 @@ export interface DynamoStore extends Store {
 const inlineBytes = 4_096;
 /** An item may have 400 KB, names and keys included. */
 const chunkBytes = 380_000;
-const maxConflicts = 6;
-const conflictPauseMs = 50;
 /** 1,000 write units are what one partition takes in a second. */
 const maxAnswerBytes = 1_000_000;
 
@@ -120,36 +105,22 @@ export function dynamoStore(options: DynamoStoreOptions = {}): DynamoStore {
       throw explain(error, tableName, names, action);
     });
 
-  /** A write of which the condition may fail: the item that it met is the answer then, not an error. */
-  const write = async (command: object, action: string): Promise<Written> => {
-    for (let tries = 1; ; tries++) {
-      try {
-        await client.send(command);
-        return { applied: true };
-      } catch (error) {
-        if (isNamed(error, 'ConditionalCheckFailedException')) {
-          const item = (error as { Item?: Item }).Item;
-          return { applied: false, found: item && items.readClaim(item) };
-        }
-        // The SDK repeats throttled and broken requests, but not one that met a transaction on the same item.
-        if (!isNamed(error, 'TransactionConflictException') || tries === maxConflicts) {
-          throw explain(error, tableName, names, action);
-        }
-        await systemClock.sleep(conflictPauseMs * tries * Math.random());
-      }
-    }
-  };
   const items = itemsOf(tableName, names);
+  const conditional = (command: object, action: string): Promise<Sent> =>
+    sendConditional(client, command).catch((error: unknown) => {
+      throw explain(error, tableName, names, action);
+    });
+  const write = async (command: object, action: string): Promise<Written> => {
+    const sent = await conditional(command, action);
+    return sent.applied
+      ? { applied: true }
+      : { applied: false, found: sent.found && items.readClaim(sent.found) };
+  };
   const writeStep = async (command: object, action: string): Promise<StepWritten> => {
-    try {
-      await send(command, action);
-      return { applied: true };
-    } catch (error) {
-      const cause = (error as { cause?: unknown }).cause;
-      if (!isNamed(cause, 'ConditionalCheckFailedException')) throw error;
-      const item = (cause as { Item?: Item }).Item;
-      return { applied: false, found: item && items.readStep(item) };
-    }
+    const sent = await conditional(command, action);
+    return sent.applied
+      ? { applied: true }
+      : { applied: false, found: sent.found && items.readStep(sent.found) };
   };
 
   /** All items of a partition whose sort key begins so, in their order. */
@@ -218,12 +189,7 @@ export function dynamoStore(options: DynamoStoreOptions = {}): DynamoStore {
     },
 
     async transact(request) {
-      const { claim } = request;
-      const stored =
-        claim.kind === 'complete' || claim.kind === 'record'
-          ? await storeAnswer(claim.completion)
-          : undefined;
-      const input = await transactionInput(request, items, stored, client);
+      const input = await transactionInput(request, items, storeAnswer, client);
       return {
         async send() {
           try {

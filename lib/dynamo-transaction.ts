@@ -8,7 +8,14 @@ import type {
 import type { Item, Items } from './dynamo-items.ts';
 import { converter } from './dynamo-values.ts';
 import { IdempotencyError, show } from './errors.ts';
-import type { Rejection, StoredAnswer, Transacted, TransactionRequest, TransactWrite } from './store.ts';
+import type {
+  Completion,
+  Rejection,
+  StoredAnswer,
+  Transacted,
+  TransactionRequest,
+  TransactWrite,
+} from './store.ts';
 import { isRecord } from './validate.ts';
 
 /** @see https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html */
@@ -17,23 +24,29 @@ const maxBytes = 4 * 1024 * 1024;
 
 const kinds = ['Put', 'Update', 'Delete', 'ConditionCheck'] as const;
 
-/** @throws `BAD_WRITES` where it can be told that DynamoDB would refuse it */
+/**
+ * @param storeAnswer stores what of an answer does not fit into the claim; only once nothing else is wrong
+ * @throws `BAD_WRITES` where it can be told that DynamoDB would refuse it
+ */
 export async function transactionInput(
   request: TransactionRequest,
   items: Items,
-  answer: StoredAnswer | undefined,
+  storeAnswer: (completion: Completion) => Promise<StoredAnswer>,
   client: object,
 ): Promise<TransactWriteItemsCommandInput> {
-  const ours = ownItems(request, items, answer);
-  const count = ours.length + request.writes.length;
+  const { claim, step, messages, writes } = request;
+  const ownCount = (claim.kind === 'none' ? 0 : 1) + (step ? 1 : 0);
+  const count = ownCount + messages.length + writes.length;
   if (count > maxItems) {
     throw badWrites(
-      `A transaction takes at most ${maxItems} items; here are ${count}: ${request.writes.length} writes, ${request.messages.length} messages and ${ours.length - request.messages.length} of the record. Split the work into steps.`,
+      `A transaction takes at most ${maxItems} items; here are ${count}: ${writes.length} writes, ${messages.length} messages and ${ownCount} of the record. Split the work into steps.`,
     );
   }
-  const theirs = await marshalled(request.writes, client);
-  const TransactItems = [...ours, ...theirs];
+  const theirs = await marshalled(writes, client);
   refuseDoubles(theirs);
+  const completes = claim.kind === 'complete' || claim.kind === 'record';
+  const answer = completes ? await storeAnswer(claim.completion) : undefined;
+  const TransactItems = [...ownItems(request, items, answer), ...theirs];
   const bytes = TransactItems.reduce((sum, item) => sum + sizeOf(item), 0);
   if (bytes > maxBytes) {
     throw badWrites(
@@ -188,6 +201,13 @@ export async function readCancellation(
       throw badWrites(
         `One of the transaction's tables is not there, and nothing was written: ${tablesOf(request, items)}.`,
         error,
+      );
+    case 'AccessDeniedException':
+      if (request.writes.length === 0) return undefined;
+      throw new IdempotencyError(
+        'STORE_MISCONFIGURED',
+        `This function may not make all writes of the transaction, and nothing was written. Its role needs dynamodb:PutItem, dynamodb:UpdateItem, dynamodb:DeleteItem and dynamodb:ConditionCheckItem, as far as they are used, on ${tablesOf(request, items)}. DynamoDB said: ${message}`,
+        { cause: error },
       );
     case 'TransactionCanceledException':
       if (!CancellationReasons) return undefined;

@@ -17,8 +17,8 @@ import type {
   SQSEvent,
   SQSRecord,
 } from 'aws-lambda';
-import { asBatch, type Batch, type BatchRecord } from './batch.ts';
-import { failureOf, itemFailures, lowestOf, type RecordByRecord } from './batch-guard.ts';
+import { asBatch, type Batch, type BatchRecord, itemFailures, lowestOf } from './batch.ts';
+import { failureOf, type RecordByRecord } from './batch-guard.ts';
 import { batchOf, type Operation, UnguardedOperation } from './context.ts';
 import { IdempotencyError, show } from './errors.ts';
 import { remainingTimeOf } from './lease.ts';

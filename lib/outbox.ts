@@ -1,5 +1,6 @@
-import { createHash } from 'node:crypto';
+import { hexSha256 } from './canonical.ts';
 import { IdempotencyError, show } from './errors.ts';
+import { kindOf } from './identity.ts';
 import { environment } from './record.ts';
 import type { Seal, StagedMessage } from './store.ts';
 import { isRecord } from './validate.ts';
@@ -61,7 +62,12 @@ async function stagedOne(message: Message, position: number, place: Place): Prom
     new IdempotencyError('BAD_WRITES', `Message ${position} ${problem} Nothing has been written.`);
   if (!isRecord(message))
     throw refuse(`is ${show(message)} and not an object with destination, body and groupId.`);
-  const { destination, body, groupId, deduplicationId = hashOf(pk, window, name, position) } = message;
+  const {
+    destination,
+    body,
+    groupId,
+    deduplicationId = hexSha256(JSON.stringify([pk, window, name, position])),
+  } = message;
   if (destinations.length === 0) {
     throw refuse(
       `has no destination that is known. Name them all in the guard's option \`destinations\` or in ${environment.destinations}, as the relay or the pipes have them.`,
@@ -78,13 +84,13 @@ async function stagedOne(message: Message, position: number, place: Place): Prom
   ] as const) {
     if (typeof value !== 'string' || !id.test(value)) {
       throw refuse(
-        `has the ${what} ${show(value)}; SQS takes 1 to 128 ASCII letters, digits and punctuation marks, no space.`,
+        // Not shown: it may be a customer's name.
+        `has a ${what} that is ${typeof value === 'string' ? `a text of ${value.length} characters` : kindOf(value)}; SQS takes 1 to 128 ASCII letters, digits and punctuation marks, no space.`,
       );
     }
   }
-  const text =
-    typeof body === 'string' ? body : JSON.stringify(body)?.replace(new RegExp(notInSqs, 'gu'), escaped);
-  if (typeof text !== 'string' || text === '') throw refuse('has no body, or one that is not JSON.');
+  const text = textOf(body);
+  if (text === undefined || text === '') throw refuse('has no body, or one that JSON cannot carry.');
   const [forbidden] = notInSqs.exec(text) ?? [];
   if (forbidden !== undefined) {
     throw refuse(
@@ -101,5 +107,12 @@ async function stagedOne(message: Message, position: number, place: Place): Prom
   return { name, position, destination, body: sealed, groupId, deduplicationId };
 }
 
-const hashOf = (...parts: readonly (string | number)[]): string =>
-  createHash('sha256').update(JSON.stringify(parts)).digest('hex');
+/** `undefined` for what JSON cannot carry: a cycle, a BigInt, a function. */
+function textOf(body: unknown): string | undefined {
+  if (typeof body === 'string') return body;
+  try {
+    return JSON.stringify(body)?.replace(new RegExp(notInSqs, 'gu'), escaped);
+  } catch {
+    return undefined;
+  }
+}

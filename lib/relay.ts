@@ -1,6 +1,6 @@
 import { Buffer } from 'node:buffer';
 import type { DynamoDBBatchResponse, DynamoDBRecord, DynamoDBStreamEvent } from 'aws-lambda';
-import { lowestOf } from './batch-guard.ts';
+import { itemFailures, lowestOf } from './batch.ts';
 import { IdempotencyError, show } from './errors.ts';
 import { inParallel } from './pool.ts';
 import { attribute, outboxMark, tableLayout } from './record.ts';
@@ -82,7 +82,7 @@ export function relayOutbox(
         continue;
       }
       const lane = JSON.stringify([message.destination, message.groupId]);
-      lanes.set(lane, [...(lanes.get(lane) ?? []), message]);
+      addTo(lanes, lane, message);
     }
     await inParallel([...lanes.values()], maxParallel, async (lane) => {
       for (const [index, message] of lane.entries()) {
@@ -96,11 +96,17 @@ export function relayOutbox(
         }
       }
     });
-    return { batchItemFailures: lowestOf(failed).map((itemIdentifier) => ({ itemIdentifier })) };
+    return { batchItemFailures: itemFailures(lowestOf(failed)) };
   };
 }
 
 const maxParallel = 10;
+
+function addTo<T>(lists: Map<string, T[]>, name: string, item: T): void {
+  const list = lists.get(name);
+  if (list) list.push(item);
+  else lists.set(name, [item]);
+}
 
 interface Outgoing {
   readonly pk: string;
@@ -123,7 +129,7 @@ function inOrder(records: readonly DynamoDBRecord[], options: RelayOptions): Out
     const message = read(record, options);
     if (message === undefined) continue;
     const transaction = `${message.pk}#${message.place.slice(0, message.place.lastIndexOf('#'))}`;
-    transactions.set(transaction, [...(transactions.get(transaction) ?? []), message]);
+    addTo(transactions, transaction, message);
   }
   return [...transactions.values()].flatMap((messages) =>
     messages.sort((one, other) => (one.place < other.place ? -1 : 1)),

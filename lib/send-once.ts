@@ -2,7 +2,7 @@
  * The sending side of FIFO: the queue or topic drops what carries a deduplication id that it has seen within the last
  * five minutes, so a send that is repeated must carry the id of the first one.
  */
-import { hash } from 'node:crypto';
+import { hexSha256 } from './canonical.ts';
 import type { GuardedOperation, Operation } from './context.ts';
 import { IdempotencyError, show } from './errors.ts';
 import { kindOf } from './identity.ts';
@@ -48,7 +48,7 @@ export function deduplicationId(...[of, name]: [of: unknown, name?: unknown]): s
 
 /** The kind keeps a list of parts from being taken for an operation's. */
 const idOf = (kind: 'operation' | 'parts', parts: readonly string[]): string =>
-  hash('sha256', `${kind}:${JSON.stringify(parts)}`, 'hex');
+  hexSha256(`${kind}:${JSON.stringify(parts)}`);
 
 /** Shows no value: it may be personal data. */
 function checkPart(part: unknown, which: string): string {

@@ -78,7 +78,13 @@ async function openOutbox(
   };
   const source = startStreamEventSource(
     { reportBatchItemFailures: true },
-    { name: 'relay', client: streams, streamArn: table.streamArn ?? '', invoke: invoke ?? keep, onDiscard: () => {} },
+    {
+      name: 'relay',
+      client: streams,
+      streamArn: table.streamArn ?? '',
+      invoke: invoke ?? keep,
+      onDiscard: () => {},
+    },
   );
   return {
     tableName: name,

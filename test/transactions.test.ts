@@ -4,7 +4,7 @@ import { mockClient } from 'aws-sdk-client-mock';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { createOnce, dynamoStore, type Store, type TransactWrite, updateVersion } from '../lib/index.ts';
 import { clientFor, dynamodbEndpoint } from './support/dynamodb.ts';
-import { contextWith, deferred, httpEvent } from './support/hands.ts';
+import { contextWith, deferred, httpEvent, incompressible } from './support/hands.ts';
 import { failureOf, sdkAttempts, workbench } from './support/work.ts';
 
 const bench = workbench();
@@ -454,6 +454,14 @@ describe('what DynamoDB would refuse', () => {
     expect(await refusedUnsent({ writes: counts(99) })).toContain('101');
     const mixed = await refusedUnsent({ writes: counts(48), messages: Array(51).fill(message) });
     expect(mixed).toContain('48 writes, 51 messages and 2 of the record');
+  });
+
+  test('is refused before anything of a large result is stored', async () => {
+    const handler = bench.guard((op) =>
+      op.commit({ result: incompressible(10_000), writes: counts(100) as never }),
+    );
+    expect(await failureOf(handler({ id: bench.id }))).toMatchObject({ code: 'BAD_WRITES' });
+    expect(bench.sent()).toEqual(['PutItem 200', 'UpdateItem 200']);
   });
 
   test('is not refused at 100', async () => {

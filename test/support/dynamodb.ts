@@ -1,14 +1,12 @@
 import { randomUUID } from 'node:crypto';
 import {
   type AttributeValue,
-  CreateTableCommand,
   DynamoDBClient,
   type DynamoDBClientConfig,
   paginateScan,
-  UpdateTimeToLiveCommand,
-  waitUntilTableExists,
 } from '@aws-sdk/client-dynamodb';
 import { inject } from 'vitest';
+import { createTable as createLocalTable, type TableDescription } from '../../local/tables.ts';
 import type {} from './global-setup.ts';
 
 /** The DynamoDB of this run. @throws Error with the reason when it could not be started */
@@ -30,15 +28,6 @@ export function clientFor(endpoint: string, config: DynamoDBClientConfig = {}): 
   });
 }
 
-export interface TableOverrides {
-  /** @default 'pk' */
-  readonly partitionKey?: string;
-  /** `false`: no sort key. @default 'sk' */
-  readonly sortKey?: string | false;
-  /** `false`: no TTL. @default 'expiresAt' */
-  readonly ttlAttribute?: string | false;
-}
-
 export interface TestTable {
   readonly tableName: string;
   readonly client: DynamoDBClient;
@@ -51,33 +40,14 @@ export interface TestTable {
 /** Creates an on-demand table of its own, with a unique name, and waits until it can be used. */
 export async function createTable(
   endpoint: string = dynamodbEndpoint(),
-  { partitionKey = 'pk', sortKey = 'sk', ttlAttribute = 'expiresAt' }: TableOverrides = {},
+  overrides: Partial<TableDescription> = {},
 ): Promise<TestTable> {
   const client = clientFor(endpoint);
   const TableName = `idemkit-test-${randomUUID()}`;
-  const keys = [
-    { AttributeName: partitionKey, KeyType: 'HASH' as const },
-    ...(sortKey === false ? [] : [{ AttributeName: sortKey, KeyType: 'RANGE' as const }]),
-  ];
-  const { TableDescription } = await client.send(
-    new CreateTableCommand({
-      TableName,
-      KeySchema: keys,
-      AttributeDefinitions: keys.map(({ AttributeName }) => ({ AttributeName, AttributeType: 'S' })),
-      BillingMode: 'PAY_PER_REQUEST',
-    }),
-  );
-  if (TableDescription?.TableStatus !== 'ACTIVE') {
-    await waitUntilTableExists({ client, maxWaitTime: 60, minDelay: 1 }, { TableName });
-  }
-  if (ttlAttribute !== false) {
-    await client.send(
-      new UpdateTimeToLiveCommand({
-        TableName,
-        TimeToLiveSpecification: { AttributeName: ttlAttribute, Enabled: true },
-      }),
-    );
-  }
+  await createLocalTable(client, {
+    ...{ partitionKey: 'pk', sortKey: 'sk', ttlAttribute: 'expiresAt', ...overrides },
+    name: TableName,
+  });
   return {
     tableName: TableName,
     client,
