@@ -24,7 +24,7 @@ export interface OutboxPipeProps extends AlarmOptions {
    * @default 1
    */
   readonly batchSize?: number;
-  /** Partition keys that are read side by side, 1 to 10. The messages of one operation keep their order. @default 1 */
+  /** Partition keys that are read side by side, 1 to 10. One operation's messages are read by one reader. @default 1 */
   readonly parallelizationFactor?: number;
   /** How often a message is tried before it goes to the dead-letter queue, up to 10,000. @default 100 */
   readonly maximumRetryAttempts?: number;
