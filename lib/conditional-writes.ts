@@ -5,7 +5,8 @@
 import { randomUUID } from 'node:crypto';
 import { isDeepStrictEqual } from 'node:util';
 import { PutItemCommand, UpdateItemCommand } from '@aws-sdk/client-dynamodb';
-import { type DynamoClient, sendConditional } from './dynamo-send.ts';
+import type { DynamoClient } from './dynamo-client.ts';
+import { sendConditional } from './dynamo-send.ts';
 import { converter } from './dynamo-values.ts';
 import { IdempotencyError, show } from './errors.ts';
 import { checkKnown, isFunction, isPlain, isRecord } from './validate.ts';

@@ -1,10 +1,6 @@
+import type { DynamoClient } from './dynamo-client.ts';
 import type { Item } from './dynamo-items.ts';
 import { systemClock } from './store.ts';
-
-/** What is needed of a client: a `DynamoDBClient` or a `DynamoDBDocumentClient`, of any version 3. */
-export interface DynamoClient {
-  send(command: any): Promise<any>;
-}
 
 /** The outcome of a single write with a condition. */
 export type Sent =

@@ -12,8 +12,9 @@ import {
   TransactWriteItemsCommand,
   UpdateItemCommand,
 } from '@aws-sdk/client-dynamodb';
+import type { DynamoClient } from './dynamo-client.ts';
 import { type Item, itemsOf, type Names } from './dynamo-items.ts';
-import { type DynamoClient, type Sent, sendConditional } from './dynamo-send.ts';
+import { type Sent, sendConditional } from './dynamo-send.ts';
 import { readCancellation, transactionInput } from './dynamo-transaction.ts';
 import { IdempotencyError, show, storeUnavailable } from './errors.ts';
 import { attribute, chunkSortKeyPrefix, environment, stepSortKeyPrefix, tableLayout } from './record.ts';
