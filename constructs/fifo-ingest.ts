@@ -29,6 +29,7 @@ import { LogGroup, RetentionDays } from 'aws-cdk-lib/aws-logs';
 import { Construct } from 'constructs';
 import type { IdempotentFunction } from './idempotent-function.ts';
 import type { IdempotentQueue } from './idempotent-queue.ts';
+import { groupHeaderOf, ingestResponses, ingestStatuses, sendMessageForm } from './ingest-templates.ts';
 
 interface IngestProps {
   /** A FIFO queue. */
@@ -64,7 +65,7 @@ export interface HttpApiIngestProps extends MappedIngestProps {
   readonly api?: HttpApi;
 }
 
-/** API Gateway's REST API puts the request into the queue itself. It answers 202, and 400 without the header. */
+/** API Gateway's REST API puts the request into the queue itself. It answers 202; 400 without the header, 429 when throttled, 503 when the queue cannot be used. */
 export interface RestApiIngestProps extends MappedIngestProps {
   readonly via: 'rest-api';
   /** `'iam'` for signed requests; `'none'` lets everybody in. */
@@ -185,29 +186,21 @@ export class FifoIngest extends Construct {
           'integration.request.header.Content-Type': "'application/x-www-form-urlencoded'",
         },
         requestTemplates: { 'application/json': sendMessageForm(header, props.messageGroupId) },
-        integrationResponses: [
-          { statusCode: '202', responseTemplates: { 'application/json': '{"accepted":true}' } },
-          {
-            statusCode: '400',
-            selectionPattern: '4\\d{2}',
-            responseTemplates: { 'application/json': '{"message":"The queue refuses this request."}' },
-          },
-          {
-            statusCode: '503',
-            selectionPattern: '5\\d{2}',
-            responseTemplates: { 'application/json': '{"message":"The queue is not available."}' },
-          },
-        ],
+        integrationResponses: ingestResponses,
       },
     });
     api.root.resourceForPath(props.path).addMethod(props.method ?? HttpMethod.POST, integration, {
       ...(typeof authorizer === 'string'
         ? { authorizationType: authorizer === 'iam' ? AuthorizationType.IAM : AuthorizationType.NONE }
         : { authorizer }),
-      // Without it a request with no key would reach SQS, which refuses it with an answer of its own.
-      requestParameters: { [`method.request.header.${header}`]: true },
+      // A request without them would reach SQS, which refuses it as well, but at the price of a request.
+      requestParameters: Object.fromEntries(
+        [header, groupHeaderOf(props.messageGroupId)]
+          .filter((name) => name !== undefined)
+          .map((name) => [`method.request.header.${name}`, true]),
+      ),
       requestValidatorOptions: { validateRequestParameters: true },
-      methodResponses: ['202', '400', '503'].map((statusCode) => ({ statusCode })),
+      methodResponses: ingestStatuses.map((statusCode) => ({ statusCode })),
     });
   }
 }
@@ -244,26 +237,6 @@ function allowToSend(grantee: Role | IdempotentFunction['grantPrincipal'], { que
   Grant.addToPrincipal({ grantee, actions: ['sqs:SendMessage'], resourceArns: [queue.queueArn] });
   // SQS calls KMS on behalf of who sends.
   queue.encryptionMasterKey?.grant(grantee, 'kms:Decrypt', 'kms:GenerateDataKey');
-}
-
-/** A form for SQS's query API, in API Gateway's template language. */
-function sendMessageForm(header: string, messageGroupId: string): string {
-  // Names of headers are in lower case where the request came over HTTP/2.
-  return [
-    `#set($key = $input.params('${header}'))`,
-    `#if($key == '')#set($key = $input.params('${header.toLowerCase()}'))#end`,
-    'Action=SendMessage',
-    '&MessageBody=$util.urlEncode($input.body)',
-    '&MessageDeduplicationId=$util.urlEncode($key)',
-    `&MessageGroupId=$util.urlEncode(${templateOf(messageGroupId)})`,
-  ].join('');
-}
-
-function templateOf(messageGroupId: string): string {
-  const [, from, name] = /^\$request\.(header|body)\.(.+)$/.exec(messageGroupId) ?? [];
-  if (from === 'header') return `$input.params('${name}')`;
-  if (from === 'body') return `$input.path('$.${name}')`;
-  return messageGroupId.startsWith('$context.') ? messageGroupId : `'${messageGroupId}'`;
 }
 
 const accessLogFormat = AccessLogFormat.custom(

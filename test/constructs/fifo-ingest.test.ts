@@ -170,20 +170,6 @@ describe('an ingest through a REST API', () => {
     expect(warningsOf(stack)).toHaveLength(1);
   });
 
-  it.each([
-    [sub, sub],
-    ['$request.header.X-Customer', "$input.params('X-Customer')"],
-    ['$request.body.customer.id', "$input.path('$.customer.id')"],
-    ['orders', "'orders'"],
-  ])('takes the group %s as %s, and encodes every value', (messageGroupId, expression) => {
-    const { stack } = create({ via: 'rest-api', authorizer: 'none', messageGroupId });
-    const [method] = Object.values(Template.fromStack(stack).findResources('AWS::ApiGateway::Method'));
-    const form: string = method?.Properties.Integration.RequestTemplates['application/json'];
-    expect(form.slice(form.indexOf('Action='))).toBe(
-      `Action=SendMessage&MessageBody=$util.urlEncode($input.body)&MessageDeduplicationId=$util.urlEncode($key)&MessageGroupId=$util.urlEncode(${expression})`,
-    );
-  });
-
   it('takes any authorizer', () => {
     const stack = createStack();
     const authorizer = new CognitoUserPoolsAuthorizer(stack, 'Cognito', {
