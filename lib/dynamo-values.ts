@@ -1,6 +1,6 @@
 /** Plain JavaScript values on their way to DynamoDB and back, as the client's owner wants them converted. */
 import type { AttributeValue } from '@aws-sdk/client-dynamodb';
-import { IdempotencyError } from './errors.ts';
+import { loadUtilDynamoDb } from './peers.ts';
 
 type Stored = Record<string, AttributeValue>;
 
@@ -21,13 +21,7 @@ interface Translation {
  * @throws `UNSUPPORTED` without `@aws-sdk/util-dynamodb`
  */
 export async function converter(client: object): Promise<Converter> {
-  const { marshall, unmarshall } = await import('@aws-sdk/util-dynamodb').catch((cause: unknown) => {
-    throw new IdempotencyError(
-      'UNSUPPORTED',
-      '@aws-sdk/util-dynamodb cannot be loaded. Install it beside idemkit: npm install @aws-sdk/util-dynamodb',
-      { cause },
-    );
-  });
+  const { marshall, unmarshall } = await loadUtilDynamoDb();
   const { marshallOptions, unmarshallOptions } =
     (client as { config?: { translateConfig?: Translation } }).config?.translateConfig ?? {};
   // A document client sets the last ones, for attributes; here it is whole items.

@@ -2,6 +2,7 @@ import { Buffer } from 'node:buffer';
 import type { DynamoDBBatchResponse, DynamoDBRecord, DynamoDBStreamEvent } from 'aws-lambda';
 import { itemFailures, lowestOf } from './batch.ts';
 import { IdempotencyError, show } from './errors.ts';
+import { loadEventBridge, loadSns, loadSqs } from './peers.ts';
 import { inParallel } from './pool.ts';
 import { attribute, outboxMark, tableLayout } from './record.ts';
 import type { MessageClient } from './send-once.ts';
@@ -62,7 +63,8 @@ export interface RelayOptions {
  * export const handler = relayOutbox({ destinations: { ledger: { queueUrl: process.env.LEDGER_QUEUE_URL! } } });
  *
  * @throws `BAD_OPTION` at once. A call rejects with `STORE_MISCONFIGURED` where it could not tell messages from other items:
- * keys of other names, a stream without new images.
+ * keys of other names, a stream without new images; with `UNSUPPORTED` where the package of a destination's client is not
+ * installed (`@aws-sdk/client-sqs`, `-sns`, `-eventbridge`).
  */
 export function relayOutbox(
   options: RelayOptions,
@@ -70,8 +72,10 @@ export function relayOutbox(
   checkOptions(options);
   const { destinations, otherDestinations = 'fail' } = options;
   const publish = publisher(options);
+  const loaded = loadClients(destinations);
 
   return async ({ Records }) => {
+    await loaded;
     const failed: string[] = [];
     const lanes = new Map<string, Outgoing[]>();
     for (const message of inOrder(Records, options)) {
@@ -101,6 +105,19 @@ export function relayOutbox(
 }
 
 const maxParallel = 10;
+
+/** Begins to load what the destinations need, so that a package that is missing fails the first call, before anything is sent. */
+function loadClients(destinations: RelayOptions['destinations']): Promise<unknown> {
+  const loaded = Promise.all(
+    Object.values(destinations).map((destination): Promise<unknown> => {
+      if ('queueUrl' in destination) return loadSqs();
+      return 'topicArn' in destination ? loadSns() : loadEventBridge();
+    }),
+  );
+  // Each call rejects with it; until the first call nobody handles it.
+  loaded.catch(() => {});
+  return loaded;
+}
 
 function addTo<T>(lists: Map<string, T[]>, name: string, item: T): void {
   const list = lists.get(name);
@@ -165,7 +182,7 @@ function publisher({ clients = {}, seal }: RelayOptions): Publish {
     const { groupId, deduplicationId } = message;
     const body = await textOf(message, seal);
     if ('queueUrl' in destination) {
-      const { SendMessageCommand, SQSClient } = await import('@aws-sdk/client-sqs');
+      const { SendMessageCommand, SQSClient } = await loadSqs();
       sqs ??= new SQSClient({});
       await sqs.send(
         new SendMessageCommand({
@@ -176,7 +193,7 @@ function publisher({ clients = {}, seal }: RelayOptions): Publish {
         }),
       );
     } else if ('topicArn' in destination) {
-      const { PublishCommand, SNSClient } = await import('@aws-sdk/client-sns');
+      const { PublishCommand, SNSClient } = await loadSns();
       sns ??= new SNSClient({});
       await sns.send(
         new PublishCommand({
@@ -187,7 +204,7 @@ function publisher({ clients = {}, seal }: RelayOptions): Publish {
         }),
       );
     } else {
-      const { EventBridgeClient, PutEventsCommand } = await import('@aws-sdk/client-eventbridge');
+      const { EventBridgeClient, PutEventsCommand } = await loadEventBridge();
       eventBridge ??= new EventBridgeClient({});
       const { eventBusName, source, detailType } = destination;
       const entry = {

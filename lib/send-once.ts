@@ -6,6 +6,7 @@ import { hexSha256 } from './canonical.ts';
 import type { GuardedOperation, Operation } from './context.ts';
 import { IdempotencyError, show } from './errors.ts';
 import { kindOf } from './identity.ts';
+import { loadSns, loadSqs } from './peers.ts';
 import { checkKnown, isFunction, isRecord } from './validate.ts';
 
 /** What names one message: the operation it belongs to and the message's name in it, or a list of your own. */
@@ -110,7 +111,7 @@ export interface SentMessage {
  * Loads `@aws-sdk/client-sqs` or `@aws-sdk/client-sns` at the first send.
  *
  * @throws `BAD_OPTION`, before anything is sent, for a standard queue or topic, a missing group or body and unknown parameters;
- * what `deduplicationId` throws; the client's errors as they are.
+ * what `deduplicationId` throws; `UNSUPPORTED` where that package is not installed; the client's errors as they are.
  * @example await sendOnce(sqs, { QueueUrl, MessageGroupId, MessageBody }, operation(context), 'receipt')
  */
 export async function sendOnce(
@@ -131,7 +132,7 @@ const services = {
     known: ['QueueUrl', 'MessageBody', 'MessageGroupId', 'MessageAttributes', 'MessageSystemAttributes'],
     kind: 'queue',
     command: async (input: any): Promise<object> => {
-      const { SendMessageCommand } = await import('@aws-sdk/client-sqs').catch(notInstalled('client-sqs'));
+      const { SendMessageCommand } = await loadSqs();
       return new SendMessageCommand(input);
     },
   },
@@ -141,7 +142,7 @@ const services = {
     known: ['TopicArn', 'Message', 'MessageGroupId', 'MessageAttributes', 'Subject', 'MessageStructure'],
     kind: 'topic',
     command: async (input: any): Promise<object> => {
-      const { PublishCommand } = await import('@aws-sdk/client-sns').catch(notInstalled('client-sns'));
+      const { PublishCommand } = await loadSns();
       return new PublishCommand(input);
     },
   },
@@ -186,14 +187,3 @@ function checkMessage(client: unknown, message: unknown): (typeof services)['SQS
 }
 
 const badMessage = (message: string): IdempotencyError => new IdempotencyError('BAD_OPTION', message);
-
-/** Lambda's runtime has the SDK; elsewhere whoever made the client has it, if not always where it is found from here. */
-function notInstalled(name: string): (cause: unknown) => never {
-  return (cause) => {
-    throw new IdempotencyError(
-      'UNSUPPORTED',
-      `sendOnce cannot load @aws-sdk/${name}. Install it beside idemkit: npm install @aws-sdk/${name}`,
-      { cause },
-    );
-  };
-}

@@ -436,7 +436,7 @@ describe('sendOnce', () => {
         : sendOnce(sns, { TopicArn, Message: 'x', MessageGroupId: 'g' }, ['receipt', 1]);
     await expect(sent).rejects.toMatchObject({
       code: 'UNSUPPORTED',
-      message: `sendOnce cannot load @aws-sdk/${name}. Install it beside idemkit: npm install @aws-sdk/${name}`,
+      message: `@aws-sdk/${name} cannot be loaded. Install it beside idemkit: npm install @aws-sdk/${name}`,
       cause: expect.any(Error) as Error,
     });
     expect(proxy.requests).toEqual([]);

@@ -1,20 +1,9 @@
-import { execFile } from 'node:child_process';
-import {
-  cpSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from 'node:fs';
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join, normalize } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { promisify } from 'node:util';
 import { build } from 'esbuild';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { type Manifest, pack, readJson, root, run, type Target } from './packed.ts';
 
 /** What a Lambda may carry, minified and without the AWS SDK. Raised only in the commit that needs it. */
 const bundles: readonly [what: string, source: string, ceilingBytes: number][] = [
@@ -23,32 +12,13 @@ const bundles: readonly [what: string, source: string, ceilingBytes: number][] =
   ['a relay', "export { relayOutbox } from './dist/lib/index.js'", 9_000],
 ];
 
-const run = promisify(execFile);
-const root = fileURLToPath(new URL('../..', import.meta.url));
 const scratch = mkdtempSync(join(tmpdir(), 'idemkit-package-'));
-/** The package as a user's `npm install` would unpack it. */
-const unpacked = join(scratch, 'package');
-
-/** A file, or one for each condition. */
-type Target = string | { readonly [condition: string]: Target };
-
-interface Manifest {
-  readonly name: string;
-  readonly exports: Record<string, Target>;
-  readonly dependencies?: Record<string, string>;
-}
+let unpacked: string;
 let manifest: Manifest;
-let files: string[];
+let files: readonly string[];
 
 beforeAll(async () => {
-  // Builds too: `prepack`.
-  await run('npm', ['pack', '--silent', '--pack-destination', scratch], { cwd: root });
-  const tarball = readdirSync(scratch).find((name) => name.endsWith('.tgz')) ?? '';
-  await run('tar', ['-xzf', tarball], { cwd: scratch });
-  manifest = readJson(join(unpacked, 'package.json'));
-  files = readdirSync(unpacked, { recursive: true, withFileTypes: true })
-    .filter((entry) => entry.isFile())
-    .map((entry) => join(entry.parentPath, entry.name).slice(unpacked.length + 1));
+  ({ folder: unpacked, manifest, files } = await pack());
 }, 120_000);
 
 afterAll(() => rmSync(scratch, { recursive: true, force: true }));
@@ -326,5 +296,3 @@ const targetsOf = (target: Target): string[] =>
   typeof target === 'string' ? [target] : Object.values(target).flatMap(targetsOf);
 
 const moduleOf = (path: string): string => path.replace(/(?:\.d)?\.[jt]s$/, '');
-
-const readJson = (path: string) => JSON.parse(readFileSync(path, 'utf8'));

@@ -1,0 +1,163 @@
+import { cpSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { build, type Format } from 'esbuild';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { install, pack, pinned, root, run } from './packed.ts';
+
+/** A user's project, which has the package and the one client that the README installs. */
+let project: string;
+/** The same project, with the other clients added. */
+let projectWithAll: string;
+const scratch = mkdtempSync(join(tmpdir(), 'idemkit-bundles-'));
+const optional = ['client-sqs', 'client-sns', 'client-eventbridge', 'util-dynamodb'];
+
+beforeAll(async () => {
+  const { tarball } = await pack();
+  project = await install([tarball, pinned('@aws-sdk/client-dynamodb')]);
+  projectWithAll = mkdtempSync(join(tmpdir(), 'idemkit-user-'));
+  cpSync(project, projectWithAll, { recursive: true, verbatimSymlinks: true });
+  for (const name of optional) {
+    const place = join(projectWithAll, 'node_modules', '@aws-sdk', name);
+    rmSync(place, { recursive: true, force: true });
+    symlinkSync(join(root, 'node_modules', '@aws-sdk', name), place);
+  }
+}, 120_000);
+
+afterAll(() => {
+  for (const folder of [project, projectWithAll, scratch]) rmSync(folder, { recursive: true, force: true });
+});
+
+const formats: [name: string, format: Format][] = [
+  ['an ES module', 'esm'],
+  ['CommonJS', 'cjs'],
+];
+
+/** Bundles the package whole, with the SDK, and puts it where no package can be found. */
+async function bundle(from: string, format: Format): Promise<{ warnings: string[]; folder: string }> {
+  const { warnings, outputFiles } = await build({
+    stdin: { contents: "export * from 'idemkit';", resolveDir: from },
+    absWorkingDir: from,
+    bundle: true,
+    platform: 'node',
+    format,
+    target: 'node22',
+    write: false,
+    logLevel: 'silent',
+    // CommonJS dependencies in an ES module still call `require` for Node's own modules.
+    ...(format === 'esm' && {
+      mainFields: ['module', 'main'],
+      banner: {
+        js: "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);",
+      },
+    }),
+  });
+  const folder = mkdtempSync(join(scratch, `${format}-`));
+  writeFileSync(join(folder, 'package.json'), `{ "type": "${format === 'esm' ? 'module' : 'commonjs'}" }`);
+  writeFileSync(join(folder, 'idemkit.js'), outputFiles[0]?.text ?? '');
+  return { warnings: warnings.map(({ text }) => text), folder };
+}
+
+/** Runs `code` beside a bundle; what it prints. */
+async function runBeside(folder: string, code: string): Promise<unknown> {
+  mkdirSync(folder, { recursive: true });
+  writeFileSync(join(folder, 'main.mjs'), `import * as idemkit from './idemkit.js';\n${code}`);
+  const { stdout } = await run(process.execPath, ['main.mjs'], { cwd: folder });
+  return JSON.parse(stdout);
+}
+
+/** Everything that needs an optional package, with clients that keep what they are given to send. */
+const uses = `
+const sent = [];
+const client = { send: async (command) => (sent.push(command.constructor.name.replace(/\\d+$/, '')), {}) };
+const { createOnce, relayOutbox, sendOnce } = idemkit;
+const image = (destination) => ({
+  eventName: 'INSERT',
+  dynamodb: {
+    SequenceNumber: '1',
+    Keys: { pk: { S: 'orders#1' }, sk: { S: 'w#outbox#commit#0001' } },
+    NewImage: { destination: { S: destination }, body: { S: '{}' }, groupId: { S: 'g' }, deduplicationId: { S: 'd' } },
+  },
+});
+const relay = (destination) =>
+  relayOutbox({ destinations: { to: destination }, clients: { sqs: client, sns: client, eventBridge: client } })({
+    Records: [image('to')],
+  });
+const QueueUrl = 'https://sqs.test/1/mail.fifo';
+const TopicArn = 'arn:aws:sns:eu-west-1:1:mail.fifo';
+const tries = {
+  'client-sqs': [
+    () => relay({ queueUrl: QueueUrl }),
+    () => sendOnce(client, { QueueUrl, MessageBody: 'x', MessageGroupId: 'g' }, ['a']),
+  ],
+  'client-sns': [
+    () => relay({ topicArn: TopicArn }),
+    () => sendOnce(client, { TopicArn, Message: 'x', MessageGroupId: 'g' }, ['a']),
+  ],
+  'client-eventbridge': [() => relay({ eventBusName: 'bus', source: 'shop', detailType: 'paid' })],
+  'util-dynamodb': [
+    () => createOnce(client, { tableName: 't', partitionKey: 'id', item: { id: 'a' } }),
+  ],
+};
+const said = {};
+for (const [name, calls] of Object.entries(tries)) {
+  said[name] = [];
+  for (const call of calls) {
+    said[name].push(await call().then(() => 'done', ({ code, message }) => \`\${code}: \${message}\`));
+  }
+}
+console.log(JSON.stringify({ said, sent }));
+`;
+
+/** The smallest handler. */
+const handler = `
+const { idempotent, memoryStore } = idemkit;
+let runs = 0;
+const handle = idempotent(async ({ id }) => ({ id, runs: ++runs, at: new Date(0) }), { store: memoryStore(), key: ({ id }) => id });
+await handle({ id: 'a' });
+console.log(JSON.stringify(await handle({ id: 'a' })));
+`;
+
+describe.each(formats)('the package, bundled whole as %s', (_, format) => {
+  it('needs no optional package to be bundled and to guard a handler', async () => {
+    const { warnings, folder } = await bundle(project, format);
+    expect(warnings).toEqual([]);
+    expect(await runBeside(folder, handler)).toEqual({ id: 'a', runs: 1, at: new Date(0).toISOString() });
+  });
+
+  it('tells the user of a missing optional package what to install, at the first call, before anything is sent', async () => {
+    const { folder } = await bundle(project, format);
+    const missing = (name: string): string =>
+      `UNSUPPORTED: @aws-sdk/${name} cannot be loaded. Install it beside idemkit: npm install @aws-sdk/${name}`;
+    expect(await runBeside(folder, uses)).toEqual({
+      said: {
+        'client-sqs': [missing('client-sqs'), missing('client-sqs')],
+        'client-sns': [missing('client-sns'), missing('client-sns')],
+        'client-eventbridge': [missing('client-eventbridge')],
+        'util-dynamodb': [missing('util-dynamodb')],
+      },
+      sent: [],
+    });
+  });
+
+  it('takes in the optional packages that are installed', async () => {
+    const { warnings, folder } = await bundle(projectWithAll, format);
+    expect(warnings).toEqual([]);
+    expect(await runBeside(folder, uses)).toEqual({
+      said: {
+        'client-sqs': ['done', 'done'],
+        'client-sns': ['done', 'done'],
+        'client-eventbridge': ['done'],
+        'util-dynamodb': ['done'],
+      },
+      sent: [
+        'SendMessageCommand',
+        'SendMessageCommand',
+        'PublishCommand',
+        'PublishCommand',
+        'PutEventsCommand',
+        'PutItemCommand',
+      ],
+    });
+  });
+});

@@ -1,0 +1,132 @@
+import { execFile } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+
+export const run = promisify(execFile);
+
+/** The repository. */
+export const root = fileURLToPath(new URL('../..', import.meta.url));
+
+/** A file, or one for each condition. */
+export type Target = string | { readonly [condition: string]: Target };
+
+export interface Manifest {
+  readonly name: string;
+  readonly exports: Record<string, Target>;
+  readonly dependencies?: Record<string, string>;
+}
+
+export interface Packed {
+  readonly tarball: string;
+  /** The package as a user's `npm install` would unpack it. */
+  readonly folder: string;
+  readonly manifest: Manifest;
+  /** All its files, relative to `folder`. */
+  readonly files: readonly string[];
+}
+
+/** What is built or packed, and what builds it. */
+const sources = [
+  'lib',
+  'constructs',
+  'docs',
+  'CHANGELOG.md',
+  'LICENSE',
+  'README.md',
+  'package.json',
+  'tsconfig.json',
+  'tsconfig.build.json',
+  'tsconfig.constructs-cjs.json',
+];
+
+/**
+ * The package as `npm pack` makes it. Test files run at the same time, so each builds in a copy of the sources, and the first one
+ * that is ready serves all others for as long as no source changes.
+ */
+export async function pack(): Promise<Packed> {
+  const cache = join(root, '.cache', 'packed');
+  const made = join(cache, digestOf(sources));
+  if (!existsSync(made)) {
+    mkdirSync(cache, { recursive: true });
+    const copy = mkdtempSync(join(cache, 'part-'));
+    for (const source of sources) cpSync(join(root, source), join(copy, source), { recursive: true });
+    symlinkSync(join(root, 'node_modules'), join(copy, 'node_modules'));
+    const packed = join(copy, 'packed');
+    mkdirSync(packed);
+    // Builds too: `prepack`.
+    await run('npm', ['pack', '--silent', '--pack-destination', packed], { cwd: copy });
+    await run('tar', ['-xzf', tarballIn(packed)], { cwd: packed });
+    try {
+      renameSync(packed, made);
+    } catch (error) {
+      if (!existsSync(made)) throw error;
+    }
+    rmSync(copy, { recursive: true, force: true });
+  }
+  const folder = join(made, 'package');
+  return {
+    tarball: join(made, tarballIn(made)),
+    folder,
+    manifest: readJson(join(folder, 'package.json')),
+    files: filesIn(folder).map((file) => file.slice(folder.length + 1)),
+  };
+}
+
+const tarballIn = (folder: string): string => readdirSync(folder).find((name) => name.endsWith('.tgz')) ?? '';
+
+function digestOf(paths: readonly string[]): string {
+  const digest = createHash('sha256');
+  for (const file of paths.flatMap((path) => filesIn(join(root, path)))) {
+    digest.update(JSON.stringify(file)).update(readFileSync(file));
+  }
+  return digest.digest('hex').slice(0, 16);
+}
+
+function filesIn(path: string): string[] {
+  if (statSync(path).isFile()) return [path];
+  return readdirSync(path, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => join(entry.parentPath, entry.name))
+    .sort();
+}
+
+/**
+ * Installs packages, as npm does for a user, into an empty folder outside of the repository. Takes them from npm's cache as far as they
+ * are in it: `npm ci` has put them there.
+ */
+export async function install(packages: readonly string[], options: readonly string[] = []): Promise<string> {
+  const folder = mkdtempSync(join(tmpdir(), 'idemkit-user-'));
+  writeFileSync(join(folder, 'package.json'), '{ "private": true }');
+  await run(
+    'npm',
+    ['install', ...packages, '--prefer-offline', '--ignore-scripts', '--no-audit', '--no-fund', ...options],
+    { cwd: folder },
+  );
+  return folder;
+}
+
+/** `name@version`, as the repository has it. */
+export function pinned(name: string): string {
+  const { devDependencies }: { devDependencies: Record<string, string> } = readJson(
+    join(root, 'package.json'),
+  );
+  return `${name}@${devDependencies[name]}`;
+}
+
+export const readJson = (path: string) => JSON.parse(readFileSync(path, 'utf8'));
