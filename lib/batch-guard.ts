@@ -12,7 +12,7 @@ import { type Guard, refuseSharedNamespace } from './namespace.ts';
 import { refusalOf } from './operation.ts';
 import type { Settings } from './options.ts';
 import { inParallel } from './pool.ts';
-import { type Execution, enter, type Request, sendUnrecorded } from './request.ts';
+import { type Execution, enter, type Instead, type Request, sendUnrecorded } from './request.ts';
 
 /** The SDK opens at most 50 sockets for a client; more requests at once would wait inside it, out of sight. */
 const maxParallel = 50;
@@ -63,6 +63,8 @@ class GuardedBatch implements Run, RecordByRecord {
   readonly #context: Context | undefined;
   readonly #standings = new Map<BatchRecord, Standing>();
   readonly #skipped = new Set<BatchRecord>();
+  /** What the handler was given. */
+  #given: ReadonlySet<BatchRecord> = new Set();
   /** An inner middleware may have changed what it found in a record … */
   readonly #byRaw = new Map<unknown, BatchRecord>();
   /** … or may have copied it. */
@@ -121,6 +123,7 @@ class GuardedBatch implements Run, RecordByRecord {
     this.#tellFailures();
     this.#cutAcrossGroups();
     await this.#stopGroups();
+    this.#given = new Set(this.fresh());
   }
 
   fresh(): BatchRecord[] {
@@ -160,8 +163,11 @@ class GuardedBatch implements Run, RecordByRecord {
     return this.completed(answer);
   }
 
-  async threw(error: unknown): Promise<undefined> {
+  async threw(error: unknown): Promise<Instead | undefined> {
     await this.#settleRest((execution) => execution.threw(error));
+    const started = [...this.#given].filter((record) => !this.#skipped.has(record));
+    const thrown = started.length > 1 ? ofOneAmongOthers(error) : error;
+    return thrown === error ? undefined : { thrown };
   }
 
   async returnedInVain(answer: unknown): Promise<void> {
@@ -182,10 +188,7 @@ class GuardedBatch implements Run, RecordByRecord {
         return withFailures(handlers, lowestOf(ids));
       case 'throw':
         if (failed.length === 0) return handlers;
-        throw failureOf(
-          failed.flatMap((record) => this.#errorOf(record)),
-          this.#batch,
-        );
+        throw failureOf(this.#errorsOf(failed), this.#batch, this.#given);
     }
   }
 
@@ -310,10 +313,14 @@ class GuardedBatch implements Run, RecordByRecord {
     return standing?.kind === 'failed' || standing?.kind === 'skipped';
   }
 
-  /** Why it failed; nothing where another one is the reason. */
-  #errorOf(record: BatchRecord): unknown[] {
-    const standing = this.#standings.get(record);
-    return standing?.kind === 'failed' ? [standing.error] : [];
+  /** Why they failed, without those of which another one is the reason. */
+  #errorsOf(failed: readonly BatchRecord[]): Map<BatchRecord, unknown> {
+    const errors = new Map<BatchRecord, unknown>();
+    for (const record of failed) {
+      const standing = this.#standings.get(record);
+      if (standing?.kind === 'failed') errors.set(record, standing.error);
+    }
+    return errors;
   }
 
   #fail(record: BatchRecord, error: unknown): void {
@@ -363,15 +370,45 @@ export class UnguardedBatch implements RecordByRecord {
   recordSkipped(): void {}
 }
 
-/** What fails a batch of a service that knows no partial failure: one record's error, or all of them in one. */
-export function failureOf(errors: readonly unknown[], { records }: Batch): unknown {
+/**
+ * What fails a batch of a service that knows no partial failure: one record's error, or all of them in one.
+ *
+ * @param started the records that the handler was called with
+ */
+export function failureOf(
+  failures: ReadonlyMap<BatchRecord, unknown>,
+  { records }: Batch,
+  started: ReadonlySet<BatchRecord>,
+): unknown {
+  const errors = [...failures.values()];
+  const [failed] = failures.keys();
   // What is no error, such as `undefined`, would be taken for none.
-  if (errors.length === 1 && errors[0] instanceof Error) return errors[0];
+  if (errors.length === 1 && errors[0] instanceof Error) {
+    return [...started].some((record) => record !== failed) ? ofOneAmongOthers(errors[0]) : errors[0];
+  }
   return new IdempotencyError(
     'BATCH_FAILED',
     `Records failed: ${errors.length} of ${records.length}. Guarded, the others will not run again when the batch is delivered again.`,
-    { cause: new AggregateError(errors, 'Records failed.'), effect: 'possible' },
+    {
+      cause: new AggregateError(errors, 'Records failed.'),
+      effect: started.size > 0 || errors.some(saysPossible) ? 'possible' : 'none',
+    },
   );
+}
+
+const saysPossible = (error: unknown): boolean => IdempotencyError.is(error) && error.effect === 'possible';
+
+/** A record's error, thrown for the whole batch, must not say that nothing was done where another record was processed. */
+function ofOneAmongOthers(error: unknown): unknown {
+  if (!IdempotencyError.is(error) || error.effect === 'possible') return error;
+  const { code, message, cause, retryAfterSeconds, record, rejections } = error;
+  return new IdempotencyError(code, `${message} Other records of the batch may have been processed.`, {
+    effect: 'possible',
+    ...{ cause },
+    ...(retryAfterSeconds !== undefined && { retryAfterSeconds }),
+    ...(record && { record }),
+    ...(rejections && { rejections }),
+  });
 }
 
 function withFailures(answer: unknown, ids: readonly string[]): object {

@@ -117,8 +117,8 @@ export interface EachRecordOptions<Record extends SourceRecord = SQSRecord, Payl
 /**
  * Makes a batch handler of a handler for one record: SQS, Kinesis, DynamoDB Streams, Kafka, SNS or S3.
  *
- * Records of one FIFO group, shard or partition are processed in order, and none after one that failed; all else at once,
- * up to `concurrency`. The answer reports what failed and what was not started (`batchItemFailures`, so switch
+ * Records of one FIFO group, shard or partition are processed in order: one starts when the one before it is recorded as done,
+ * and none after one that failed. All else is processed at once, up to `concurrency`. The answer reports what failed and what was not started (`batchItemFailures`, so switch
  * `ReportBatchItemFailures` on); SNS, S3 and Kafka are told by an error, once the rest is done.
  *
  * Guarded, as `middy().use(idempotent()).handler(eachRecord(…))` or `idempotent(eachRecord(…))`, a record that was
@@ -205,6 +205,8 @@ class Pass {
   readonly #guarded: RecordByRecord | undefined;
   readonly #failures = new Map<BatchRecord, unknown>();
   readonly #skipped = new Set<BatchRecord>();
+  /** Those whose handler was called. */
+  readonly #started = new Set<BatchRecord>();
   /** What nobody has waited for yet. */
   readonly #pending = new Set<Promise<void>>();
   #slowestMs = 0;
@@ -253,26 +255,32 @@ class Pass {
   async #process(record: BatchRecord, lane: Lane): Promise<void> {
     const startedAtMs = performance.now();
     const operation = this.#guarded?.operationOf(record.raw) ?? new UnguardedOperation();
+    let settled: Promise<void>;
     try {
       const withPayload = await this.#withPayload(record);
+      this.#started.add(record);
       const value = await this.#handler(withPayload, operation, this.#context);
-      this.#settle(record, lane, this.#guarded?.recordReturned(record.raw, value));
+      settled = this.#settle(record, lane, this.#guarded?.recordReturned(record.raw, value));
     } catch (error) {
       this.#fail(record, lane, error);
-      this.#settle(record, lane, this.#guarded?.recordThrew(record.raw, error));
+      settled = this.#settle(record, lane, this.#guarded?.recordThrew(record.raw, error));
     }
+    // Settling may find that the record has failed after all: then nothing of its lane may start.
+    if (record !== lane.records.at(-1)) await settled;
     this.#slowestMs = Math.max(this.#slowestMs, performance.now() - startedAtMs);
-    // The next record does not wait for this one to be settled, unless the store falls behind.
+    // Records of other lanes do not wait for it, unless the store falls behind.
     while (this.#pending.size >= maxSettling) await Promise.race(this.#pending);
   }
 
-  #settle(record: BatchRecord, lane: Lane, settled = Promise.resolve()): void {
-    this.#await(settled.catch((error) => this.#fail(record, lane, error)));
+  /** Never rejects. */
+  #settle(record: BatchRecord, lane: Lane, settled = Promise.resolve()): Promise<void> {
+    return this.#await(settled.catch((error) => this.#fail(record, lane, error)));
   }
 
-  #await(work: Promise<void>): void {
+  #await(work: Promise<void>): Promise<void> {
     const pending: Promise<void> = work.finally(() => this.#pending.delete(pending));
     this.#pending.add(pending);
+    return pending;
   }
 
   /** A copy: the event is the caller's. */
@@ -299,7 +307,7 @@ class Pass {
     this.#failures.set(record, error);
     // It is told, not asked: what it throws is its own.
     const told = async () => void (await this.#settings.onFailure(error, record.raw as never));
-    this.#await(told().catch(() => {}));
+    void this.#await(told().catch(() => {}));
   }
 
   #answer(): unknown {
@@ -314,7 +322,9 @@ class Pass {
         return { batchItemFailures: itemFailures(lowestOf(ids)) };
       case 'throw':
         if (ids.length === 0) return undefined;
-        throw this.#failures.size > 0 ? failureOf([...this.#failures.values()], this.#batch) : notStarted();
+        throw this.#failures.size > 0
+          ? failureOf(this.#failures, this.#batch, this.#started)
+          : notStarted(this.#started.size > 0);
     }
   }
 }
@@ -338,9 +348,9 @@ function nameOf(part: PropertyKey | { readonly key: PropertyKey }): string {
   return /^\w{1,40}$/.test(name) ? name : '…';
 }
 
-const notStarted = (): IdempotencyError =>
+const notStarted = (someWere: boolean): IdempotencyError =>
   new IdempotencyError(
     'NO_TIME_LEFT',
     'The time left was too short to start all records of the batch. What was not started is delivered again.',
-    { retryAfterSeconds: 1 },
+    { effect: someWere ? 'possible' : 'none', retryAfterSeconds: 1 },
   );

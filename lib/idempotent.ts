@@ -79,9 +79,9 @@ function wrap(handler: (...args: any[]) => unknown, settings: Settings): Guarded
     try {
       result = await handler.call(this, begun.event, begun.context, ...rest);
     } catch (error) {
-      const answered = await begun.run.threw(error);
-      if (answered) return answered.instead;
-      throw error;
+      const answered = (await begun.run.threw(error)) ?? { thrown: error };
+      if ('instead' in answered) return answered.instead;
+      throw answered.thrown;
     }
     return begun.run.returned(result);
   }

@@ -98,7 +98,10 @@ class Chain {
     this.#settled = true;
     if (this.#returned) return this.#run.returnedInVain(this.#result);
     const answered = await this.#run.threw(this.#thrown?.error);
-    if (answered) this.#request.response = answered.instead;
+    if (answered === undefined) return;
+    if ('instead' in answered) this.#request.response = answered.instead;
+    // What another middleware has made of it stays.
+    else if (this.#request.error === this.#thrown?.error) this.#request.error = answered.thrown;
   }
 
   /** An inner `onError` has made an answer of the error. */

@@ -341,10 +341,8 @@ export class Execution {
   }
 }
 
-/** What the caller gets instead of the handler's error. */
-export interface Instead {
-  readonly instead: unknown;
-}
+/** What the caller gets instead of the handler's error: an answer, or another error. */
+export type Instead = { readonly instead: unknown } | { readonly thrown: unknown };
 
 const complete = (encoded: Encoded): Settlement =>
   encoded.kind === 'bytes'

@@ -548,7 +548,9 @@ describe.each(doors)('%s: a batch', (_, guard) => {
     it('is refused while one is being worked on elsewhere', async () => {
       const elsewhere = await busyWith(event('2'));
       const handler = guard(each(), options());
-      await expect(handler(event('1', '2'))).rejects.toMatchObject({ code: 'IN_PROGRESS', effect: 'none' });
+      await expect(handler(event('1', '2'))).rejects.toMatchObject({
+        ...{ code: 'IN_PROGRESS', effect: 'possible', retryAfterSeconds: expect.any(Number) },
+      });
       expect(runs).toEqual(['1']);
       await elsewhere.completes();
       await handler(event('1', '2'));
