@@ -17,6 +17,8 @@ import {
 import { Construct } from 'constructs';
 import { type AlarmOptions, alarmsIn } from './alarms.ts';
 import type { IdempotentFunction } from './idempotent-function.ts';
+import { knownSeconds } from './known.ts';
+import { adviseDeadLetterQueue } from './protection.ts';
 
 export interface IdempotentQueueProps extends AlarmOptions {
   /** The function that handles the messages; it reports failed ones one by one. @default - none: read the queue yourself */
@@ -46,12 +48,18 @@ export interface IdempotentQueueProps extends AlarmOptions {
    * How long a message that is being handled is hidden from others.
    *
    * @see https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html
-   * @default - 6 × the consumer's timeout, plus the batching window; 30 s without a consumer
+   * @default - 6 × the consumer's timeout, plus the batching window; 30 s without a consumer. A timeout or a window that is a token counts as
+   * the longest there is: 15 minutes, and 5 minutes
    */
   readonly visibilityTimeout?: Duration;
-  /** After how many deliveries a message goes to the dead-letter queue. At least 5, for throttled deliveries count. @default 5 */
+  /** After how many deliveries a message goes to the dead-letter queue, 1 to 1,000. Throttled deliveries count, so fewer than 5 are warned of. @default 5 */
   readonly maxReceiveCount?: number;
-  /** How long the dead-letter queue keeps a message. @default Duration.days(14) */
+  /**
+   * How long the dead-letter queue keeps a message. A standard queue hands a message on with the age it has, so that this must be longer than
+   * `retentionPeriod`; a FIFO queue lets it begin anew.
+   *
+   * @default Duration.days(14)
+   */
   readonly deadLetterRetentionPeriod?: Duration;
   /** Messages handed to one invocation. A FIFO queue has at most 10; more than 10 need a `maxBatchingWindow`. @default 10 */
   readonly batchSize?: number;
@@ -63,6 +71,16 @@ export interface IdempotentQueueProps extends AlarmOptions {
   readonly encryptionKey?: IKey;
   /** Age of the oldest message at which to raise an alarm. @default Duration.minutes(15) */
   readonly alarmAge?: Duration;
+}
+
+/** How a rule of EventBridge delivers. */
+export interface RuleTargetOptions {
+  /** The message group. A FIFO queue needs one. */
+  readonly messageGroupId?: string;
+  /** How often EventBridge tries again, 0 to 185. @default 185 */
+  readonly retryAttempts?: number;
+  /** How old an event may become before it is given up, 60 s to a day. @default Duration.hours(24) */
+  readonly maxEventAge?: Duration;
 }
 
 /**
@@ -79,8 +97,10 @@ export class IdempotentQueue extends Construct {
   readonly contentBasedDeduplication: boolean;
   /** Deduplication is then within a message group only. */
   readonly highThroughput: boolean;
-  /** On the age of the oldest message, and on any dead letter. */
-  readonly alarms: readonly Alarm[];
+  readonly #kind: QueueProps;
+  readonly #alarmOptions: AlarmOptions;
+  readonly #alarms: Alarm[];
+  #undeliveredEvents: Queue | undefined;
 
   constructor(scope: Construct, id: string, props: IdempotentQueueProps = {}) {
     super(scope, id);
@@ -92,6 +112,7 @@ export class IdempotentQueue extends Construct {
     this.highThroughput = highThroughput;
     if (consumer) this.consumer = consumer;
 
+    this.#alarmOptions = props;
     const kind: QueueProps = {
       ...(fifo && { fifo }),
       enforceSSL: true,
@@ -99,6 +120,7 @@ export class IdempotentQueue extends Construct {
         ? { encryption: QueueEncryption.KMS, encryptionMasterKey: props.encryptionKey }
         : { encryption: QueueEncryption.SQS_MANAGED }),
     };
+    this.#kind = kind;
     this.deadLetterQueue = new Queue(this, 'DeadLetterQueue', {
       ...kind,
       retentionPeriod: props.deadLetterRetentionPeriod ?? Duration.days(14),
@@ -120,7 +142,19 @@ export class IdempotentQueue extends Construct {
         'highThroughput narrows deduplication to each message group: the same deduplication id in two groups is two messages',
       );
     }
-    this.node.addValidation({ validate: () => this.#checkDeadLetters() });
+    if (known(maxReceiveCount) < 5) {
+      Annotations.of(this).addWarningV2(
+        'idemkit:queue:max-receive-count',
+        `maxReceiveCount is ${maxReceiveCount}, and deliveries that are throttled or find the operation busy count as well: use at least 5`,
+      );
+    }
+    // Someone may have taken the redrive policy away by an escape hatch.
+    this.node.addValidation({
+      validate: () => {
+        adviseDeadLetterQueue(this.queue.node.defaultChild as CfnQueue);
+        return [];
+      },
+    });
 
     consumer?.function.addEventSource(
       new SqsEventSource(this.queue, {
@@ -131,7 +165,7 @@ export class IdempotentQueue extends Construct {
       }),
     );
 
-    this.alarms = alarmsIn(this, props, {
+    this.#alarms = alarmsIn(this, props, {
       Age: {
         metric: this.metricAge(),
         threshold: alarmAge.toSeconds(),
@@ -147,6 +181,11 @@ export class IdempotentQueue extends Construct {
     });
   }
 
+  /** On the age of the oldest message, on any dead letter, and on any event that a rule could not deliver. */
+  get alarms(): readonly Alarm[] {
+    return this.#alarms;
+  }
+
   /** Seconds for which the oldest message has been waiting. */
   metricAge(options?: MetricOptions): IMetric {
     return this.queue.metricApproximateAgeOfOldestMessage({ period: Duration.minutes(1), ...options });
@@ -154,10 +193,7 @@ export class IdempotentQueue extends Construct {
 
   /** Messages in the dead-letter queue. */
   metricDeadLetters(options?: MetricOptions): IMetric {
-    return this.deadLetterQueue.metricApproximateNumberOfMessagesVisible({
-      period: Duration.minutes(1),
-      ...options,
-    });
+    return deadLettersIn(this.deadLetterQueue, options);
   }
 
   /**
@@ -187,11 +223,13 @@ export class IdempotentQueue extends Construct {
   }
 
   /**
-   * For `rule.addTarget`. A rule gives no deduplication id, so a FIFO queue must take it from the content.
+   * For `rule.addTarget`. A rule gives no deduplication id, so a FIFO queue must take it from the content. What EventBridge cannot deliver
+   * goes to `undeliveredEvents`, which is created for it.
    *
-   * @throws Error when it does not
+   * @throws Error when a FIFO queue has no deduplication by content, or is given no group
    */
-  asRuleTarget({ messageGroupId }: { readonly messageGroupId?: string } = {}): IRuleTarget {
+  asRuleTarget(options: RuleTargetOptions = {}): IRuleTarget {
+    const { messageGroupId, retryAttempts, maxEventAge } = options;
     if (this.fifo && messageGroupId === undefined) {
       throw new Error(
         "messageGroupId is missing, and a FIFO queue takes no message without one: asRuleTarget({ messageGroupId: 'orders' })",
@@ -202,49 +240,89 @@ export class IdempotentQueue extends Construct {
         `contentBasedDeduplication is false on '${this.node.path}', and a rule of EventBridge gives no deduplication id, so that SQS would refuse every event: set contentBasedDeduplication: true`,
       );
     }
-    return new SqsQueue(this.queue, messageGroupId === undefined ? {} : { messageGroupId });
+    checkRetries(options);
+    return new SqsQueue(this.queue, {
+      deadLetterQueue: this.#openUndeliveredEvents(),
+      ...(messageGroupId !== undefined && { messageGroupId }),
+      ...(retryAttempts !== undefined && { retryAttempts }),
+      ...(maxEventAge && { maxEventAge }),
+    });
   }
 
-  /** Someone may have taken the redrive policy away by an escape hatch. */
-  #checkDeadLetters(): string[] {
-    const { redrivePolicy } = this.queue.node.defaultChild as CfnQueue;
-    return redrivePolicy === undefined
-      ? [
-          'the queue has no redrive policy: a message that always fails would block its group until it expires. Leave the dead-letter queue in place',
-        ]
-      : [];
+  /** Events that rules could not deliver to this queue; there is one as soon as `asRuleTarget` was called. */
+  get undeliveredEvents(): Queue | undefined {
+    return this.#undeliveredEvents;
+  }
+
+  #openUndeliveredEvents(): Queue {
+    if (this.#undeliveredEvents === undefined) {
+      // EventBridge takes no FIFO queue for what it could not deliver.
+      const { fifo: _, ...kind } = this.#kind;
+      const queue = new Queue(this, 'UndeliveredEvents', { ...kind, retentionPeriod: Duration.days(14) });
+      this.#undeliveredEvents = queue;
+      this.#alarms.push(
+        ...alarmsIn(this, this.#alarmOptions, {
+          UndeliveredEventsAlarm: {
+            metric: deadLettersIn(queue),
+            threshold: 1,
+            evaluationPeriods: 1,
+            alarmDescription: `Events of a rule could not be delivered to '${this.node.path}'.`,
+          },
+        }),
+      );
+    }
+    return this.#undeliveredEvents;
+  }
+}
+
+const deadLettersIn = (queue: Queue, options?: MetricOptions): IMetric =>
+  queue.metricApproximateNumberOfMessagesVisible({ period: Duration.minutes(1), ...options });
+
+function checkRetries({ retryAttempts, maxEventAge }: RuleTargetOptions): void {
+  if (retryAttempts !== undefined && !isWhole(retryAttempts, 0, 185)) {
+    throw new Error(`retryAttempts is ${retryAttempts}: use 0 to 185`);
+  }
+  const seconds = maxEventAge && knownSeconds(maxEventAge);
+  if (seconds !== undefined && !isWhole(seconds, 60, 86_400)) {
+    throw new Error(`maxEventAge is ${seconds} s: use 60 s to 86,400 s`);
   }
 }
 
 /** The consumer may change its timeout after this: the number is made at synthesis. */
 function visibilityFor(consumer: IdempotentFunction | undefined, window: Duration | undefined): Duration {
   if (consumer === undefined) return Duration.seconds(30);
+  const secondsOf = (duration: Duration | undefined, whenAbsent: number, longest: number) =>
+    duration === undefined ? whenAbsent : (knownSeconds(duration) ?? longest);
   return Duration.seconds(
     Lazy.number({
-      produce: () => 6 * (consumer.function.timeout?.toSeconds() ?? 3) + (window?.toSeconds() ?? 0),
+      produce: () => 6 * secondsOf(consumer.function.timeout, 3, 900) + secondsOf(window, 0, 300),
     }),
   );
 }
+
+/** A token is taken for one: what it stands for is known only when it is deployed. */
+const isWhole = (value: number, from: number, to: number): boolean =>
+  Token.isUnresolved(value) || (Number.isInteger(value) && value >= from && value <= to);
+
+/** A number to compare with; a token compares as false, whatever it is compared with. */
+const known = (value: number): number => (Token.isUnresolved(value) ? Number.NaN : value);
 
 function check(
   props: IdempotentQueueProps,
   { fifo, batchSize, maxReceiveCount }: { fifo: boolean; batchSize: number; maxReceiveCount: number },
 ): void {
-  const { maxBatchingWindow, queueName } = props;
+  const { maxBatchingWindow, queueName, retentionPeriod, deadLetterRetentionPeriod } = props;
   const refuse = (message: string): never => {
     throw new Error(message);
   };
-  const windowSeconds = maxBatchingWindow?.toSeconds() ?? 0;
-  const isWhole = (value: number, from: number, to: number) =>
-    Token.isUnresolved(value) || (Number.isInteger(value) && value >= from && value <= to);
-
+  const windowSeconds = maxBatchingWindow === undefined ? 0 : (knownSeconds(maxBatchingWindow) ?? Number.NaN);
   if (fifo && !isWhole(batchSize, 1, 10)) {
     refuse(
       `batchSize is ${batchSize}, and Lambda takes 1 to 10 messages at once from a FIFO queue: use at most 10`,
     );
   }
   if (!isWhole(batchSize, 1, 10_000)) refuse(`batchSize is ${batchSize}: use 1 to 10,000`);
-  if (batchSize > 10 && windowSeconds === 0) {
+  if (known(batchSize) > 10 && windowSeconds === 0) {
     refuse(
       `batchSize is ${batchSize}, and more than 10 need a window to collect them in: add maxBatchingWindow: Duration.seconds(1)`,
     );
@@ -256,10 +334,14 @@ function check(
   }
   if (windowSeconds > 300) refuse(`maxBatchingWindow is ${windowSeconds} s: use at most 300 s`);
   if (!isWhole(maxReceiveCount, 1, 1_000)) refuse(`maxReceiveCount is ${maxReceiveCount}: use 5 to 1,000`);
-  if (maxReceiveCount < 5) {
-    refuse(
-      `maxReceiveCount is ${maxReceiveCount}, and deliveries that are throttled or find the operation busy count as well: use at least 5`,
-    );
+  const retentionSeconds = knownSeconds(retentionPeriod ?? Duration.days(4));
+  const deadLetterSeconds = knownSeconds(deadLetterRetentionPeriod ?? Duration.days(14));
+  if (!fifo && retentionSeconds !== undefined && deadLetterSeconds !== undefined) {
+    if (deadLetterSeconds <= retentionSeconds) {
+      refuse(
+        `deadLetterRetentionPeriod is ${deadLetterSeconds} s, and a message keeps its age when a standard queue, which keeps it for ${retentionSeconds} s, hands it on: it could expire on the way. Make deadLetterRetentionPeriod longer than retentionPeriod, which may then be at most 13 days`,
+      );
+    }
   }
   for (const name of ['contentBasedDeduplication', 'highThroughput'] as const) {
     if (!fifo && props[name])

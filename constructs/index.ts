@@ -14,6 +14,6 @@ export {
   type ProtectOptions,
 } from './idempotency-table.ts';
 export { IdempotentFunction, type IdempotentFunctionProps } from './idempotent-function.ts';
-export { IdempotentQueue, type IdempotentQueueProps } from './idempotent-queue.ts';
+export { IdempotentQueue, type IdempotentQueueProps, type RuleTargetOptions } from './idempotent-queue.ts';
 export { OutboxPipe, type OutboxPipeProps } from './outbox-pipe.ts';
 export type { IdempotencyTableGrants } from './table-grants.ts';

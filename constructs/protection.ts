@@ -1,4 +1,4 @@
-import { Annotations, type Duration, Lazy, Stack, Token } from 'aws-cdk-lib';
+import { Annotations, type Duration, Lazy, Stack, Token, Tokenization } from 'aws-cdk-lib';
 import { CfnMethod } from 'aws-cdk-lib/aws-apigateway';
 import { CfnIntegration } from 'aws-cdk-lib/aws-apigatewayv2';
 import { CfnGlobalTable, CfnTable } from 'aws-cdk-lib/aws-dynamodb';
@@ -8,6 +8,7 @@ import { CfnEventSourceMapping, CfnFunction, type Function as LambdaFunction } f
 import { CfnQueue } from 'aws-cdk-lib/aws-sqs';
 import type { IConstruct } from 'constructs';
 import { defaultTtlSeconds, environment } from '../lib/record.ts';
+import { knownNumber, knownSeconds } from './known.ts';
 
 /** What is known of a function that keeps records, for the checks at synthesis. */
 interface Protection {
@@ -42,7 +43,7 @@ export function protectFunction(
   fn.addEnvironment(environment.namespace, namespace);
   fn.addEnvironment(
     environment.ttlSeconds,
-    Lazy.string({ produce: () => String(ttl?.toSeconds() ?? defaultTtl(fn)) }),
+    Lazy.string({ produce: () => Tokenization.stringifyNumber(ttl?.toSeconds() ?? defaultTtl(fn)) }),
   );
   fn.addEnvironment(
     environment.destinations,
@@ -107,42 +108,62 @@ function asSource(resource: IConstruct): (Omit<Source, 'mapping'> & { readonly a
 
 const daySeconds = 86_400;
 
+/** @returns what AWS refuses. What is unwise becomes a warning, which can be acknowledged. */
 function checkSources(fn: LambdaFunction, ttl: Duration | undefined): string[] {
   return sourcesOf(fn).flatMap(({ resource, retentionSeconds, mapping }) => {
-    const problems = resource instanceof CfnQueue ? checkQueue(fn, resource, mapping) : [];
-    if (ttl !== undefined && !ttl.isUnresolved() && ttl.toSeconds() < retentionSeconds) {
-      problems.push(
-        `ttl is ${ttl.toSeconds()} s, shorter than the ${retentionSeconds} s for which '${resource.node.path}' keeps what it delivers: a record that is delivered again after that would run again. Make ttl at least ${retentionSeconds} s, leave it out, or shorten the retention`,
+    const ttlSeconds = ttl && knownSeconds(ttl);
+    if (ttlSeconds !== undefined && ttlSeconds < retentionSeconds) {
+      Annotations.of(fn).addWarningV2(
+        'idemkit:function:ttl',
+        `ttl is ${ttlSeconds} s, shorter than the ${retentionSeconds} s for which '${resource.node.path}' keeps what it delivers: a record that is delivered again after that would run again. Make ttl at least ${retentionSeconds} s, leave it out, or shorten the retention`,
       );
     }
-    return problems;
+    return resource instanceof CfnQueue ? checkQueue(fn, resource, mapping) : [];
   });
 }
 
 function checkQueue(fn: LambdaFunction, queue: CfnQueue, mapping: CfnEventSourceMapping): string[] {
-  const problems: string[] = [];
-  if (queue.fifoQueue === true && queue.redrivePolicy === undefined) {
-    problems.push(
-      `queue '${queue.node.path}' is FIFO and has no dead-letter queue: a message that always fails blocks its group until it expires. Give it a deadLetterQueue with a maxReceiveCount of 5 or more, or use IdempotentQueue`,
+  if (queue.fifoQueue === true) adviseDeadLetterQueue(queue);
+  const timeoutSeconds = knownTimeoutSeconds(fn);
+  const visibilitySeconds = knownNumber(queue, queue.visibilityTimeout, 30);
+  if (timeoutSeconds === undefined || visibilitySeconds === undefined) return [];
+  const both = `queue '${queue.node.path}' has a visibility timeout of ${visibilitySeconds} s, and its function '${fn.node.path}' a timeout of ${timeoutSeconds} s`;
+  // A window that is known only when deployed asks for more, never for less.
+  const wantedSeconds =
+    6 * timeoutSeconds + (knownNumber(mapping, mapping.maximumBatchingWindowInSeconds, 0) ?? 0);
+  const wanted = `Make it at least ${wantedSeconds} s (6 × the timeout, plus the batching window)`;
+  if (visibilitySeconds < timeoutSeconds) {
+    return [`${both}: Lambda refuses to read a queue whose messages come back sooner. ${wanted}`];
+  }
+  if (visibilitySeconds < wantedSeconds) {
+    Annotations.of(queue).addWarningV2(
+      'idemkit:queue:visibility-timeout',
+      `${both}: a message could come back before a throttled batch is tried again. ${wanted}`,
     );
   }
-  const timeoutSeconds = fn.timeout?.toSeconds() ?? 3;
-  const visibilitySeconds = numberOf(queue, queue.visibilityTimeout) ?? 30;
-  const neededSeconds = 6 * timeoutSeconds + (numberOf(mapping, mapping.maximumBatchingWindowInSeconds) ?? 0);
-  if (visibilitySeconds < neededSeconds) {
-    problems.push(
-      `queue '${queue.node.path}' has a visibility timeout of ${visibilitySeconds} s, and its function '${fn.node.path}' a timeout of ${timeoutSeconds} s: a message could come back while it is being handled. Make it at least ${neededSeconds} s (6 × the timeout, plus the batching window)`,
-    );
-  }
-  return problems;
+  return [];
 }
+
+/** Warns where a message that always fails has nowhere to go. */
+export function adviseDeadLetterQueue(queue: CfnQueue): void {
+  if (queue.redrivePolicy !== undefined) return;
+  Annotations.of(queue).addWarningV2(
+    'idemkit:queue:dead-letter-queue',
+    `queue '${queue.node.path}' has no dead-letter queue: a message that always fails comes back until it expires, and in a FIFO queue blocks its group. Give it a deadLetterQueue with a maxReceiveCount of 5 or more, or use IdempotentQueue`,
+  );
+}
+
+/** Nothing where it is a token. */
+const knownTimeoutSeconds = (fn: LambdaFunction): number | undefined =>
+  fn.timeout === undefined ? 3 : knownSeconds(fn.timeout);
 
 /** Longest integration timeouts. A REST API's can be raised on request. */
 const apiTimeoutSeconds = { 'HTTP API': 30, 'REST API': 29 } as const;
 
 /** Warns of APIs that give up before the function does. */
 function checkApis(fn: LambdaFunction): string[] {
-  const timeoutSeconds = fn.timeout?.toSeconds() ?? 3;
+  const timeoutSeconds = knownTimeoutSeconds(fn);
+  if (timeoutSeconds === undefined) return [];
   const kinds = fn.node.root.node.findAll().flatMap((construct) => {
     if (construct instanceof CfnIntegration) {
       return areSame(construct, construct.integrationUri, fn.functionArn) ? (['HTTP API'] as const) : [];
@@ -163,7 +184,7 @@ function checkApis(fn: LambdaFunction): string[] {
   return [];
 }
 
-/** Functions that have this table in their environment, and may not write to it: their first call would fail. */
+/** Functions that have this table in their environment, and may not write to it: DynamoDB would refuse their first call. */
 export function checkGrants(table: IConstruct, tableName: string, tableArn: string): string[] {
   const constructs = table.node.root.node.findAll();
   return constructs
@@ -179,27 +200,61 @@ export function checkGrants(table: IConstruct, tableName: string, tableArn: stri
     );
 }
 
+/** Whether it may, as far as this app can tell: what is decided elsewhere is taken to allow it. */
 function mayWrite(fn: CfnFunction, constructs: readonly IConstruct[], tableArn: string): boolean {
   const role = constructs
     .filter((construct) => construct instanceof CfnRole)
     .find((candidate) => areSame(fn, fn.role, candidate.attrArn));
-  // A role from elsewhere has its policies elsewhere.
   if (role === undefined) return true;
   const documents: { readonly at: IConstruct; readonly document: unknown }[] = [
     { at: role, document: role.policies },
   ];
+  const known = new Set<string>();
   for (const policy of constructs) {
     if (!(policy instanceof CfnPolicy || policy instanceof CfnManagedPolicy)) continue;
+    known.add(textOf(role, policy.ref));
     if (mentions(policy, policy.roles, role.ref) || mentions(role, role.managedPolicyArns, policy.ref)) {
       documents.push({ at: policy, document: policy.policyDocument });
     }
   }
-  return documents.some(
-    ({ at, document }) =>
-      mentions(at, document, tableArn) &&
-      /"dynamodb:(?:\*|PutItem)"/.test(JSON.stringify(Stack.of(at).resolve(document))),
+  const attached: unknown[] = Stack.of(role).resolve(role.managedPolicyArns) ?? [];
+  return (
+    attached.some((arn) => !known.has(JSON.stringify(arn)) && !isLambdasOwn(arn)) ||
+    documents.some(({ at, document }) =>
+      statementsIn(Stack.of(at).resolve(document)).some(
+        (statement) =>
+          statement.Effect === 'Allow' &&
+          allowsToPut(statement.Action) &&
+          (hasWildcard(statement.Resource) || mentions(at, statement.Resource, tableArn)),
+      ),
+    )
   );
 }
+
+/** Lambda's execution policies allow nothing on a table. */
+const isLambdasOwn = (arn: unknown): boolean =>
+  JSON.stringify(arn).includes(':policy/service-role/AWSLambda');
+
+interface Statement {
+  readonly Effect: string;
+  /** Absent where there is a `NotAction`. */
+  readonly Action?: unknown;
+  readonly Resource?: unknown;
+}
+
+/** The statements of a policy, or of a list of policies. */
+function statementsIn(value: unknown): Statement[] {
+  if (typeof value !== 'object' || value === null) return [];
+  return 'Effect' in value ? [value as Statement] : Object.values(value).flatMap(statementsIn);
+}
+
+const putPatterns: readonly unknown[] = ['*', 'dynamodb:*', 'dynamodb:Put*', 'dynamodb:PutItem'];
+
+const allowsToPut = (action: unknown): boolean =>
+  action === undefined || [action].flat().some((pattern) => putPatterns.includes(pattern));
+
+const hasWildcard = (resource: unknown): boolean =>
+  resource === undefined || JSON.stringify(resource).includes('*');
 
 const equal = (a: unknown, b: unknown): boolean => a !== undefined && JSON.stringify(a) === JSON.stringify(b);
 
@@ -207,8 +262,10 @@ const equal = (a: unknown, b: unknown): boolean => a !== undefined && JSON.strin
 const areSame = (at: IConstruct, a: unknown, b: unknown): boolean =>
   equal(Stack.of(at).resolve(a), Stack.of(at).resolve(b));
 
+const textOf = (at: IConstruct, value: unknown): string => JSON.stringify(Stack.of(at).resolve(value)) ?? '';
+
 const mentions = (at: IConstruct, value: unknown, part: unknown): boolean =>
-  (JSON.stringify(Stack.of(at).resolve(value)) ?? '').includes(JSON.stringify(Stack.of(at).resolve(part)));
+  textOf(at, value).includes(textOf(at, part));
 
 function numberOf(at: IConstruct, value: unknown): number | undefined {
   const resolved = Token.isUnresolved(value) ? Stack.of(at).resolve(value) : value;

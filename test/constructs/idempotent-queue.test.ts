@@ -4,13 +4,13 @@ import { Annotations, Match, Template } from 'aws-cdk-lib/assertions';
 import { Rule } from 'aws-cdk-lib/aws-events';
 import { Key } from 'aws-cdk-lib/aws-kms';
 import { Topic } from 'aws-cdk-lib/aws-sns';
-import type { CfnQueue } from 'aws-cdk-lib/aws-sqs';
 import { describe, expect, it } from 'vitest';
 import {
   IdempotencyTable,
   IdempotentFunction,
   IdempotentQueue,
   type IdempotentQueueProps,
+  type RuleTargetOptions,
 } from '../../constructs/index.ts';
 import { actionsOn, createStack, variablesOf } from './support.ts';
 
@@ -122,20 +122,14 @@ describe('a queue', () => {
     [{ fifo: false, batchSize: 100 }, /batchSize is 100.*add maxBatchingWindow/],
     [{ maxBatchingWindow: Duration.seconds(5) }, /maxBatchingWindow is 5 s, and a FIFO queue has none/],
     [{ fifo: false, maxBatchingWindow: Duration.seconds(301) }, /is 301 s: use at most 300 s/],
-    [{ maxReceiveCount: 4 }, /maxReceiveCount is 4.*use at least 5/],
-    [{ maxReceiveCount: 0 }, /maxReceiveCount is 0/],
+    [{ maxReceiveCount: 0 }, /maxReceiveCount is 0: use 5 to 1,000/],
+    [{ maxReceiveCount: 1_001 }, /maxReceiveCount is 1001/],
     [{ fifo: false, highThroughput: true }, /highThroughput is true, and only FIFO queues have it/],
     [{ fifo: false, contentBasedDeduplication: true }, /contentBasedDeduplication is true, and only FIFO/],
     [{ queueName: 'ledger' }, /queueName is 'ledger' and fifo is true/],
     [{ queueName: 'ledger.fifo', fifo: false }, /queueName is 'ledger.fifo' and fifo is false/],
   ])('fails with %o', (props, message) => {
     expect(() => create(props)).toThrow(message);
-  });
-
-  it('fails without its dead-letter queue', () => {
-    const { stack, queue } = create();
-    (queue.queue.node.defaultChild as CfnQueue).redrivePolicy = undefined;
-    expect(() => Template.fromStack(stack)).toThrow(/no redrive policy: a message that always fails/);
   });
 });
 
@@ -182,11 +176,6 @@ describe("a queue's consumer", () => {
       IDEMPOTENCY_TTL_SECONDS: '864000',
     });
   });
-
-  it('fails with a visibility timeout of yours that is too short', () => {
-    const { stack } = createConsumed({ visibilityTimeout: Duration.seconds(10) });
-    expect(() => Template.fromStack(stack)).toThrow(/visibility timeout of 10 s.*Make it at least 60 s/);
-  });
 });
 
 describe('a queue behind a topic', () => {
@@ -227,6 +216,78 @@ describe('a queue behind a rule', () => {
         }),
       ],
     });
+  });
+
+  it('keeps what EventBridge cannot deliver, for two weeks, in a standard queue that raises an alarm', () => {
+    const { stack, queue } = create({ contentBasedDeduplication: true });
+    expect(queue.undeliveredEvents).toBeUndefined();
+    for (const source of ['shop', 'ledger']) {
+      new Rule(stack, source, { eventPattern: { source: [source] } }).addTarget(
+        queue.asRuleTarget({
+          messageGroupId: source,
+          retryAttempts: 10,
+          maxEventAge: Duration.hours(1),
+        }),
+      );
+    }
+    const template = Template.fromStack(stack);
+    const arn = stack.resolve(queue.undeliveredEvents?.queueArn);
+    template.allResourcesProperties('AWS::Events::Rule', {
+      Targets: [
+        Match.objectLike({
+          DeadLetterConfig: { Arn: arn },
+          RetryPolicy: { MaximumEventAgeInSeconds: 3_600, MaximumRetryAttempts: 10 },
+        }),
+      ],
+    });
+    // EventBridge refuses a FIFO queue there.
+    template.hasResourceProperties('AWS::SQS::Queue', {
+      FifoQueue: Match.absent(),
+      SqsManagedSseEnabled: true,
+      MessageRetentionPeriod: 1_209_600,
+    });
+    template.resourceCountIs('AWS::SQS::Queue', 3);
+    template.hasResourceProperties('AWS::SQS::QueuePolicy', {
+      Queues: [{ Ref: arn['Fn::GetAtt'][0] }],
+      PolicyDocument: {
+        Statement: Match.arrayWith([
+          Match.objectLike({
+            Action: 'sqs:SendMessage',
+            Principal: { Service: 'events.amazonaws.com' },
+            Resource: arn,
+          }),
+        ]),
+      },
+    });
+    template.hasResourceProperties('AWS::CloudWatch::Alarm', {
+      Dimensions: [{ Name: 'QueueName', Value: stack.resolve(queue.undeliveredEvents?.queueName) }],
+    });
+    expect(queue.alarms).toHaveLength(3);
+  });
+
+  it('lets EventBridge use a key of yours for both queues', () => {
+    const stack = createStack();
+    const queue = new IdempotentQueue(stack, 'Ledger', { fifo: false, encryptionKey: new Key(stack, 'Key') });
+    new Rule(stack, 'Rule', { eventPattern: { source: ['shop'] } }).addTarget(queue.asRuleTarget());
+    const template = Template.fromStack(stack);
+    template.allResourcesProperties('AWS::SQS::Queue', { KmsMasterKeyId: Match.anyValue() });
+    template.hasResourceProperties('AWS::KMS::Key', {
+      KeyPolicy: {
+        Statement: Match.arrayWith([
+          Match.objectLike({
+            Action: Match.arrayWith(['kms:Decrypt', 'kms:GenerateDataKey*']),
+            Principal: { Service: 'events.amazonaws.com' },
+          }),
+        ]),
+      },
+    });
+  });
+
+  it.each<[RuleTargetOptions, RegExp]>([
+    [{ retryAttempts: 186 }, /retryAttempts is 186: use 0 to 185/],
+    [{ maxEventAge: Duration.seconds(59) }, /maxEventAge is 59 s: use 60 s to 86,400 s/],
+  ])('fails with %o', (options, message) => {
+    expect(() => create({ fifo: false }).queue.asRuleTarget(options)).toThrow(message);
   });
 
   it('fails without deduplication by content', () => {
