@@ -1,4 +1,13 @@
-import { Alarm, type AlarmProps, type IAlarmAction, TreatMissingData } from 'aws-cdk-lib/aws-cloudwatch';
+import { Duration } from 'aws-cdk-lib';
+import {
+  Alarm,
+  type AlarmProps,
+  type IAlarmAction,
+  type IMetric,
+  MathExpression,
+  type MetricOptions,
+  TreatMissingData,
+} from 'aws-cdk-lib/aws-cloudwatch';
 import type { Construct } from 'constructs';
 
 export interface AlarmOptions {
@@ -21,3 +30,26 @@ export function alarmsIn(
     return alarm;
   });
 }
+
+/**
+ * The sum of metrics that have no data where nothing happened. Without FILL one of them that is missing would make the whole sum missing, and an alarm on it
+ * would never be raised.
+ */
+export function sumOf(
+  label: string,
+  metrics: Readonly<Record<string, IMetric>>,
+  options?: MetricOptions,
+): IMetric {
+  return new MathExpression({
+    expression: Object.keys(metrics)
+      .map((id) => `FILL(${id}, 0)`)
+      .join(' + '),
+    usingMetrics: { ...metrics },
+    label: options?.label ?? label,
+    period: options?.period ?? Duration.minutes(5),
+    ...(options?.color !== undefined && { color: options.color }),
+  });
+}
+
+/** Raised by a single period in which anything happened: a short burst is over before a second one begins. */
+export const onAnything = { threshold: 1, evaluationPeriods: 1 } as const;

@@ -1,4 +1,4 @@
-import { Annotations, Duration, Lazy, RemovalPolicy, Stack } from 'aws-cdk-lib';
+import { Annotations, Duration, RemovalPolicy, Stack } from 'aws-cdk-lib';
 import type { Alarm, IMetric, MetricOptions } from 'aws-cdk-lib/aws-cloudwatch';
 import {
   AttributeType,
@@ -16,7 +16,7 @@ import type { Grant } from 'aws-cdk-lib/aws-iam';
 import type { Function as LambdaFunction } from 'aws-cdk-lib/aws-lambda';
 import { Construct, type IConstruct } from 'constructs';
 import { tableLayout } from '../lib/record.ts';
-import { type AlarmOptions, alarmsIn } from './alarms.ts';
+import { type AlarmOptions, alarmsIn, onAnything, sumOf } from './alarms.ts';
 import { checkGrants, protectFunction } from './protection.ts';
 import { IdempotencyTableGrants } from './table-grants.ts';
 
@@ -41,7 +41,11 @@ export interface IdempotencyTableProps extends AlarmOptions {
    * @default true
    */
   readonly timeToLive?: boolean;
-  /** A stream of new items, which relays of staged messages read. @default - on as soon as an `OutboxPipe` reads the table */
+  /**
+   * A stream of new and old items, which relays of staged messages read.
+   *
+   * @default - on as soon as an `OutboxPipe` reads the table
+   */
   readonly stream?: boolean;
   /** Copies in other Regions. See `acknowledgeLastWriterWins` and `multiRegionConsistency`. @default - none */
   readonly replicas?: readonly ReplicaTableProps[];
@@ -103,6 +107,8 @@ export interface IIdempotencyTable extends IConstruct {
   protect(fn: LambdaFunction, options?: ProtectOptions): Grant;
   /** A metric of the table, by CloudWatch's name. */
   metric(name: string, options?: MetricOptions): IMetric;
+  /** Reads and writes that were throttled, whatever the operation; a request has one for each of its items. */
+  metricThrottleEvents(options?: MetricOptions): IMetric;
   /** Requests that were throttled, of all operations that a guard uses. */
   metricThrottledRequests(options?: MetricOptions): IMetric;
   /** Requests that failed inside DynamoDB, of all operations that a guard uses. */
@@ -135,12 +141,34 @@ abstract class TableBase extends Construct implements IIdempotencyTable {
     return this.table.metric(name, options);
   }
 
+  metricThrottleEvents(options?: MetricOptions): IMetric {
+    return sumOf(
+      'Throttled reads and writes',
+      {
+        reads: this.metric('ReadThrottleEvents', { statistic: 'Sum', ...options }),
+        writes: this.metric('WriteThrottleEvents', { statistic: 'Sum', ...options }),
+      },
+      options,
+    );
+  }
+
   metricThrottledRequests(options?: MetricOptions): IMetric {
-    return this.table.metricThrottledRequestsForOperations({ ...options, operations: guardOperations });
+    return this.#sumOfOperations('Throttled requests', 'ThrottledRequests', options);
   }
 
   metricSystemErrors(options?: MetricOptions): IMetric {
-    return this.table.metricSystemErrorsForOperations({ ...options, operations: guardOperations });
+    return this.#sumOfOperations('Errors of DynamoDB', 'SystemErrors', options);
+  }
+
+  #sumOfOperations(label: string, name: string, options?: MetricOptions): IMetric {
+    const metrics = guardOperations.map((operation) => {
+      const dimensionsMap = { TableName: this.tableName, Operation: operation };
+      return [
+        operation.toLowerCase(),
+        this.metric(name, { statistic: 'Sum', ...options, dimensionsMap }),
+      ] as const;
+    });
+    return sumOf(label, Object.fromEntries(metrics), options);
   }
 }
 
@@ -169,7 +197,7 @@ export class IdempotencyTable extends TableBase {
 
   override readonly table: TableV2;
   override readonly grants: IdempotencyTableGrants;
-  /** On throttled requests and on errors of DynamoDB. */
+  /** On reads and writes that were throttled, and on errors of DynamoDB. */
   readonly alarms: readonly Alarm[];
 
   #transactional: string | undefined;
@@ -197,7 +225,7 @@ export class IdempotencyTable extends TableBase {
       deletionProtection: props.deletionProtection ?? true,
       removalPolicy: props.removalPolicy ?? RemovalPolicy.RETAIN,
       ...(props.contributorInsights && { contributorInsightsSpecification: { enabled: true } }),
-      ...(props.stream && { dynamoStream: StreamViewType.NEW_IMAGE }),
+      ...(props.stream && { dynamoStream: streamViewType }),
       ...(replicas.length > 0 && { replicas: [...replicas] }),
       ...(multiRegionConsistency && { multiRegionConsistency }),
       ...(witnessRegion !== undefined && { witnessRegion }),
@@ -214,17 +242,15 @@ export class IdempotencyTable extends TableBase {
 
     const period = { period: Duration.minutes(1) };
     this.alarms = alarmsIn(this, props, {
-      ThrottledRequests: {
-        metric: this.metricThrottledRequests(period),
-        threshold: 1,
-        evaluationPeriods: 3,
+      ThrottleEvents: {
+        metric: this.metricThrottleEvents(period),
+        ...onAnything,
         alarmDescription:
           'Guards are throttled by their table: calls are slow, or refused as STORE_UNAVAILABLE.',
       },
       SystemErrors: {
         metric: this.metricSystemErrors(period),
-        threshold: 1,
-        evaluationPeriods: 3,
+        ...onAnything,
         alarmDescription: 'DynamoDB fails on the table of idempotency records.',
       },
     });
@@ -249,13 +275,7 @@ export class IdempotencyTable extends TableBase {
       );
     }
     this.#transactional ??= `the outbox '${destination}'`;
-    this.#resource.streamSpecification = Lazy.any({
-      // Replication itself needs both images.
-      produce: () => ({
-        streamViewType:
-          this.#replicaRegions().length > 0 ? StreamViewType.NEW_AND_OLD_IMAGES : StreamViewType.NEW_IMAGE,
-      }),
-    });
+    this.#resource.streamSpecification = { streamViewType };
     return this.#resource.attrStreamArn;
   }
 
@@ -292,6 +312,9 @@ export class IdempotencyTable extends TableBase {
     return problems;
   }
 }
+
+/** What replication needs: another type would be another stream, and readers would be left behind on the old one. */
+const streamViewType = StreamViewType.NEW_AND_OLD_IMAGES;
 
 const guardOperations = [
   Operation.PUT_ITEM,

@@ -1,12 +1,12 @@
 import { Duration, Stack } from 'aws-cdk-lib';
-import type { Alarm, IMetric, MetricOptions } from 'aws-cdk-lib/aws-cloudwatch';
+import { type Alarm, type IMetric, Metric, type MetricOptions } from 'aws-cdk-lib/aws-cloudwatch';
 import { PolicyStatement, Role, ServicePrincipal } from 'aws-cdk-lib/aws-iam';
 import { LogGroup, RetentionDays } from 'aws-cdk-lib/aws-logs';
 import { CfnPipe } from 'aws-cdk-lib/aws-pipes';
 import { Queue, QueueEncryption } from 'aws-cdk-lib/aws-sqs';
 import { Construct } from 'constructs';
 import { attribute } from '../lib/record.ts';
-import { type AlarmOptions, alarmsIn } from './alarms.ts';
+import { type AlarmOptions, alarmsIn, onAnything, sumOf } from './alarms.ts';
 import type { IdempotencyTable } from './idempotency-table.ts';
 import type { IdempotentQueue } from './idempotent-queue.ts';
 
@@ -42,7 +42,7 @@ export class OutboxPipe extends Construct {
   /** Of stream records that could not be published: where in the stream they are, not what they say. The items stay in the table for a week. */
   readonly deadLetterQueue: Queue;
   readonly logGroup: LogGroup;
-  /** On any dead letter. */
+  /** On any dead letter, and on executions that fail, for hours before it becomes one. */
   readonly alarms: readonly Alarm[];
 
   constructor(scope: Construct, id: string, props: OutboxPipeProps) {
@@ -120,6 +120,16 @@ export class OutboxPipe extends Construct {
     this.pipe.node.addDependency(this.role);
 
     this.alarms = alarmsIn(this, props, {
+      FailedExecutions: {
+        metric: this.metricFailedExecutions({ period: Duration.minutes(1) }),
+        ...onAnything,
+        alarmDescription: `Executions of the pipe for '${destination}' fail: messages wait and are tried again.`,
+      },
+      FailedDeliveries: {
+        metric: this.metricFailedDeliveries({ period: Duration.minutes(1) }),
+        ...onAnything,
+        alarmDescription: `The queue refuses messages for '${destination}', or cannot be reached: they wait and are tried again.`,
+      },
       DeadLetters: {
         metric: this.metricDeadLetters(),
         threshold: 1,
@@ -127,6 +137,37 @@ export class OutboxPipe extends Construct {
         alarmDescription: `Messages for '${destination}' could not be published; they are still in the table.`,
       },
     });
+  }
+
+  /** Executions of the pipe that failed, in part or in whole, or took too long. Each try counts. */
+  metricFailedExecutions(options?: MetricOptions): IMetric {
+    return this.#sum('Failed executions', options, {
+      failed: 'ExecutionFailed',
+      partial: 'ExecutionPartiallyFailed',
+      late: 'ExecutionTimeout',
+    });
+  }
+
+  /** Executions whose messages, or some of them, SQS did not take. Each try counts. */
+  metricFailedDeliveries(options?: MetricOptions): IMetric {
+    return this.#sum('Failed deliveries', options, {
+      failed: 'TargetStageFailed',
+      partial: 'TargetStagePartiallyFailed',
+    });
+  }
+
+  #sum(label: string, options: MetricOptions | undefined, names: Readonly<Record<string, string>>): IMetric {
+    const metrics = Object.entries(names).map(([id, metricName]) => {
+      const metric = new Metric({
+        namespace: 'AWS/EventBridge/Pipes',
+        metricName,
+        statistic: 'Sum',
+        ...options,
+        dimensionsMap: { PipeName: this.pipe.ref },
+      });
+      return [id, metric.attachTo(this)] as const;
+    });
+    return sumOf(label, Object.fromEntries(metrics), options);
   }
 
   /** Records in the dead-letter queue. */

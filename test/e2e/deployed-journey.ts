@@ -152,5 +152,5 @@ export async function travel(deployed: Deployed, book: Book): Promise<void> {
   ).toEqual([]);
 
   const { Table } = await stack.dynamodb.send(new DescribeTableCommand({ TableName: names.tables.Records }));
-  expect(Table?.StreamSpecification?.StreamViewType).toBe('NEW_IMAGE');
+  expect(Table?.StreamSpecification?.StreamViewType).toBe('NEW_AND_OLD_IMAGES');
 }
