@@ -259,7 +259,6 @@ function stubPackage(folder: string): void {
   writeFileSync(join(folder, 'package.json'), '{"type":"module","exports":"./index.js"}');
   const names = [
     'ConditionalCheckFailedException',
-    'DeleteItemCommand',
     'DescribeTableCommand',
     'DescribeTimeToLiveCommand',
     'DynamoDBClient',

@@ -56,13 +56,7 @@ export class IdempotencyTableGrants {
 
 const conditionCheck = 'dynamodb:ConditionCheckItem';
 const writeActions = [conditionCheck, 'dynamodb:DeleteItem', 'dynamodb:PutItem', 'dynamodb:UpdateItem'];
-const guardActions = [
-  'dynamodb:DeleteItem',
-  'dynamodb:GetItem',
-  'dynamodb:PutItem',
-  'dynamodb:Query',
-  'dynamodb:UpdateItem',
-];
+const guardActions = ['dynamodb:GetItem', 'dynamodb:PutItem', 'dynamodb:Query', 'dynamodb:UpdateItem'];
 const inspectActions = [
   'dynamodb:DescribeTable',
   'dynamodb:DescribeTimeToLive',

@@ -5,7 +5,7 @@ import { IdempotencyError } from './errors.ts';
 import { claimOccurrence } from './observe.ts';
 import { Attempt, type Claimed, insist, inTime, maxRaces, overtaken, refusalOf, stand } from './operation.ts';
 import type { Settings } from './options.ts';
-import type { ClaimRecord, TransactionRequest } from './store.ts';
+import type { ClaimRecord, TransactionRequest, Written } from './store.ts';
 import { type AtomicWork, isEmpty, outcomeUnknown, rejected, transact } from './transact.ts';
 
 /** How a commit ended. */
@@ -54,23 +54,36 @@ export async function commitUnclaimed(
     if (occurrence) settings.observe(occurrence);
     return claimed;
   };
+  const commitAs = (taken: Attempt): Promise<Commit> => {
+    settled({ outcome: 'won', attempt: taken, takenOver: true });
+    standing.attempt = taken;
+    standing.isClaimed = true;
+    return commitClaimed(taken, settings, encoded, work);
+  };
+  let found: ClaimRecord | undefined;
   for (let races = 0; races < maxRaces; races++) {
-    const attempt = Attempt.first(request, owner);
+    const attempt = Attempt.first(request, owner, found);
     attempt.isOutcomeUnknown = isInDoubt;
     standing.attempt = attempt;
     const completion = attempt.completion(answerIn(encoded));
     const claim = { kind: 'record', claim: attempt.newClaim, completion } as const;
     const stopped = await write(attempt, settings, work, claim);
-    const applied = (): Commit => ({ kind: 'applied', encoded, record: attempt.completedRecord(completion) });
-    if (!stopped) return applied();
-    const { found } = stopped;
-    const stands = stand(found, request, owner);
-    if (stands === 'free' || found === undefined) continue;
-    if (found.owner === owner && found.status === 'COMPLETED') {
-      // By an earlier commit of this attempt, where one ended in doubt.
-      return isInDoubt ? { kind: 'duplicate', record: found } : applied();
+    const record = attempt.completedRecord(completion);
+    if (!stopped) return { kind: 'applied', encoded, record };
+    found = stopped.found;
+    let stands = stand(found, request, owner);
+    if (stands === 'abandoned' && found) {
+      const after = Attempt.after(found, request, owner);
+      const written = await takeOver(after);
+      if (written.applied) return commitAs(after);
+      found = written.found;
+      stands = stand(found, request, owner);
     }
+    if (found === undefined) continue;
     switch (stands) {
+      case 'free':
+      case 'abandoned':
+        continue;
       case 'mismatch':
         throw refusalOf(settled({ outcome: 'mismatch', record: found }), request.clock.now());
       case 'busy':
@@ -78,28 +91,30 @@ export async function commitUnclaimed(
       case 'completed':
         settled({ outcome: 'replay', record: found });
         return { kind: 'duplicate', record: found };
-      case 'mine':
-      case 'abandoned': {
-        const after = Attempt.after(found, request, owner);
-        if (!(await takesOver(after))) continue;
-        settled({ outcome: 'won', attempt: after, takenOver: true });
-        standing.attempt = after;
-        standing.isClaimed = true;
-        return commitClaimed(after, settings, encoded, work);
+      case 'mine': {
+        if (found.status === 'COMPLETED') {
+          // By an earlier commit of this attempt, where one ended in doubt; else its answer was lost.
+          return isInDoubt
+            ? { kind: 'duplicate', record: found }
+            : {
+                kind: 'applied',
+                encoded,
+                record: { ...found, ...(record.answer && { answer: record.answer }) },
+              };
+        }
+        return commitAs(Attempt.recorded(found, request, attempt.askedAtMs));
       }
     }
   }
   throw refusalOf(settled({ outcome: 'busy', record: undefined }), request.clock.now());
 }
 
-async function takesOver(attempt: Attempt): Promise<boolean> {
+async function takeOver(attempt: Attempt): Promise<Written> {
   try {
-    const written = await inTime(attempt.claim(), attempt.settleTimeMs);
-    // Ours already: the answer to an earlier sending was lost.
-    return written.applied || written.found?.owner === attempt.owner;
+    return await inTime(attempt.claim(), attempt.settleTimeMs);
   } catch (error) {
     // It may have been applied: take it back, so that the caller's retry does not meet a claim nobody works on.
-    await inTime(attempt.forget(), attempt.settleTimeMs).catch(() => {});
+    await inTime(attempt.giveUp(), attempt.settleTimeMs).catch(() => {});
     throw error;
   }
 }

@@ -17,6 +17,7 @@ import type {
   Completion,
   NewClaim,
   NewStep,
+  Return,
   StagedMessage,
   StepRecord,
   StoredAnswer,
@@ -51,9 +52,10 @@ export function itemsOf(TableName: string, names: Names) {
     ConditionExpression: 'attribute_not_exists(#pk)',
     ExpressionAttributeNames: { '#pk': names.pk },
   } as const;
+  const free =
+    'attribute_not_exists(#pk) OR (#endsAt <= :now AND (#status = :completed OR #leaseUntil <= :now))';
   const ifFree = (nowMs: number) => ({
-    ConditionExpression:
-      'attribute_not_exists(#pk) OR (#endsAt <= :now AND (#status = :completed OR #leaseUntil <= :now))',
+    ConditionExpression: free,
     ExpressionAttributeNames: {
       '#pk': names.pk,
       '#endsAt': attribute.endsAt,
@@ -88,17 +90,36 @@ export function itemsOf(TableName: string, names: Names) {
     [names.ttl]: number(cleanupAtSeconds(endsAtMs)),
   });
 
+  const claimPut = (claim: NewClaim) => ({
+    ...conditional,
+    Item: newClaim(claim),
+    ...ifFree(claim.nowMs),
+  });
+  const completedPut = (claim: NewClaim, completion: Completion, answer: StoredAnswer) => ({
+    ...conditional,
+    Item: { ...newClaim(claim), ...completed(completion), ...answerAttributes(answer) },
+    ...ifFree(claim.nowMs),
+  });
+
   return {
     tableName: TableName,
     keyOf,
 
-    claim: (claim: NewClaim) => ({ ...conditional, Item: newClaim(claim), ...ifFree(claim.nowMs) }),
-
-    completedClaim: (claim: NewClaim, completion: Completion, answer: StoredAnswer) => ({
-      ...conditional,
-      Item: { ...newClaim(claim), ...completed(completion), ...answerAttributes(answer) },
-      ...ifFree(claim.nowMs),
-    }),
+    claim: claimPut,
+    completedClaim: completedPut,
+    /** A claim put as an update. */
+    upsert: ({ Item, ...condition }: ReturnType<typeof claimPut | typeof completedPut>) => {
+      const { [names.pk]: pk, [names.sk]: sk, ...attributes } = Item;
+      const set = assignment(attributes);
+      const stale = removal(passingNames.filter((name) => !(name in attributes)));
+      return {
+        ...condition,
+        Key: { [names.pk]: pk, [names.sk]: sk } as Item,
+        UpdateExpression: `SET ${set.expression} ${stale.expression}`,
+        ExpressionAttributeNames: { ...set.names, ...stale.names, ...condition.ExpressionAttributeNames },
+        ExpressionAttributeValues: { ...set.values, ...condition.ExpressionAttributeValues },
+      };
+    },
 
     takeover: ({ pk, owner, previousOwner, attempt, leaseUntilMs }: Takeover) => ({
       ...conditional,
@@ -133,17 +154,13 @@ export function itemsOf(TableName: string, names: Names) {
     amendment({ pk, owner }: Completion, answer: StoredAnswer) {
       const attributes = answerAttributes(answer);
       const set = assignment(attributes);
-      const stale = answerNames.filter((name) => !(name in attributes));
+      const stale = removal(answerNames.filter((name) => !(name in attributes)));
       return {
         ...conditional,
         Key: keyOf(pk),
         ConditionExpression: '#owner = :owner AND #status = :completed',
-        UpdateExpression: `SET ${set.expression} REMOVE ${stale.map((_, index) => `#stale${index}`).join(', ')}`,
-        ExpressionAttributeNames: {
-          ...set.names,
-          ...mine,
-          ...Object.fromEntries(stale.map((name, index) => [`#stale${index}`, name])),
-        },
+        UpdateExpression: `SET ${set.expression} ${stale.expression}`,
+        ExpressionAttributeNames: { ...set.names, ...mine, ...stale.names },
         ExpressionAttributeValues: {
           ...set.values,
           ':owner': { S: owner },
@@ -152,13 +169,28 @@ export function itemsOf(TableName: string, names: Names) {
       };
     },
 
-    removal: ({ pk, owner }: Owned) => ({
-      ...conditional,
-      Key: keyOf(pk),
-      ConditionExpression: ifMine,
-      ExpressionAttributeNames: mine,
-      ExpressionAttributeValues: ownedBy(owner),
-    }),
+    /** All that is left of a claim that binds nobody; also where the claim has not arrived yet. */
+    release({ pk, owner, askedAtMs }: Return) {
+      const { ConditionExpression, ExpressionAttributeNames, ExpressionAttributeValues } = ifFree(askedAtMs);
+      const endsAtMs = askedAtMs + 1;
+      return {
+        ...conditional,
+        Item: {
+          ...keyOf(pk),
+          [attribute.status]: status('RELEASED'),
+          [attribute.owner]: { S: owner },
+          [attribute.window]: { S: owner },
+          [attribute.attempt]: number(1),
+          [attribute.leaseUntil]: number(0),
+          [attribute.createdAt]: number(askedAtMs),
+          [attribute.endsAt]: number(endsAtMs),
+          [names.ttl]: number(cleanupAtSeconds(endsAtMs)),
+        } as Item,
+        ConditionExpression: `${ConditionExpression} OR (${ifMine})`,
+        ExpressionAttributeNames: { ...ExpressionAttributeNames, ...mine },
+        ExpressionAttributeValues: { ...ExpressionAttributeValues, ...ownedBy(owner) },
+      };
+    },
 
     leaseEnd: ({ pk, owner }: Owned) => ({
       ...conditional,
@@ -243,7 +275,7 @@ export function itemsOf(TableName: string, names: Names) {
     }),
 
     readClaim(item: Item): ClaimRecord {
-      const found = item[attribute.status]?.S === 'COMPLETED' ? 'COMPLETED' : 'IN_PROGRESS';
+      const found = statusIn(item);
       const fingerprint = item[attribute.fingerprint]?.S;
       return {
         pk: item[names.pk]?.S ?? '',
@@ -282,7 +314,27 @@ const status = (value: ClaimStatus): AttributeValue => ({ S: value });
 const number = (value: number): AttributeValue => ({ N: String(value) });
 const numberIn = (item: Item, name: string): number => Number(item[name]?.N);
 
+const statusIn = (item: Item): ClaimStatus => {
+  const found = item[attribute.status]?.S;
+  return found === 'COMPLETED' || found === 'RELEASED' ? found : 'IN_PROGRESS';
+};
+
 const answerNames = [attribute.data, attribute.writeId, attribute.chunks, attribute.unavailable];
+
+/** Attributes that not every claim has. */
+const passingNames = [
+  ...answerNames,
+  attribute.fingerprint,
+  attribute.completedAt,
+  attribute.key,
+  attribute.input,
+];
+
+/** `REMOVE #stale0, …` */
+function removal(attributeNames: readonly string[]) {
+  const names = Object.fromEntries(attributeNames.map((name, index) => [`#stale${index}`, name]));
+  return { expression: `REMOVE ${Object.keys(names).join(', ')}`, names };
+}
 
 function answerAttributes(answer: StoredAnswer): Item {
   switch (answer.kind) {

@@ -1,6 +1,5 @@
 import { randomUUID } from 'node:crypto';
 import {
-  DeleteItemCommand,
   DescribeTableCommand,
   DescribeTimeToLiveCommand,
   DynamoDBClient,
@@ -117,11 +116,32 @@ export function dynamoStore(options: DynamoStoreOptions = {}): DynamoStore {
       ? { applied: true }
       : { applied: false, found: sent.found && items.readClaim(sent.found) };
   };
+  /**
+   * A Put does not see that the table has no sort key, nor that this role may not update: the handler would run, and its
+   * completion fail. So the first claim of a process is an update, which sees both.
+   */
+  const place = JSON.stringify([tableName, names.pk, names.sk]);
+  const putClaim = async (put: ReturnType<typeof items.claim>): Promise<Written> => {
+    if (provenTables.has(place)) return write(new PutItemCommand(put), 'dynamodb:PutItem');
+    const written = await write(new UpdateItemCommand(items.upsert(put)), 'dynamodb:UpdateItem');
+    provenTables.add(place);
+    return written;
+  };
   const writeStep = async (command: object, action: string): Promise<StepWritten> => {
     const sent = await conditional(command, action);
     return sent.applied
       ? { applied: true }
       : { applied: false, found: sent.found && items.readStep(sent.found) };
+  };
+
+  /** DynamoDB does not say whose item it refused: the handler's, or ours because the table has other keys. */
+  const refuseWrongKeys = async (pk: string): Promise<void> => {
+    const key = { TableName: tableName, Key: items.keyOf(pk) };
+    const refused = await client.send(new GetItemCommand(key)).then(
+      () => undefined,
+      (error: unknown) => error,
+    );
+    if (isNamed(refused, 'ValidationException')) throw explain(refused, tableName, names, 'dynamodb:GetItem');
   };
 
   /** All items of a partition whose sort key begins so, in their order. */
@@ -161,7 +181,7 @@ export function dynamoStore(options: DynamoStoreOptions = {}): DynamoStore {
     ...(options.seal && { seal: options.seal }),
     ...(options.clock && { clock: options.clock }),
 
-    claim: (claim) => write(new PutItemCommand(items.claim(claim)), 'dynamodb:PutItem'),
+    claim: (claim) => putClaim(items.claim(claim)),
 
     takeOver: (takeover) => write(new UpdateItemCommand(items.takeover(takeover)), 'dynamodb:UpdateItem'),
 
@@ -172,7 +192,7 @@ export function dynamoStore(options: DynamoStoreOptions = {}): DynamoStore {
 
     async claimCompleted(claim, completion) {
       const stored = await storeAnswer(completion);
-      return write(new PutItemCommand(items.completedClaim(claim, completion, stored)), 'dynamodb:PutItem');
+      return putClaim(items.completedClaim(claim, completion, stored));
     },
 
     async amend(completion) {
@@ -190,13 +210,16 @@ export function dynamoStore(options: DynamoStoreOptions = {}): DynamoStore {
     },
 
     async transact(request) {
-      const input = await transactionInput(request, items, storeAnswer, client);
+      const isProven = provenTables.has(place);
+      const input = await transactionInput(request, items, storeAnswer, client, isProven);
       return {
         async send() {
           try {
             await client.send(new TransactWriteItemsCommand(input));
+            if (request.claim.kind === 'record') provenTables.add(place);
             return { outcome: 'applied' };
           } catch (error) {
+            if (isNamed(error, 'ValidationException')) await refuseWrongKeys(request.pk);
             const cancelled = await readCancellation(error, request, items, client);
             if (cancelled) return cancelled;
             throw explain(error, tableName, names, 'dynamodb:TransactWriteItems');
@@ -205,7 +228,7 @@ export function dynamoStore(options: DynamoStoreOptions = {}): DynamoStore {
       };
     },
 
-    remove: (claim) => write(new DeleteItemCommand(items.removal(claim)), 'dynamodb:DeleteItem'),
+    giveBack: (claim) => write(new PutItemCommand(items.release(claim)), 'dynamodb:PutItem'),
 
     endLease: (claim) => write(new UpdateItemCommand(items.leaseEnd(claim)), 'dynamodb:UpdateItem'),
 
@@ -248,6 +271,9 @@ export function dynamoStore(options: DynamoStoreOptions = {}): DynamoStore {
   };
 }
 
+/** Tables that have taken an update under these key names. */
+const provenTables = new Set<string>();
+
 const ownAttributes: ReadonlySet<string> = new Set(Object.values(attribute));
 
 const optionNames: readonly (keyof DynamoStoreOptions)[] = [
@@ -281,7 +307,7 @@ function explain(error: unknown, tableName: string, names: Names, action: string
   }
   if (isNamed(error, 'AccessDeniedException')) {
     return misconfigured(
-      `This function may not ${action} on table '${tableName}'. Its role needs dynamodb:PutItem, dynamodb:UpdateItem, dynamodb:DeleteItem, dynamodb:GetItem and dynamodb:Query on it (transactions: dynamodb:ConditionCheckItem as well, and what the handler's own writes need). DynamoDB said: ${said}`,
+      `This function may not ${action} on table '${tableName}'. Its role needs dynamodb:PutItem, dynamodb:UpdateItem, dynamodb:GetItem and dynamodb:Query on it (transactions: dynamodb:ConditionCheckItem as well, and what the handler's own writes need). DynamoDB said: ${said}`,
       error,
     );
   }

@@ -26,6 +26,7 @@ const kinds = ['Put', 'Update', 'Delete', 'ConditionCheck'] as const;
 
 /**
  * @param storeAnswer stores what of an answer does not fit into the claim; only once nothing else is wrong
+ * @param isProven whether the table is known to take the record's keys
  * @throws `BAD_WRITES` where it can be told that DynamoDB would refuse it
  */
 export async function transactionInput(
@@ -33,6 +34,7 @@ export async function transactionInput(
   items: Items,
   storeAnswer: (completion: Completion) => Promise<StoredAnswer>,
   client: object,
+  isProven: boolean,
 ): Promise<TransactWriteItemsCommandInput> {
   const { claim, step, messages, writes } = request;
   const ownCount = (claim.kind === 'none' ? 0 : 1) + (step ? 1 : 0);
@@ -46,7 +48,7 @@ export async function transactionInput(
   refuseDoubles(theirs);
   const completes = claim.kind === 'complete' || claim.kind === 'record';
   const answer = completes ? await storeAnswer(claim.completion) : undefined;
-  const TransactItems = [...ownItems(request, items, answer), ...theirs];
+  const TransactItems = [...ownItems(request, items, answer, isProven), ...theirs];
   const bytes = TransactItems.reduce((sum, item) => sum + sizeOf(item), 0);
   if (bytes > maxBytes) {
     throw badWrites(
@@ -61,12 +63,14 @@ function ownItems(
   { claim, step, messages, pk, window, nowMs, endsAtMs }: TransactionRequest,
   items: Items,
   answer: StoredAnswer | undefined,
+  isProven: boolean,
 ): TransactWriteItem[] {
   const own: TransactWriteItem[] = [];
   if (claim.kind === 'check') own.push({ ConditionCheck: items.ownership({ pk, owner: claim.owner }) });
   if (claim.kind === 'complete' && answer) own.push({ Update: items.completion(claim.completion, answer) });
   if (claim.kind === 'record' && answer) {
-    own.push({ Put: items.completedClaim(claim.claim, claim.completion, answer) });
+    const put = items.completedClaim(claim.claim, claim.completion, answer);
+    own.push(isProven ? { Put: put } : { Update: items.upsert(put) });
   }
   if (step) own.push({ Put: items.step(step) });
   for (const message of messages) own.push({ Put: items.message(pk, window, message, nowMs, endsAtMs) });

@@ -54,7 +54,7 @@ export function memoryStore({ clock = systemClock }: MemoryStoreOptions = {}): M
       ? then(record)
       : { applied: false, found: record };
   };
-  const ifFree = ({ pk, nowMs }: NewClaim, then: () => Written): Written => {
+  const ifFree = ({ pk, nowMs }: Pick<NewClaim, 'pk' | 'nowMs'>, then: () => Written): Written => {
     const found = current(pk);
     const isFree =
       found === undefined ||
@@ -149,11 +149,13 @@ export function memoryStore({ clock = systemClock }: MemoryStoreOptions = {}): M
         : { applied: false, found: record };
     },
 
-    async remove({ pk, owner }) {
-      return ifOwned(pk, owner, () => {
-        claims.delete(pk);
-        return { applied: true };
-      });
+    async giveBack({ pk, owner, askedAtMs }) {
+      const record: ClaimRecord = {
+        ...{ pk, owner, window: owner, attempt: 1, status: 'RELEASED', leaseUntilMs: 0 },
+        ...{ createdAtMs: askedAtMs, endsAtMs: askedAtMs + 1 },
+      };
+      const owned = ifOwned(pk, owner, () => put(record));
+      return owned.applied ? owned : ifFree({ pk, nowMs: askedAtMs }, () => put(record));
     },
 
     async endLease({ pk, owner }) {

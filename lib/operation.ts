@@ -4,10 +4,10 @@
  * ```text
  *                        claim (Put)                     complete (Update)
  *        no record ────────────────────▶ IN_PROGRESS ─────────────────────▶ COMPLETED
- *            ▲                             │  ▲  │                             │
- *            │ release, nothing begun      │  │  │ release, otherwise          │ window over:
- *            │ (Delete)                    │  │  │ (Update leaseUntil = 0)     │ claim (Put)
- *            └─────────────────────────────┘  │  ▼                             ▼
+ *            ┌────────────────────────▶    │  ▲  │                             │
+ *      claim │ release, nothing begun      │  │  │ release, otherwise          │ window over:
+ *      (Put) │ (Put RELEASED)              │  │  │ (Update leaseUntil = 0)     │ claim (Put)
+ *        RELEASED ◀────────────────────────┘  │  ▼                             ▼
  *                                             └─ lease over ◀── crash       IN_PROGRESS
  *                                     takeover (Update owner)               of a new window
  * ```
@@ -15,8 +15,9 @@
  * | write | condition |
  * |---|---|
  * | claim | no record, or its window is over and no lease holds |
+ * | give back: a release by attempt 1 with nothing begun, and a claim of which nobody knows what became | that of the claim, or the owner is me and `IN_PROGRESS` |
  * | takeover | the owner is the one that was seen, and `IN_PROGRESS` |
- * | complete, release, and the claim's part in a transaction or a commit | the owner is me, and `IN_PROGRESS` |
+ * | complete, any other release, and the claim's part in a transaction or a commit | the owner is me, and `IN_PROGRESS` |
  * | complete without a claim (`claim: 'at-commit'`): from no record to `COMPLETED` at once | that of a claim |
  * | amend: the answer of a commit, once other middlewares have added to it | the owner is me, and `COMPLETED` |
  * | a step's record, a staged message | there is none |
@@ -25,12 +26,15 @@
  *
  * | the record | a claim is | a completion is |
  * |---|---|---|
- * | is mine: the write was applied and its answer lost | won | done |
- * | is absent, or its window is over and no lease holds | put again | unrecorded |
+ * | is mine: the write was applied and its answer lost | won, as the attempt that the record names | done |
+ * | is absent, released, or its window is over and no lease holds | put again | unrecorded |
  * | has another fingerprint | a mismatch | overtaken |
  * | is `COMPLETED` | a replay | a replay in the same window, else overtaken |
  * | is `IN_PROGRESS` and its lease holds | busy | overtaken |
  * | is `IN_PROGRESS` and its lease is over | a takeover | overtaken |
+ *
+ * A request can arrive long after its sender gave up on it, so nothing is deleted: a `RELEASED` record ends later than the moment
+ * at which its claim was asked for, and stops whatever of that claim is still on its way.
  */
 import { randomUUID } from 'node:crypto';
 import { bounded } from './bounded.ts';
@@ -81,7 +85,7 @@ export const maxRaces = 10;
 const reserveMs = 250;
 /** A caller waits no longer than this for its answer to be recorded. */
 const maxSettleMs = 10_000;
-const maxForgetMs = 2_000;
+const maxGiveUpMs = 2_000;
 export const backoff = { firstMs: 50, mostMs: 1_000 } as const;
 
 /**
@@ -105,14 +109,14 @@ export async function claim(request: ClaimRequest): Promise<Claimed> {
     const attempt: Attempt =
       standing === 'abandoned' && found
         ? Attempt.after(found, request, owner)
-        : Attempt.first(request, owner);
+        : Attempt.first(request, owner, found);
     let written: Written;
     try {
       written = await inTime(attempt.claim(), claimTimeMs(lease));
     } catch (error) {
       if (!IdempotencyError.is(error, 'STORE_UNAVAILABLE')) throw error;
       // It may have been applied: take it back, so that the caller's retry does not meet a claim nobody works on.
-      await inTime(attempt.forget(), maxForgetMs).catch(() => {});
+      await giveUp(attempt);
       if (found === undefined) return { outcome: 'unreachable', error };
       throw error;
     }
@@ -128,8 +132,11 @@ export async function claim(request: ClaimRequest): Promise<Claimed> {
       standing = stand(found, request, owner);
     }
     switch (standing) {
-      case 'mine':
-        return won(attempt, attempt.number > 1);
+      case 'mine': {
+        // Perhaps by an earlier request of this call: the record says which attempt this is.
+        const recorded = Attempt.recorded(found!, request, attempt.askedAtMs);
+        return won(recorded, recorded.number > 1);
+      }
       case 'mismatch':
         return { outcome: 'mismatch', record: found! };
       case 'completed':
@@ -162,8 +169,13 @@ export function recognised(
 
 async function won(attempt: Attempt, takenOver: boolean): Promise<Claimed> {
   if (attempt.isInTime()) return { outcome: 'won', attempt, takenOver };
-  await inTime(attempt.forget(), maxForgetMs).catch(() => {});
+  await giveUp(attempt);
   throw noTimeLeft();
+}
+
+/** Never rejects: the lease ends what could not be given up. */
+async function giveUp(attempt: Attempt): Promise<void> {
+  await inTime(attempt.giveUp(), Math.min(maxGiveUpMs, attempt.settleTimeMs)).catch(() => {});
 }
 
 export type Standing = 'mine' | 'free' | 'mismatch' | 'completed' | 'busy' | 'abandoned';
@@ -176,6 +188,7 @@ export function stand(
 ): Standing {
   if (record === undefined) return 'free';
   if (record.owner === owner) return 'mine';
+  if (record.status === 'RELEASED') return 'free';
   const nowMs = request.clock.now();
   const leaseHolds = record.status === 'IN_PROGRESS' && record.leaseUntilMs > nowMs;
   if (record.endsAtMs <= nowMs && !leaseHolds) return 'free';
@@ -196,6 +209,8 @@ export class Attempt {
   readonly createdAtMs: number;
   readonly endsAtMs: number;
   readonly leaseUntilMs: number;
+  /** The latest time in any of this owner's requests for the claim. */
+  readonly askedAtMs: number;
   /** Whether anything was begun that the next attempt must know of. */
   begun = false;
   /** Whether a transaction was sent of which nobody knows what became. */
@@ -204,37 +219,50 @@ export class Attempt {
   readonly request: ClaimRequest;
   readonly #previousOwner: string | undefined;
 
-  static first(request: ClaimRequest, owner: string): Attempt {
-    const nowMs = request.clock.now();
+  /** @param released what the claim replaces: one whose end lies ahead of this machine's clock must not stop it */
+  static first(request: ClaimRequest, owner: string, released?: ClaimRecord): Attempt {
+    const clockMs = request.clock.now();
+    const nowMs = released?.status === 'RELEASED' ? Math.max(clockMs, released.endsAtMs) : clockMs;
     const endsAtMs = nowMs + request.ttlMs;
-    return new Attempt(request, owner, { window: owner, number: 1, createdAtMs: nowMs, endsAtMs });
+    return new Attempt(
+      request,
+      { owner, window: owner, number: 1, createdAtMs: nowMs, endsAtMs, leaseUntilMs: leaseEnd(request) },
+      nowMs,
+    );
   }
 
   static after(abandoned: ClaimRecord, request: ClaimRequest, owner: string): Attempt {
     const { window, attempt, createdAtMs, endsAtMs } = abandoned;
     return new Attempt(
       request,
-      owner,
-      { window, number: attempt + 1, createdAtMs, endsAtMs },
+      { owner, window, number: attempt + 1, createdAtMs, endsAtMs, leaseUntilMs: leaseEnd(request) },
+      request.clock.now(),
       abandoned.owner,
     );
   }
 
+  /** The attempt that `record` names, which is this owner's. */
+  static recorded(record: ClaimRecord, request: ClaimRequest, askedAtMs: number): Attempt {
+    const { owner, window, attempt: number, createdAtMs, endsAtMs, leaseUntilMs } = record;
+    return new Attempt(request, { owner, window, number, createdAtMs, endsAtMs, leaseUntilMs }, askedAtMs);
+  }
+
   private constructor(
     request: ClaimRequest,
-    owner: string,
-    place: Pick<Attempt, 'window' | 'number' | 'createdAtMs' | 'endsAtMs'>,
+    place: Pick<Attempt, 'owner' | 'window' | 'number' | 'createdAtMs' | 'endsAtMs' | 'leaseUntilMs'>,
+    askedAtMs: number,
     previousOwner?: string,
   ) {
     this.request = request;
     this.#previousOwner = previousOwner;
     this.pk = request.pk;
-    this.owner = owner;
+    this.owner = place.owner;
     this.window = place.window;
     this.number = place.number;
     this.createdAtMs = place.createdAtMs;
     this.endsAtMs = place.endsAtMs;
-    this.leaseUntilMs = request.clock.now() + request.lease.durationMs();
+    this.leaseUntilMs = place.leaseUntilMs;
+    this.askedAtMs = askedAtMs;
   }
 
   /** Until the lease is over on this machine's clock; then nothing more is begun. */
@@ -351,8 +379,7 @@ export class Attempt {
   /** Lets the next attempt start at once: with a clean slate if this one has begun nothing, else in its window. */
   async release(): Promise<Settled> {
     try {
-      const written = await inTime(this.forget(), this.settleTimeMs);
-      // An absent record is what a repeated Delete meets when the answer to the first one was lost.
+      const written = await inTime(this.giveUp(), this.settleTimeMs);
       if (written.applied || written.found === undefined) return { outcome: 'done' };
       const { found } = written;
       if (found.owner !== this.owner) return { outcome: 'overtaken', record: found };
@@ -364,11 +391,13 @@ export class Attempt {
   }
 
   /** @internal One conditional write that gives the claim up. */
-  forget(): Promise<Written> {
+  giveUp(): Promise<Written> {
     const { store } = this.request;
-    return this.number === 1 && !this.begun ? store.remove(this) : store.endLease(this);
+    return this.number === 1 && !this.begun ? store.giveBack(this) : store.endLease(this);
   }
 }
+
+const leaseEnd = ({ clock, lease }: ClaimRequest): number => clock.now() + lease.durationMs();
 
 /** An attempt without a claim: its commit is to claim and complete at once. */
 export const unclaimed = (request: ClaimRequest): Attempt => Attempt.first(request, randomUUID());

@@ -46,7 +46,8 @@ export const attribute = {
 /** `STARTED`: a step that is never to be repeated, and of which the end was not recorded. */
 export type StepStatus = 'STARTED' | 'DONE';
 
-export type ClaimStatus = 'IN_PROGRESS' | 'COMPLETED';
+/** `RELEASED`: given back before anything was begun. It binds nobody; it only keeps a late request of its own claim out. */
+export type ClaimStatus = 'IN_PROGRESS' | 'COMPLETED' | 'RELEASED';
 
 /** Environment variables that configure a guard without options; the constructs set them. */
 export const environment = {

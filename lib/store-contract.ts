@@ -180,19 +180,48 @@ export function storeContract(createStore: () => Store | Promise<Store>): readon
     assert.deepEqual(await hand.record(), before);
   });
 
-  rule('removes what its owner gives up', async (hand) => {
+  rule('keeps of a claim that its owner gives back only what keeps its late requests out', async (hand) => {
     applied(await hand.claim('a'));
-    applied(await hand.store.remove({ pk: hand.pk, owner: 'a' }));
-    assert.equal(await hand.store.read(hand.pk), undefined);
+    applied(await hand.giveBack('a'));
+    assert.deepEqual(
+      { ...(await hand.record()), pk: '' },
+      {
+        pk: '',
+        status: 'RELEASED',
+        owner: 'a',
+        window: 'a',
+        attempt: 1,
+        leaseUntilMs: 0,
+        endsAtMs: hand.nowMs + 1,
+        createdAtMs: hand.nowMs,
+      },
+    );
+    assert.equal(refused(await hand.claim('a'))?.status, 'RELEASED');
+    applied(await hand.claim('b', { nowMs: hand.nowMs + 1 }));
   });
 
-  rule('removes nothing for another owner, nor what is completed', async (hand) => {
-    assert.equal(refused(await hand.store.remove({ pk: hand.pk, owner: 'a' })), undefined);
+  rule('gives back a claim that has not arrived yet', async (hand) => {
+    applied(await hand.giveBack('a'));
+    assert.equal(refused(await hand.claim('a'))?.status, 'RELEASED');
+    applied(await hand.claim('b', { nowMs: hand.nowMs + 1 }));
+    assert.equal(refused(await hand.giveBack('a'))?.owner, 'b');
+  });
+
+  rule('gives back nothing for another owner, nor what is completed', async (hand) => {
     applied(await hand.claim('a'));
-    assert.equal(refused(await hand.store.remove({ pk: hand.pk, owner: 'b' }))?.owner, 'a');
+    assert.equal(refused(await hand.giveBack('b'))?.owner, 'a');
     applied(await hand.complete('a'));
-    assert.equal(refused(await hand.store.remove({ pk: hand.pk, owner: 'a' }))?.status, 'COMPLETED');
+    assert.equal(refused(await hand.giveBack('a'))?.status, 'COMPLETED');
     assert.equal((await hand.record()).status, 'COMPLETED');
+  });
+
+  rule('takes over, completes and ends nothing of what was given back', async (hand) => {
+    applied(await hand.claim('a'));
+    applied(await hand.giveBack('a'));
+    assert.equal(refused(await hand.takeOver('a', 'b', 2))?.status, 'RELEASED');
+    assert.equal(refused(await hand.complete('a'))?.status, 'RELEASED');
+    assert.equal(refused(await hand.amend('a'))?.status, 'RELEASED');
+    assert.equal(refused(await hand.store.endLease({ pk: hand.pk, owner: 'a' }))?.status, 'RELEASED');
   });
 
   rule("ends its owner's lease and keeps the window", async (hand) => {
@@ -503,6 +532,10 @@ class Hand {
     request: Pick<TransactionRequest, 'claim'> & Partial<TransactionRequest>,
   ): Promise<Transacted> {
     return (await this.store.transact({ ...this.request(), ...request })).send();
+  }
+
+  giveBack(owner: string): Promise<Written> {
+    return this.store.giveBack({ pk: this.pk, owner, askedAtMs: this.nowMs });
   }
 
   takeOver(previousOwner: string, owner: string, attempt: number): Promise<Written> {

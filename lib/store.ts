@@ -196,6 +196,14 @@ export type Written =
   | { readonly applied: true }
   | { readonly applied: false; readonly found: ClaimRecord | undefined };
 
+/** A claim to be given back. */
+export interface Return {
+  readonly pk: string;
+  readonly owner: string;
+  /** The latest `nowMs` with which this owner has asked for the claim. */
+  readonly askedAtMs: number;
+}
+
 /** Encrypts answers, steps' values, staged messages and kept inputs before they are stored, and decrypts them on the way back. */
 export interface Seal {
   /** @param context `operation` is the record's partition key: bind it as additional authenticated data. */
@@ -230,8 +238,12 @@ export interface Store {
   takeOver(takeover: Takeover): Promise<Written>;
   /** Stores the answer and completes, if `owner = owner AND status = IN_PROGRESS`. */
   complete(completion: Completion): Promise<Written>;
-  /** Forgets the claim, on the same condition: as if it had never been. */
-  remove(claim: { readonly pk: string; readonly owner: string }): Promise<Written>;
+  /**
+   * Gives a claim back under which nothing was begun: leaves a `RELEASED` record that ends at `askedAtMs + 1` and has no
+   * fingerprint. A request of this claim that arrives afterwards fails its condition, and every later claim wins. Applied on the
+   * condition of `complete`, and on that of a claim asked for at `askedAtMs`.
+   */
+  giveBack(claim: Return): Promise<Written>;
   /** Ends the lease now, on the same condition: the next attempt takes over and keeps the window. */
   endLease(claim: { readonly pk: string; readonly owner: string }): Promise<Written>;
   /** The claim as it stands. */

@@ -216,7 +216,7 @@ describe('a store that is set up wrongly', () => {
     const event = sqsEvent(...messages(3));
     await expect(handler(event, lambdaContext())).rejects.toMatchObject({ code: 'STORE_MISCONFIGURED' });
     expect(runs).toEqual([]);
-    expect(store.calls).toEqual(['claim', 'claim', 'claim', 'remove', 'remove']);
+    expect(store.calls).toEqual(['claim', 'claim', 'claim', 'giveBack', 'giveBack']);
     wrong = false;
     // The one whose claim was refused was applied all the same here, so it is busy.
     expect(failedIn(await handler(event, lambdaContext()))).toEqual(['m-3']);
@@ -419,7 +419,7 @@ describe('guards within guards', () => {
     const handler = idempotent(outer, { store });
     expect(failedIn(await handler(sqsEvent(...messages(3)), context))).toEqual(['m-2']);
     expect(store.calls.filter((verb) => verb === 'complete')).toHaveLength(2);
-    expect(store.calls.filter((verb) => verb === 'remove')).toHaveLength(1);
+    expect(store.calls.filter((verb) => verb === 'giveBack')).toHaveLength(1);
     failing.clear();
     expect(failedIn(await handler(sqsEvent(...messages(3)), context))).toEqual([]);
     expect(runs.sort()).toEqual(['m-1', 'm-2', 'm-2', 'm-3']);

@@ -213,7 +213,7 @@ async function play(
     const mortal: Store = {
       ...store,
       takeOver: alive(store.takeOver),
-      remove: alive(store.remove),
+      giveBack: alive(store.giveBack),
       endLease: alive(store.endLease),
       claim: alive(async (newClaim) => {
         pks.set(newClaim.rawKey!, newClaim.pk);

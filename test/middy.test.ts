@@ -97,7 +97,7 @@ describe.each(versions)('%s: idempotent()', (version, middy) => {
       const work = vi.fn().mockRejectedValueOnce(failure).mockResolvedValueOnce('paid');
       const handler = middy().use(guard()).handler(work);
       await expect(handler(order, lambdaContext())).rejects.toBe(failure);
-      expect(store.calls).toEqual(['claim', 'remove']);
+      expect(store.calls).toEqual(['claim', 'giveBack']);
       expect(await handler(order, lambdaContext())).toBe('paid');
     });
 
@@ -211,7 +211,7 @@ describe.each(versions)('%s: idempotent()', (version, middy) => {
         .before(() => (isWarmUp ? 'warm' : undefined))
         .handler(count);
       expect(await handler(order, lambdaContext())).toBe('warm');
-      expect(store.calls).toEqual(['claim', 'remove']);
+      expect(store.calls).toEqual(['claim', 'giveBack']);
 
       isWarmUp = false;
       expect(await handler(order, lambdaContext())).toBe(1);
@@ -227,7 +227,7 @@ describe.each(versions)('%s: idempotent()', (version, middy) => {
         })
         .handler(count);
       expect(await handler(order, lambdaContext())).toBeUndefined();
-      expect(store.calls).toEqual(['claim', 'remove']);
+      expect(store.calls).toEqual(['claim', 'giveBack']);
 
       isWarmUp = false;
       expect(await handler(order, lambdaContext())).toBe(1);
@@ -286,7 +286,7 @@ describe.each(versions)('%s: idempotent()', (version, middy) => {
           return { statusCode: 200 };
         });
       expect(await handler(httpRequest(), lambdaContext())).toEqual({ statusCode: 503 });
-      expect(store.calls).toEqual(['claim', 'remove']);
+      expect(store.calls).toEqual(['claim', 'giveBack']);
     });
 
     it('releases when an `onError` returns an answer, and lets the answer pass', async () => {
@@ -298,7 +298,7 @@ describe.each(versions)('%s: idempotent()', (version, middy) => {
           throw new Error('card declined');
         });
       expect(await handler(order, lambdaContext())).toEqual({ failed: 'card declined' });
-      expect(store.calls).toEqual(['claim', 'remove']);
+      expect(store.calls).toEqual(['claim', 'giveBack']);
       expect(await handler(order, lambdaContext())).toEqual({ failed: 'card declined' });
       expect(runs).toBe(2);
     });
@@ -317,7 +317,7 @@ describe.each(versions)('%s: idempotent()', (version, middy) => {
         statusCode: 402,
         body: 'card declined',
       });
-      expect(store.calls).toEqual(['claim', 'remove']);
+      expect(store.calls).toEqual(['claim', 'giveBack']);
       await handler(httpRequest(), lambdaContext());
       expect(runs).toBe(2);
     });
@@ -333,7 +333,7 @@ describe.each(versions)('%s: idempotent()', (version, middy) => {
           throw failure;
         });
       await expect(handler(order, lambdaContext())).rejects.toBe(failure);
-      expect(store.calls).toEqual(['claim', 'remove']);
+      expect(store.calls).toEqual(['claim', 'giveBack']);
     });
 
     it.each([
@@ -351,7 +351,7 @@ describe.each(versions)('%s: idempotent()', (version, middy) => {
         const work = vi.fn().mockRejectedValueOnce(thrown).mockResolvedValueOnce('paid');
         const handler = middy().use(guard()).onError(onError).handler(work);
         expect(await handler(order, lambdaContext())).toBe('sorry');
-        expect(store.calls).toEqual(['claim', 'remove']);
+        expect(store.calls).toEqual(['claim', 'giveBack']);
         expect(await handler(order, lambdaContext())).toBe('paid');
       }
     });
@@ -391,7 +391,7 @@ describe.each(versions)('%s: idempotent()', (version, middy) => {
     ])('and %s frees the key for a corrected request', async (_, before) => {
       const handler = middy<Order, unknown>().use(guard()).before(before).handler(count);
       expect(await handler(order, lambdaContext())).toEqual(refusal);
-      expect(store.calls).toEqual(['claim', 'remove']);
+      expect(store.calls).toEqual(['claim', 'giveBack']);
       expect(await handler({ ...order, amount: 7 }, lambdaContext())).toBe(1);
     });
 
@@ -405,7 +405,7 @@ describe.each(versions)('%s: idempotent()', (version, middy) => {
         })
         .handler(count);
       await expect(handler(order, lambdaContext())).rejects.toThrow('amount is missing');
-      expect(store.calls).toEqual(['claim', 'remove']);
+      expect(store.calls).toEqual(['claim', 'giveBack']);
       expect(await handler({ ...order, amount: 7 }, lambdaContext())).toBe(1);
     });
 
@@ -421,7 +421,7 @@ describe.each(versions)('%s: idempotent()', (version, middy) => {
           return runs;
         });
       await expect(handler(order, lambdaContext())).rejects.toThrow('out of stock');
-      expect(store.calls).toEqual(['claim', 'remove']);
+      expect(store.calls).toEqual(['claim', 'giveBack']);
       expect(await handler(order, lambdaContext())).toBe(2);
     });
 
@@ -455,7 +455,7 @@ describe.each(versions)('%s: idempotent()', (version, middy) => {
         })
         .handler(count);
       expect(await handler(order, lambdaContext())).toEqual(refusal);
-      expect(store.calls).toEqual(['claim', 'claim', 'remove', 'remove']);
+      expect(store.calls).toEqual(['claim', 'claim', 'giveBack', 'giveBack']);
       expect(await handler({ ...order, amount: 7 }, lambdaContext())).toBe(1);
     });
 
@@ -481,7 +481,7 @@ describe.each(versions)('%s: idempotent()', (version, middy) => {
         })
         .handler(count);
       await expect(handler(order, lambdaContext())).rejects.toBe(invalid);
-      expect(store.calls).toEqual(['claim', 'remove']);
+      expect(store.calls).toEqual(['claim', 'giveBack']);
       expect(await handler({ ...order, amount: 7 }, lambdaContext())).toBe(1);
     });
 
@@ -634,7 +634,7 @@ describe.each(versions)('%s: idempotent()', (version, middy) => {
           throw new Error('card declined');
         });
       expect(await handler(order, lambdaContext())).toBe('sorry');
-      expect(store.calls).toEqual(['claim', 'remove']);
+      expect(store.calls).toEqual(['claim', 'giveBack']);
     });
   });
 
@@ -844,7 +844,7 @@ describe.each(versions)('%s: idempotent()', (version, middy) => {
       await handler({ id: 'a', invoice: '1' }, lambdaContext());
       store.calls.length = 0;
       expect(await handler({ id: 'b', invoice: '1' }, lambdaContext())).toBe(1);
-      expect(store.calls).toEqual(['claim', 'claim', 'remove']);
+      expect(store.calls).toEqual(['claim', 'claim', 'giveBack']);
     });
 
     it('settles both when an `after` answers early', async () => {
@@ -870,7 +870,7 @@ describe.each(versions)('%s: idempotent()', (version, middy) => {
           throw new Error('card declined');
         });
       expect(await handler({ id: 'a', invoice: '1' }, lambdaContext())).toBe('sorry');
-      expect([...store.calls].sort()).toEqual(['claim', 'claim', 'remove', 'remove']);
+      expect([...store.calls].sort()).toEqual(['claim', 'claim', 'giveBack', 'giveBack']);
     });
 
     it.each([
@@ -959,7 +959,14 @@ describe.each(versions)('%s: idempotent()', (version, middy) => {
         { reason: { message: 'b fails' } },
         { value: 'c as c' },
       ]);
-      expect([...store.calls].sort()).toEqual(['claim', 'claim', 'claim', 'complete', 'complete', 'remove']);
+      expect([...store.calls].sort()).toEqual([
+        'claim',
+        'claim',
+        'claim',
+        'complete',
+        'complete',
+        'giveBack',
+      ]);
       expect(() => operation(context)).toThrow(expect.objectContaining({ code: 'NOT_GUARDED' }));
       expect(await handler({ id: 'a' }, context)).toBe('a as a');
     });

@@ -24,7 +24,7 @@ const cost: Record<Verb, number> = {
   claim: 5,
   takeOver: 4,
   complete: 7,
-  remove: 3,
+  giveBack: 3,
   endLease: 2,
   read: 1,
   readChunks: 1,
@@ -220,7 +220,7 @@ describe('observe', () => {
   });
 
   it('sees that a release could not be recorded', async () => {
-    failing = ['remove'];
+    failing = ['giveBack'];
     const once = idempotent(async (_: Order) => {
       throw failure;
     }, options());

@@ -1,4 +1,5 @@
 /** Orders of events that break a naive build of steps, transactions and commit; each its own test. */
+import { DeleteItemCommand } from '@aws-sdk/client-dynamodb';
 import { beforeEach, describe, expect, test } from 'vitest';
 import type { IdempotentOptions, Operation } from '../lib/index.ts';
 import { deferred } from './support/hands.ts';
@@ -159,8 +160,9 @@ describe('an overtaken attempt whose window is gone', () => {
 
   test('has no effect where its record was cleaned up', async () => {
     const first = await paused((op) => op.commit({ result: 1, writes: [bench.count(item)] }));
-    const { pk, owner } = (await bench.claim()) ?? {};
-    await bench.store().remove({ pk: pk?.S ?? '', owner: owner?.S ?? '' });
+    const { pk, sk } = (await bench.claim()) ?? {};
+    const { tableName, client } = bench.table;
+    await client.send(new DeleteItemCommand({ TableName: tableName, Key: { pk: pk!, sk: sk! } }));
     expect(await failureOf(first.wakesUp())).toMatchObject({ code: 'OVERTAKEN' });
     expect(await times()).toBeUndefined();
   });

@@ -57,18 +57,21 @@ describe('storeContract', () => {
     expect(failures).toContain('refuses the completion of an overtaken owner and of none');
   });
 
-  test('finds a store that removes without looking', async () => {
+  test('finds a store that gives back without looking', async () => {
     const careless = (): Store => {
       const store = memoryStore();
       return {
         ...store,
-        async remove({ pk }) {
+        async giveBack({ pk, askedAtMs }) {
           const record = await store.read(pk);
-          return record ? store.remove({ pk, owner: record.owner }) : { applied: true };
+          return record ? store.giveBack({ pk, askedAtMs, owner: record.owner }) : { applied: true };
         },
       };
     };
-    expect(await failuresOf(careless)).toEqual(['removes nothing for another owner, nor what is completed']);
+    expect(await failuresOf(careless)).toEqual([
+      'gives back a claim that has not arrived yet',
+      'gives back nothing for another owner, nor what is completed',
+    ]);
   });
 
   test('finds a store that forgets when a window ends', async () => {

@@ -74,7 +74,7 @@ describe('idempotent(handler)', () => {
         throw failure;
       });
       await expect(idempotent(work, options())(order)).rejects.toBe(failure);
-      expect(store.calls).toEqual(['claim', 'remove']);
+      expect(store.calls).toEqual(['claim', 'giveBack']);
     });
 
     it('keeps `this`', async () => {
@@ -428,7 +428,7 @@ describe('idempotent(handler)', () => {
       expect(new Set(tokens).size).toBe(1);
       expect(attempts).toEqual([1, 2, 3]);
       expect(new Set(ends.map(Number)).size).toBe(1);
-      expect(store.calls.filter((verb) => verb === 'remove')).toEqual([]);
+      expect(store.calls.filter((verb) => verb === 'giveBack')).toEqual([]);
     });
 
     it('after which the key demands the same payload', async () => {
@@ -787,9 +787,10 @@ describe('idempotent(handler)', () => {
     it.each([408, 409, 425, 429, 500, 502, 503, 599])('no HTTP answer of %i', async (statusCode) => {
       const { work, once } = answering(statusCode);
       expect(await once(httpRequest())).toEqual({ statusCode, body: 'text' });
+      store.clock.advance(1);
       expect(await once(httpRequest())).toEqual({ statusCode, body: 'text' });
       expect(work).toHaveBeenCalledTimes(2);
-      expect(store.calls).toEqual(['claim', 'remove', 'claim', 'remove']);
+      expect(store.calls).toEqual(['claim', 'giveBack', 'claim', 'giveBack']);
     });
 
     it('any answer to an event that is not HTTP, whatever it looks like', async () => {
@@ -845,7 +846,7 @@ describe('idempotent(handler)', () => {
       work.mockRejectedValueOnce(failure);
       const once = idempotent(work, options({ remember: () => true }));
       await expect(once(order)).rejects.toBe(failure);
-      expect(store.calls).toEqual(['claim', 'remove']);
+      expect(store.calls).toEqual(['claim', 'giveBack']);
       expect(await once(order)).toBe('done');
     });
 
@@ -914,7 +915,7 @@ describe('idempotent(handler)', () => {
       });
 
     it("when the release fails: the caller gets the handler's error", async () => {
-      store = failingAt('remove', 'endLease');
+      store = failingAt('giveBack', 'endLease');
       const failure = new Error('card declined');
       const once = idempotent(async (_: Order) => {
         throw failure;
@@ -930,7 +931,7 @@ describe('idempotent(handler)', () => {
       expect(await once(order)).toBe('paid');
       expect(seen.map(({ type }) => type)).toEqual(['claim', 'unrecorded']);
       await expect(once(order)).rejects.toMatchObject({ code: 'IN_PROGRESS' });
-      expect(store.calls).not.toContain('remove');
+      expect(store.calls).not.toContain('giveBack');
     });
 
     it('when the first tries to complete fail: it tries again', async () => {

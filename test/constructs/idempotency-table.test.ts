@@ -145,7 +145,7 @@ describe('a table with replicas', () => {
 });
 
 describe('the grants', () => {
-  const guard = ['DeleteItem', 'GetItem', 'PutItem', 'Query', 'UpdateItem'].map((name) => `dynamodb:${name}`);
+  const guard = ['GetItem', 'PutItem', 'Query', 'UpdateItem'].map((name) => `dynamodb:${name}`);
   const inspect = ['DescribeTable', 'DescribeTimeToLive', 'GetItem', 'Query'].map(
     (name) => `dynamodb:${name}`,
   );

@@ -60,7 +60,7 @@ export async function warmUp(deployed: Deployed, name: string, path: string): Pr
   }
 }
 
-/** Everything that a guard does: claim, complete, wait for another attempt, replay a long answer, forget a failed attempt. */
+/** Everything that a guard does: claim, complete, wait for another attempt, replay a long answer, give a failed attempt back. */
 export async function useGuard(deployed: Deployed, path: string): Promise<void> {
   const customer = randomUUID();
   const failed = await post(deployed, path, customer, { customer, fail: true });

@@ -1,11 +1,13 @@
 import { randomUUID } from 'node:crypto';
 import {
   type AttributeValue,
+  DeleteItemCommand,
   DynamoDBClient,
   type DynamoDBClientConfig,
   paginateScan,
 } from '@aws-sdk/client-dynamodb';
 import { inject } from 'vitest';
+import { dynamoStore } from '../../lib/index.ts';
 import { createTable as createLocalTable, type TableDescription } from '../../local/tables.ts';
 import type {} from './global-setup.ts';
 
@@ -37,7 +39,10 @@ export interface TestTable {
   dump(): Promise<Record<string, AttributeValue>[]>;
 }
 
-/** Creates an on-demand table of its own, with a unique name, and waits until it can be used. */
+/**
+ * Creates an on-demand table of its own, with a unique name, and waits until it can be used. A guard's first claim of a process
+ * is an update: with the usual names it has been made, so that a test sees the requests of every other call.
+ */
 export async function createTable(
   endpoint: string = dynamodbEndpoint(),
   overrides: Partial<TableDescription> = {},
@@ -48,6 +53,7 @@ export async function createTable(
     ...{ partitionKey: 'pk', sortKey: 'sk', ttlAttribute: 'expiresAt', ...overrides },
     name: TableName,
   });
+  if (Object.keys(overrides).length === 0) await makeFirstClaim(TableName, client);
   return {
     tableName: TableName,
     client,
@@ -60,6 +66,13 @@ export async function createTable(
       return items;
     },
   };
+}
+
+async function makeFirstClaim(TableName: string, client: DynamoDBClient): Promise<void> {
+  const pk = 'first claim';
+  const claim = { pk, owner: pk, nowMs: 0, leaseUntilMs: 0, endsAtMs: 0, fingerprint: undefined };
+  await dynamoStore({ tableName: TableName, client }).claim(claim);
+  await client.send(new DeleteItemCommand({ TableName, Key: { pk: { S: pk }, sk: { S: 'claim' } } }));
 }
 
 /**

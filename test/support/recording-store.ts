@@ -1,7 +1,7 @@
 import { memoryStore, type Store } from '../../lib/index.ts';
 import { type ManualClock, manualClock } from '../../lib/testing.ts';
 
-export type Verb = 'claim' | 'takeOver' | 'complete' | 'remove' | 'endLease' | 'read' | 'readChunks';
+export type Verb = 'claim' | 'takeOver' | 'complete' | 'giveBack' | 'endLease' | 'read' | 'readChunks';
 
 export interface RecordingStore extends Store {
   /** The verbs that the store has answered, in order. */
@@ -37,7 +37,7 @@ export function recordingStore({ clock = manualClock(), before }: RecordingOptio
     claim: recorded('claim', store.claim),
     takeOver: recorded('takeOver', store.takeOver),
     complete: recorded('complete', store.complete),
-    remove: recorded('remove', store.remove),
+    giveBack: recorded('giveBack', store.giveBack),
     endLease: recorded('endLease', store.endLease),
     read: recorded('read', store.read),
     readChunks: recorded('readChunks', store.readChunks),

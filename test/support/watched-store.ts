@@ -6,7 +6,7 @@ export interface WatchedStore extends Store {
   readonly calls: readonly string[];
   /** Partition keys of all operations that were ever claimed, in order, each once. */
   readonly operations: readonly string[];
-  /** All records there are. */
+  /** All records that bind anybody: what was given back does not. */
   records(): Promise<ClaimRecord[]>;
   /** The only record. Fails if there are none, or several. */
   record(): Promise<ClaimRecord>;
@@ -28,7 +28,9 @@ export function watchedStore(overrides: Partial<Store> = {}): WatchedStore {
 
   const records = async () => {
     const found = await Promise.all([...operations].map((pk) => store.read(pk)));
-    return found.filter((record) => record !== undefined);
+    return found.filter(
+      (record): record is ClaimRecord => record !== undefined && record.status !== 'RELEASED',
+    );
   };
   const record = async () => {
     const [only, ...others] = await records();
@@ -45,7 +47,7 @@ export function watchedStore(overrides: Partial<Store> = {}): WatchedStore {
     }),
     takeOver: told('takeOver', store.takeOver),
     complete: told('complete', store.complete),
-    remove: told('remove', store.remove),
+    giveBack: told('giveBack', store.giveBack),
     endLease: told('endLease', store.endLease),
     read: told('read', store.read),
     readChunks: told('readChunks', store.readChunks),
