@@ -30,6 +30,7 @@ import { Construct } from 'constructs';
 import type { IdempotentFunction } from './idempotent-function.ts';
 import type { IdempotentQueue } from './idempotent-queue.ts';
 import { groupHeaderOf, ingestResponses, ingestStatuses, sendMessageForm } from './ingest-templates.ts';
+import { grantThrough } from './key-grants.ts';
 
 interface IngestProps {
   /** A FIFO queue. */
@@ -136,7 +137,12 @@ export class FifoIngest extends Construct {
   }
 
   #createSender(queue: IdempotentQueue): Role {
-    const role = new Role(this, 'Sender', { assumedBy: new ServicePrincipal('apigateway.amazonaws.com') });
+    const role = new Role(this, 'Sender', {
+      assumedBy: new ServicePrincipal('apigateway.amazonaws.com', {
+        // API Gateway was seen to say neither its account nor its API when it takes on the role of an integration.
+        conditions: { StringEqualsIfExists: { 'aws:SourceAccount': Stack.of(this).account } },
+      }),
+    });
     allowToSend(role, queue);
     return role;
   }
@@ -235,8 +241,8 @@ class SendMessageIntegration extends HttpRouteIntegration {
 
 function allowToSend(grantee: Role | IdempotentFunction['grantPrincipal'], { queue }: IdempotentQueue): void {
   Grant.addToPrincipal({ grantee, actions: ['sqs:SendMessage'], resourceArns: [queue.queueArn] });
-  // SQS calls KMS on behalf of who sends.
-  queue.encryptionMasterKey?.grant(grantee, 'kms:Decrypt', 'kms:GenerateDataKey');
+  const key = queue.encryptionMasterKey;
+  if (key) grantThrough('sqs', key, grantee, 'kms:Decrypt', 'kms:GenerateDataKey');
 }
 
 const accessLogFormat = AccessLogFormat.custom(

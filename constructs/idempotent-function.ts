@@ -1,5 +1,12 @@
 import { Duration } from 'aws-cdk-lib';
-import { type IGrantable, type IPrincipal, ManagedPolicy, Role, ServicePrincipal } from 'aws-cdk-lib/aws-iam';
+import {
+  Grant,
+  type IGrantable,
+  type IPrincipal,
+  type IRole,
+  Role,
+  ServicePrincipal,
+} from 'aws-cdk-lib/aws-iam';
 import { Architecture, Runtime, Tracing } from 'aws-cdk-lib/aws-lambda';
 import { NodejsFunction, type NodejsFunctionProps, OutputFormat } from 'aws-cdk-lib/aws-lambda-nodejs';
 import { type ILogGroupRef, LogGroup, LogGroupGrants, RetentionDays } from 'aws-cdk-lib/aws-logs';
@@ -42,7 +49,9 @@ export class IdempotentFunction extends Construct implements IGrantable {
     this.logGroup =
       props.logGroup ??
       new LogGroup(this, 'LogGroup', { retention: logRetention ?? RetentionDays.ONE_MONTH });
-    const role = props.role ?? this.#createRole(props.vpc !== undefined);
+    const role =
+      props.role ?? new Role(this, 'Role', { assumedBy: new ServicePrincipal('lambda.amazonaws.com') });
+    this.#allowToRun(role, props.vpc !== undefined);
 
     const format = bundling?.format ?? OutputFormat.ESM;
     this.function = new NodejsFunction(this, 'Function', {
@@ -56,7 +65,6 @@ export class IdempotentFunction extends Construct implements IGrantable {
       logGroup: this.logGroup,
       environment: { NODE_OPTIONS: '--enable-source-maps', ...props.environment },
       bundling: {
-        target: 'node24',
         minify: true,
         sourceMap: true,
         sourcesContent: false,
@@ -82,18 +90,24 @@ export class IdempotentFunction extends Construct implements IGrantable {
     return this.function.grantPrincipal;
   }
 
-  /** Lambda's managed policy allows to write any log of the account. */
-  #createRole(inVpc: boolean): Role {
-    const role = new Role(this, 'Role', { assumedBy: new ServicePrincipal('lambda.amazonaws.com') });
+  /** Lambda's managed policies allow to write any log of the account, and a role of yours has none of them. */
+  #allowToRun(role: IRole, inVpc: boolean): void {
     LogGroupGrants.fromLogGroup(this.logGroup).write(role);
-    if (inVpc) {
-      role.addManagedPolicy(
-        ManagedPolicy.fromAwsManagedPolicyName('service-role/AWSLambdaVPCAccessExecutionRole'),
-      );
-    }
-    return role;
+    if (!inVpc) return;
+    // A network interface has no ARN before it is there.
+    Grant.addToPrincipal({ grantee: role, actions: networkActions, resourceArns: ['*'] });
   }
 }
+
+/** @see https://docs.aws.amazon.com/lambda/latest/dg/configuration-vpc.html */
+const networkActions = [
+  'ec2:AssignPrivateIpAddresses',
+  'ec2:CreateNetworkInterface',
+  'ec2:DeleteNetworkInterface',
+  'ec2:DescribeNetworkInterfaces',
+  'ec2:DescribeSubnets',
+  'ec2:UnassignPrivateIpAddresses',
+];
 
 /** CommonJS dependencies in an ESM bundle still call `require` for Node's own modules. */
 const requireInEsm =

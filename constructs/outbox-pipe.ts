@@ -9,6 +9,7 @@ import { attribute } from '../lib/record.ts';
 import { type AlarmOptions, alarmsIn, onAnything, sumOf } from './alarms.ts';
 import type { IdempotencyTable } from './idempotency-table.ts';
 import type { IdempotentQueue } from './idempotent-queue.ts';
+import { grantThrough } from './key-grants.ts';
 
 export interface OutboxPipeProps extends AlarmOptions {
   /** Where messages are staged. Its stream is turned on. */
@@ -58,7 +59,17 @@ export class OutboxPipe extends Construct {
     this.logGroup = new LogGroup(this, 'Log', { retention: RetentionDays.ONE_MONTH });
     this.role = new Role(this, 'Role', {
       assumedBy: new ServicePrincipal('pipes.amazonaws.com', {
-        conditions: { StringEquals: { 'aws:SourceAccount': Stack.of(this).account } },
+        conditions: {
+          StringEquals: { 'aws:SourceAccount': Stack.of(this).account },
+          // Of pipes, but of no one in particular: a pipe with a name of its own could not be replaced.
+          ArnLike: {
+            'aws:SourceArn': Stack.of(this).formatArn({
+              service: 'pipes',
+              resource: 'pipe',
+              resourceName: '*',
+            }),
+          },
+        },
       }),
     });
 
@@ -69,9 +80,11 @@ export class OutboxPipe extends Construct {
       ['dynamodb:DescribeStream', 'dynamodb:GetRecords', 'dynamodb:GetShardIterator', 'dynamodb:ListStreams'],
       source,
     );
-    table.table.encryptionKey?.grant(this.role, 'kms:Decrypt');
+    const tableKey = table.table.encryptionKey;
+    if (tableKey) grantThrough('dynamodb', tableKey, this.role, 'kms:Decrypt');
     allow(['sqs:SendMessage'], queue.queue.queueArn);
-    queue.queue.encryptionMasterKey?.grant(this.role, 'kms:Decrypt', 'kms:GenerateDataKey');
+    const queueKey = queue.queue.encryptionMasterKey;
+    if (queueKey) grantThrough('sqs', queueKey, this.role, 'kms:Decrypt', 'kms:GenerateDataKey');
     allow(['sqs:SendMessage'], this.deadLetterQueue.queueArn);
     this.logGroup.grantWrite(this.role);
 

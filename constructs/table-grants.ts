@@ -1,5 +1,6 @@
 import type { ITableV2 } from 'aws-cdk-lib/aws-dynamodb';
 import { Grant, type IGrantable } from 'aws-cdk-lib/aws-iam';
+import { grantThrough } from './key-grants.ts';
 
 /** Who may do what to a table of idempotency records: named actions on the table alone, never a wildcard. */
 export class IdempotencyTableGrants {
@@ -87,5 +88,5 @@ function grantOn(
   });
   return table.encryptionKey === undefined
     ? grant
-    : grant.combine(table.encryptionKey.grant(grantee, ...onKey));
+    : grant.combine(grantThrough('dynamodb', table.encryptionKey, grantee, ...onKey));
 }

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { accountId, credentials } from './account.ts';
+import { accountId, credentials, region } from './account.ts';
 import type { ServiceAnswer } from './fault-proxy.ts';
 
 /** A statement of an identity policy. Actions and resources may have `*` and `?` in them. */
@@ -174,7 +174,8 @@ export function statementsOf(document: unknown, where: string): Statement[] {
 }
 
 /**
- * The services that a role's trust policy lets take it on. A condition may say that the service acts for this account.
+ * The services that a role's trust policy lets take it on. A condition may say that the service acts for this account, or for
+ * something in it.
  *
  * @throws Error for other conditions, other principals and other actions
  */
@@ -186,16 +187,28 @@ export function trustedServices(document: unknown, where: string): string[] {
       Effect === 'Allow' && Action === 'sts:AssumeRole' && Object.keys({ ...others, ...rest }).length === 0;
     if (!isPlain || !isForThisAccount(Condition)) {
       throw new Error(
-        `${where}.Statement[${index}]: ${JSON.stringify(statement)} is not evaluated here; expected to allow sts:AssumeRole to a service, at most with the condition aws:SourceAccount.`,
+        `${where}.Statement[${index}]: ${JSON.stringify(statement)} is not evaluated here; expected to allow sts:AssumeRole to a service, at most with conditions that aws:SourceAccount and aws:SourceArn are of this account.`,
       );
     }
     return textsOf(Service, `${where}.Statement[${index}].Principal.Service`);
   });
 }
 
-const isForThisAccount = (condition: unknown): boolean =>
-  condition === undefined ||
-  JSON.stringify(condition) === JSON.stringify({ StringEquals: { 'aws:SourceAccount': accountId } });
+function isForThisAccount(condition: unknown): boolean {
+  const { StringEquals, ArnLike, ...others } = (condition ?? {}) as Record<string, Record<string, unknown>>;
+  return (
+    Object.keys(others).length === 0 &&
+    isOnly('aws:SourceAccount', StringEquals, (account) => account === accountId) &&
+    isOnly(
+      'aws:SourceArn',
+      ArnLike,
+      (arn) => /^arn:aws:\w+:([^:*]+):(\d+):/.exec(arn)?.slice(1).join() === `${region},${accountId}`,
+    )
+  );
+}
+
+const isOnly = (key: string, operands: object | undefined, passes: (value: string) => boolean): boolean =>
+  Object.entries(operands ?? {}).every(([name, value]) => name === key && passes(String(value)));
 
 const listOf = (value: unknown): unknown[] => (value === undefined ? [] : [value].flat());
 

@@ -1,11 +1,11 @@
+import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { Duration, type Stack } from 'aws-cdk-lib';
+import { App, Duration, Stack } from 'aws-cdk-lib';
 import { Annotations, Match, Template } from 'aws-cdk-lib/assertions';
 import { LambdaIntegration, RestApi } from 'aws-cdk-lib/aws-apigateway';
 import { HttpApi } from 'aws-cdk-lib/aws-apigatewayv2';
 import { HttpLambdaIntegration } from 'aws-cdk-lib/aws-apigatewayv2-integrations';
 import { AttributeType, StreamViewType, TableV2 } from 'aws-cdk-lib/aws-dynamodb';
-import { Vpc } from 'aws-cdk-lib/aws-ec2';
 import { Role, ServicePrincipal } from 'aws-cdk-lib/aws-iam';
 import { Stream } from 'aws-cdk-lib/aws-kinesis';
 import { Architecture, type IEventSource, Runtime, StartingPosition } from 'aws-cdk-lib/aws-lambda';
@@ -118,19 +118,33 @@ describe('a function', () => {
     template.resourceCountIs('AWS::IAM::Role', 1);
   });
 
-  it('in a VPC may have network interfaces', () => {
-    const stack = createStack();
-    const table = new IdempotencyTable(stack, 'Idempotency');
-    new IdempotentFunction(stack, 'Payments', { entry, table, vpc: new Vpc(stack, 'Vpc') });
-    Template.fromStack(stack).hasResourceProperties('AWS::IAM::Role', {
-      ManagedPolicyArns: [
-        {
-          'Fn::Join': Match.arrayWith([
-            Match.arrayWith([Match.stringLikeRegexp('AWSLambdaVPCAccessExecutionRole')]),
-          ]),
-        },
-      ],
+  it.each([
+    [Runtime.NODEJS_20_X, 'import rates from "./rates.json";'],
+    [Runtime.NODEJS_24_X, 'import rates from "./rates.json" with { type: "json" };'],
+  ])('is bundled for the runtime that it has: %s', async (runtime, imported) => {
+    // Inside the repository, where esbuild is.
+    const folder = join(import.meta.dirname, `../../.cache/bundled-for-${runtime.name}`);
+    await rm(folder, { recursive: true, force: true });
+    await mkdir(folder, { recursive: true });
+    const source = join(folder, 'handler.ts');
+    await writeFile(
+      source,
+      `import rates from './rates.json' with { type: 'json' };\nexport const handler = async () => rates;\n`,
+    );
+    const app = new App({ outdir: join(folder, 'cdk.out') });
+    const stack = new Stack(app, 'Test');
+    new IdempotentFunction(stack, 'Payments', {
+      entry: source,
+      table: new IdempotencyTable(stack, 'Idempotency'),
+      runtime,
+      bundling: { minify: false, externalModules: ['./rates.json'] },
     });
+    const { directory } = app.synth();
+    const [bundle = ''] = (await readdir(directory, { recursive: true })).filter((name) =>
+      name.endsWith('index.mjs'),
+    );
+    // Node 20 as it first was knew no import attributes, so that esbuild leaves them out for it.
+    expect(await readFile(join(directory, bundle), 'utf8')).toContain(imported);
   });
 });
 

@@ -127,10 +127,15 @@ describe('a policy document', () => {
     };
     const forAccount = (account: string) => ({ StringEquals: { 'aws:SourceAccount': account } });
     expect(trustedServices({ Statement: [trust] }, 'T')).toEqual(['pipes.amazonaws.com']);
-    const here = { ...trust, Condition: forAccount('000000000000') };
+    const forArn = (arn: string) => ({ ArnLike: { 'aws:SourceArn': arn } });
+    const of = 'arn:aws:pipes:eu-west-1:000000000000:pipe/*';
+    const here = { ...trust, Condition: { ...forAccount('000000000000'), ...forArn(of) } };
     expect(trustedServices({ Statement: [here] }, 'T')).toEqual(['pipes.amazonaws.com']);
     for (const odd of [
       { ...trust, Condition: forAccount('111111111111') },
+      { ...trust, Condition: forArn(of.replace('000000000000', '111111111111')) },
+      { ...trust, Condition: forArn(of.replace('eu-west-1', '*')) },
+      { ...trust, Condition: { StringLike: { 'aws:SourceAccount': '000000000000' } } },
       { ...trust, Principal: { AWS: '*' } },
       { ...trust, Effect: 'Deny' },
     ]) {
