@@ -203,7 +203,7 @@ describe('the journey fails', () => {
         const { PolicyDocument } = at(template, 'Order/Role/DefaultPolicy');
         PolicyDocument.Statement.push({ Effect: 'Deny', Action: 'dynamodb:Put*', Resource: '*' });
       },
-      /is not authorized to perform: dynamodb:UpdateItem .* with an explicit deny/,
+      /is not authorized to perform: dynamodb:PutItem .* with an explicit deny/,
     ],
     [
       'when the pipe may not send',
