@@ -25,6 +25,7 @@ export { IdempotencyError, type IdempotencyErrorCode, type RecordSummary } from 
 export { type Answer, type GuardedHandler, idempotent, type SubjectOf } from './idempotent.ts';
 export { wholePayload } from './identity.ts';
 export { type MemoryStore, type MemoryStoreOptions, memoryStore } from './memory-store.ts';
+export { messageKey } from './message-key.ts';
 export type { IdempotentMiddleware, MiddyRequest } from './middy.ts';
 export type { IdempotencyEvent, UnguardedReason } from './observe.ts';
 export { type OpenApiFragment, openApi } from './openapi.ts';

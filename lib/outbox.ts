@@ -1,6 +1,7 @@
 import { hexSha256 } from './canonical.ts';
 import { IdempotencyError, show } from './errors.ts';
 import { kindOf } from './identity.ts';
+import { carriedKey } from './message-key.ts';
 import { environment } from './record.ts';
 import type { Seal, StagedMessage } from './store.ts';
 import { isRecord } from './validate.ts';
@@ -9,7 +10,7 @@ import { isRecord } from './validate.ts';
 export interface Message {
   /** Which of the guard's `destinations` it goes to. */
   readonly destination: string;
-  /** A text as it is; anything else as JSON. At most 256 KB. */
+  /** A text as it is; anything else as JSON. At most 255 KB. */
   readonly body: unknown;
   /**
    * What a FIFO queue or topic keeps in order; 1 to 128 characters. A table's stream keeps the order of one item only: a pipe
@@ -22,10 +23,17 @@ export interface Message {
    * @default a hash of window, name and position: the same however often the message is published
    */
   readonly deduplicationId?: string;
+  /**
+   * Puts the deduplication id into the body, which must be an object, as its property `idempotencyKey`: there `messageKey` finds it also
+   * where a pipe has published the message. A relay sends it as a message attribute in any case.
+   *
+   * @default false
+   */
+  readonly keyInBody?: boolean;
 }
 
-/** What EventBridge and SNS take; SQS takes more. */
-const maxBodyBytes = 262_144;
+/** What EventBridge and SNS take is 256 KB with ids, names and attributes; SQS takes more. */
+const maxBodyBytes = 261_120;
 
 /**
  * What SQS takes for both ids.
@@ -67,6 +75,7 @@ async function stagedOne(message: Message, position: number, place: Place): Prom
     body,
     groupId,
     deduplicationId = hexSha256(JSON.stringify([pk, window, name, position])),
+    keyInBody = false,
   } = message;
   if (destinations.length === 0) {
     throw refuse(
@@ -89,8 +98,18 @@ async function stagedOne(message: Message, position: number, place: Place): Prom
       );
     }
   }
-  const text = textOf(body);
+  let text = textOf(body);
   if (text === undefined || text === '') throw refuse('has no body, or one that JSON cannot carry.');
+  if (typeof keyInBody !== 'boolean') throw refuse(`has keyInBody: ${show(keyInBody)}; use true or false.`);
+  if (keyInBody) {
+    if (typeof body === 'string' || !text.startsWith('{')) {
+      throw refuse('has keyInBody: true and a body that is no object. Stage an object.');
+    }
+    if (hasKey(text)) {
+      throw refuse(`has keyInBody: true and '${carriedKey}' in its body already. Leave out one of them.`);
+    }
+    text = withKey(text, deduplicationId);
+  }
   const [forbidden] = notInSqs.exec(text) ?? [];
   if (forbidden !== undefined) {
     throw refuse(
@@ -115,4 +134,12 @@ function textOf(body: unknown): string | undefined {
   } catch {
     return undefined;
   }
+}
+
+const hasKey = (object: string): boolean =>
+  object.includes(carriedKey) && Object.hasOwn(JSON.parse(object), carriedKey);
+
+function withKey(object: string, key: string): string {
+  const rest = object === '{}' ? '}' : `,${object.slice(1)}`;
+  return `{${JSON.stringify(carriedKey)}:${JSON.stringify(key)}${rest}`;
 }

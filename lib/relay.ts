@@ -2,6 +2,7 @@ import { Buffer } from 'node:buffer';
 import type { DynamoDBBatchResponse, DynamoDBRecord, DynamoDBStreamEvent } from 'aws-lambda';
 import { itemFailures, lowestOf } from './batch.ts';
 import { IdempotencyError, show } from './errors.ts';
+import { keyAttribute } from './message-key.ts';
 import { loadEventBridge, loadSns, loadSqs } from './peers.ts';
 import { inParallel } from './pool.ts';
 import { attribute, outboxMark, tableLayout } from './record.ts';
@@ -52,7 +53,7 @@ export interface RelayOptions {
 /**
  * A handler for the table's stream (new images) that publishes what `commit()` and `transaction()` have staged, under the
  * ids that were staged with it: publishing again, after a crash or a failure, is absorbed by the FIFO queue within five
- * minutes and by the consumer's guard after that.
+ * minutes and by the consumer's guard after that. The id goes along as the message attribute `idempotencyKey`, which `messageKey` reads.
  *
  * Messages of one group go out one after the other, and those of one transaction in the order in which they were staged,
  * as far as one batch brings them. A stream keeps the order of one item only, so messages of different transactions may
@@ -190,6 +191,7 @@ function publisher({ clients = {}, seal }: RelayOptions): Publish {
           MessageBody: body,
           MessageGroupId: groupId,
           MessageDeduplicationId: deduplicationId,
+          MessageAttributes: keyAttribute(deduplicationId),
         }),
       );
     } else if ('topicArn' in destination) {
@@ -201,6 +203,7 @@ function publisher({ clients = {}, seal }: RelayOptions): Publish {
           Message: body,
           MessageGroupId: groupId,
           MessageDeduplicationId: deduplicationId,
+          MessageAttributes: keyAttribute(deduplicationId),
         }),
       );
     } else {

@@ -6,6 +6,7 @@ import { hexSha256 } from './canonical.ts';
 import type { GuardedOperation, Operation } from './context.ts';
 import { IdempotencyError, show } from './errors.ts';
 import { kindOf } from './identity.ts';
+import { keyAttribute, maxMessageAttributes } from './message-key.ts';
 import { loadSns, loadSqs } from './peers.ts';
 import { checkKnown, isFunction, isRecord } from './validate.ts';
 
@@ -108,6 +109,8 @@ export interface SentMessage {
  * send is accepted and not delivered, whatever its body. With high throughput (`DeduplicationScope` or `FifoThroughputScope`
  * by message group) that holds within one message group. A later repeat is the consumer's guard's business.
  *
+ * The id goes along as the message attribute `idempotencyKey`, unless the message has one of that name: `messageKey` reads it.
+ *
  * Loads `@aws-sdk/client-sqs` or `@aws-sdk/client-sns` at the first send.
  *
  * @throws `BAD_OPTION`, before anything is sent, for a standard queue or topic, a missing group or body and unknown parameters;
@@ -121,7 +124,8 @@ export async function sendOnce(
 ): Promise<SentMessage> {
   const service = checkMessage(client, message);
   const MessageDeduplicationId = deduplicationId(...(identity as unknown as [Operation, string]));
-  const command = await service.command({ ...message, MessageDeduplicationId });
+  const MessageAttributes = { ...keyAttribute(MessageDeduplicationId), ...message.MessageAttributes };
+  const command = await service.command({ ...message, MessageDeduplicationId, MessageAttributes });
   return client.send(command);
 }
 
@@ -176,6 +180,15 @@ function checkMessage(client: unknown, message: unknown): (typeof services)['SQS
   if (typeof group !== 'string' || !/^[\x21-\x7e]{1,128}$/.test(group)) {
     throw badMessage(
       `Expected MessageGroupId to be 1 to 128 printable ASCII characters without a space, got ${typeof group === 'string' ? `a text of ${group.length}` : kindOf(group)}. Name what must stay in order, such as the order's or the customer's id.`,
+    );
+  }
+  const attributes = Object.keys({
+    ...keyAttribute(''),
+    ...(message.MessageAttributes as object | undefined),
+  });
+  if (attributes.length > maxMessageAttributes) {
+    throw badMessage(
+      `The message has ${attributes.length - 1} attributes, and with the id there are ${attributes.length}; SQS takes ${maxMessageAttributes}. Give at most ${maxMessageAttributes - 1}.`,
     );
   }
   if (typeof message[body] !== 'string' || message[body] === '') {

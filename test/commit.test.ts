@@ -288,7 +288,7 @@ describe('messages', () => {
 
   for (const [what, message, says] of [
     ['an unknown destination', mail({ destination: 'fax' }), 'none of the destinations mail, ledger'],
-    ['a body of 256 KB and a byte', mail({ body: 'x'.repeat(262_145) }), '262145 bytes'],
+    ['a body of 255 KB and a byte', mail({ body: 'x'.repeat(261_121) }), '261121 bytes'],
     ['no body', mail({ body: undefined }), 'has no body'],
     ['a body with a BigInt', mail({ body: { cents: 1n } }), 'JSON cannot carry'],
     ['an empty body', mail({ body: '' }), 'has no body'],

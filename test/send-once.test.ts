@@ -354,7 +354,19 @@ describe('sendOnce', () => {
     const { Messages } = await sqs.send(
       new ReceiveMessageCommand({ QueueUrl, MessageAttributeNames: ['All'] }),
     );
-    expect(Messages?.[0]?.MessageAttributes).toMatchObject({ trace: { StringValue: 't-1' } });
+    expect(Messages?.[0]?.MessageAttributes).toEqual({
+      trace: { DataType: 'String', StringValue: 't-1' },
+      idempotencyKey: { DataType: 'String', StringValue: deduplicationId(['receipt', 1]) },
+    });
+  });
+
+  it("keeps an attribute of the key's name that the message has already", async () => {
+    const own = { idempotencyKey: { DataType: 'String', StringValue: 'mine' } };
+    await sendOnce(sqs, { ...message('first'), MessageAttributes: own }, ['receipt', 1]);
+    const { Messages } = await sqs.send(
+      new ReceiveMessageCommand({ QueueUrl, MessageAttributeNames: ['All'] }),
+    );
+    expect(Messages?.[0]?.MessageAttributes).toEqual(own);
   });
 
   it("gives the client's errors as they are", async () => {
@@ -393,6 +405,16 @@ describe('sendOnce', () => {
       'an id of its own',
       (m) => ({ ...m, MessageDeduplicationId: 'x' }),
       'Unknown option `MessageDeduplicationId`',
+    ],
+    [
+      'ten attributes',
+      (m) => ({
+        ...m,
+        MessageAttributes: Object.fromEntries(
+          Array.from({ length: 10 }, (_, at) => [`a${at}`, { DataType: 'String', StringValue: 'x' }]),
+        ),
+      }),
+      'has 10 attributes, and with the id there are 11; SQS takes 10. Give at most 9.',
     ],
     ['a delay', (m) => ({ ...m, DelaySeconds: 1 }), 'Unknown option `DelaySeconds`'],
     ['a queue and a topic', (m) => ({ ...m, TopicArn: 'arn' }), 'and not with both'],
