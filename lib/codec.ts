@@ -1,9 +1,11 @@
 import { Buffer } from 'node:buffer';
 import { deflateRawSync, inflateRawSync } from 'node:zlib';
-import { DevalueError, parse, stringify } from 'devalue';
+import { parse, stringify } from 'devalue';
 import { bounded } from './bounded.ts';
 import { IdempotencyError } from './errors.ts';
-import type { Seal, UnavailableReason } from './store.ts';
+import { problemIn } from './storable.ts';
+import type { Seal, Unavailable } from './store.ts';
+import { isFunction } from './validate.ts';
 
 /**
  * An answer's way into a record and back: serialise, compress, seal. The first byte says how:
@@ -23,16 +25,18 @@ export type Encoded =
   /** `plain` is what `seal` was given: equal for equal values, which sealed bytes are not. */
   | { readonly kind: 'bytes'; readonly bytes: Uint8Array; readonly plain: Uint8Array }
   /** `plain` is absent for what cannot be serialised. */
-  | {
+  | ({
       readonly kind: 'unavailable';
-      readonly reason: UnavailableReason;
       readonly cause?: unknown;
       readonly plain?: Uint8Array;
-    };
+    } & Unavailable);
 
 /** What a record carries of it. */
-export const answerIn = (encoded: Encoded): Uint8Array | UnavailableReason =>
-  encoded.kind === 'bytes' ? encoded.bytes : encoded.reason;
+export const answerIn = (encoded: Encoded): Uint8Array | Unavailable => {
+  if (encoded.kind === 'bytes') return encoded.bytes;
+  const { reason, detail } = encoded;
+  return { reason, ...(detail !== undefined && { detail }) };
+};
 
 interface CodecOptions {
   readonly operation: string;
@@ -44,12 +48,12 @@ interface CodecOptions {
 
 /** Encodes a snapshot of `value`. Never throws: what cannot be kept is said to be unavailable, with the reason. */
 export async function encode(value: unknown, options: CodecOptions): Promise<Encoded> {
-  let plain: Uint8Array;
-  try {
-    plain = compress(serialise(value));
-  } catch (error) {
-    return { kind: 'unavailable', reason: 'unserialisable', cause: withoutValue(error) };
+  const serialised = serialise(value);
+  if (serialised.kind === 'problem') {
+    const { detail } = serialised;
+    return { kind: 'unavailable', reason: 'unserialisable', detail, cause: new TypeError(detail) };
   }
+  const plain = compress(serialised.bytes);
   let bytes = plain;
   if (options.seal) {
     try {
@@ -58,9 +62,9 @@ export async function encode(value: unknown, options: CodecOptions): Promise<Enc
       return { kind: 'unavailable', reason: 'not-sealed', cause, plain };
     }
   }
-  return bytes.length > options.maxBytes
-    ? { kind: 'unavailable', reason: 'too-large', plain }
-    : { kind: 'bytes', bytes, plain };
+  if (bytes.length <= options.maxBytes) return { kind: 'bytes', bytes, plain };
+  const detail = `${bytes.length} bytes as stored, and ${options.maxBytes} is the most`;
+  return { kind: 'unavailable', reason: 'too-large', detail, plain };
 }
 
 /**
@@ -111,17 +115,30 @@ async function open(seal: Seal, bytes: Uint8Array, operation: string): Promise<U
   }
 }
 
-function serialise(value: unknown): Uint8Array {
-  if (survivesJson(value, new Set())) return withHead(0, Buffer.from(JSON.stringify(value)));
-  return withHead(format.devalue, Buffer.from(stringify(value, reducers)));
-}
+type Serialised =
+  | { readonly kind: 'bytes'; readonly bytes: Uint8Array }
+  /** Where in the value it is that cannot be stored, and what. */
+  | { readonly kind: 'problem'; readonly detail: string };
 
-/** What devalue throws carries the value that it failed on, and the whole answer. */
-function withoutValue(error: unknown): unknown {
-  if (!(error instanceof DevalueError)) return error;
-  // Names of members tell where to look; a map's keys are data.
-  const [path] = error.path.split('.get(');
-  return new TypeError(path ? `${error.message} (at ${path})` : error.message);
+/** Never throws, and keeps what was thrown to itself: that may quote the value. */
+function serialise(value: unknown): Serialised {
+  try {
+    if (survivesJson(value, new Set())) {
+      return { kind: 'bytes', bytes: withHead(0, Buffer.from(JSON.stringify(value))) };
+    }
+  } catch {
+    // A getter that throws, or nesting beyond the stack: told below, with its place.
+  }
+  try {
+    const detail = problemIn(value);
+    if (detail !== undefined) return { kind: 'problem', detail };
+    const text = stringify(value, reducers);
+    // Around an array with members of its own devalue writes a cycle that it does not read.
+    if (text.includes('["Members"')) parse(text, revivers);
+    return { kind: 'bytes', bytes: withHead(format.devalue, Buffer.from(text)) };
+  } catch {
+    return { kind: 'problem', detail: '$ holds a cycle, is nested too deeply, or changes while it is read' };
+  }
 }
 
 function compress(plain: Uint8Array): Uint8Array {
@@ -158,9 +175,10 @@ function survivesJson(value: unknown, met: Set<object>): boolean {
       return false;
   }
   if (value === null) return true;
-  if (met.has(value)) return false;
+  if (met.has(value) || isFunction((value as { toJSON?: unknown }).toJSON)) return false;
   met.add(value);
   if (Array.isArray(value)) {
+    if (Object.getPrototypeOf(value) !== Array.prototype || hasMembers(value)) return false;
     // Unlike `every`, this does not skip holes.
     for (const item of value) if (!survivesJson(item, met)) return false;
     return true;
@@ -172,6 +190,15 @@ function survivesJson(value: unknown, met: Set<object>): boolean {
   }
   return true;
 }
+
+/** Whether an array has members beside its items. `Object.keys` gives those last. */
+const hasMembers = (items: readonly unknown[]): boolean => {
+  const last = Object.keys(items).at(-1);
+  return last !== undefined && !isIndex(last);
+};
+
+/** Of an array: its own names that are canonical numbers are items. */
+const isIndex = (name: string): boolean => String(Number(name) >>> 0) === name && name !== '4294967295';
 
 type View = NodeJS.ArrayBufferView;
 
@@ -185,13 +212,18 @@ const copyOf = (view: View): View =>
     : view.slice();
 
 // devalue knows typed arrays, but would hand a Buffer back as a plain Uint8Array, whose toString differs, and would store
-// the whole buffer behind a window. A reducer's answer must be truthy, so it travels in an array: an empty Buffer has an
-// empty text.
+// the whole buffer behind a window. Of an array it would store nothing but the items. A reducer's answer must be truthy, so
+// it travels in an array: an empty Buffer has an empty text.
 const reducers = {
   Buffer: (value: unknown) => Buffer.isBuffer(value) && [value.toString('base64')],
   Window: (value: unknown) => isWindow(value) && [copyOf(value)],
+  Members: (value: unknown) => Array.isArray(value) && hasMembers(value) && [value.slice(), membersOf(value)],
 };
 const revivers = {
   Buffer: ([base64]: [string]) => Buffer.from(base64, 'base64'),
   Window: ([view]: [View]) => view,
+  Members: ([items, members]: [unknown[], object]) => Object.assign(items, members),
 };
+
+const membersOf = (items: readonly unknown[]): object =>
+  Object.fromEntries(Object.entries(items).filter(([name]) => !isIndex(name)));

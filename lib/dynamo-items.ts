@@ -22,6 +22,7 @@ import type {
   StepRecord,
   StoredAnswer,
   Takeover,
+  Unavailable,
   UnavailableReason,
 } from './store.ts';
 
@@ -297,14 +298,13 @@ export function itemsOf(TableName: string, names: Names) {
     readStep(item: Item): StepRecord {
       const sortKey = item[names.sk]?.S ?? '';
       const isDone = item[attribute.status]?.S !== 'STARTED';
-      const unavailable = item[attribute.unavailable]?.S as UnavailableReason | undefined;
       return {
         // A window is a UUID, so the name begins after the prefix of any window.
         name: sortKey.slice(stepSortKeyPrefix(sortKey.split('#')[0] ?? '').length),
         status: isDone ? 'DONE' : 'STARTED',
         owner: item[attribute.owner]?.S ?? '',
         attempt: numberIn(item, attribute.attempt),
-        ...(isDone && { value: item[attribute.value]?.B ?? unavailable ?? 'unserialisable' }),
+        ...(isDone && { value: item[attribute.value]?.B ?? readUnavailable(item) }),
       };
     },
   };
@@ -319,7 +319,13 @@ const statusIn = (item: Item): ClaimStatus => {
   return found === 'COMPLETED' || found === 'RELEASED' ? found : 'IN_PROGRESS';
 };
 
-const answerNames = [attribute.data, attribute.writeId, attribute.chunks, attribute.unavailable];
+const answerNames = [
+  attribute.data,
+  attribute.writeId,
+  attribute.chunks,
+  attribute.unavailable,
+  attribute.unavailableDetail,
+];
 
 /** Attributes that not every claim has. */
 const passingNames = [
@@ -343,7 +349,7 @@ function answerAttributes(answer: StoredAnswer): Item {
     case 'chunks':
       return { [attribute.writeId]: { S: answer.writeId }, [attribute.chunks]: number(answer.count) };
     case 'unavailable':
-      return { [attribute.unavailable]: { S: answer.reason } };
+      return unavailableAttributes(answer);
   }
 }
 
@@ -352,10 +358,18 @@ function readAnswer(item: Item): StoredAnswer {
   if (bytes) return { kind: 'inline', bytes };
   const writeId = item[attribute.writeId]?.S;
   if (writeId) return { kind: 'chunks', writeId, count: numberIn(item, attribute.chunks) };
-  return {
-    kind: 'unavailable',
-    reason: (item[attribute.unavailable]?.S ?? 'unserialisable') as UnavailableReason,
-  };
+  return { kind: 'unavailable', ...readUnavailable(item) };
+}
+
+const unavailableAttributes = ({ reason, detail }: Unavailable): Item => ({
+  [attribute.unavailable]: { S: reason },
+  ...(detail !== undefined && { [attribute.unavailableDetail]: { S: detail } as AttributeValue }),
+});
+
+function readUnavailable(item: Item): Unavailable {
+  const reason = (item[attribute.unavailable]?.S ?? 'unserialisable') as UnavailableReason;
+  const detail = item[attribute.unavailableDetail]?.S;
+  return { reason, ...(detail !== undefined && { detail }) };
 }
 
 function stepAttributes({ status: stepStatus, owner, attempt, value }: NewStep): Item {
@@ -363,8 +377,9 @@ function stepAttributes({ status: stepStatus, owner, attempt, value }: NewStep):
     [attribute.status]: { S: stepStatus },
     [attribute.owner]: { S: owner },
     [attribute.attempt]: number(attempt),
-    ...(typeof value === 'string' && { [attribute.unavailable]: { S: value } as AttributeValue }),
-    ...(value instanceof Uint8Array && { [attribute.value]: { B: value } as AttributeValue }),
+    ...(value instanceof Uint8Array
+      ? { [attribute.value]: { B: value } as AttributeValue }
+      : value && unavailableAttributes(value)),
   };
 }
 

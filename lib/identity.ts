@@ -12,6 +12,7 @@ import { IdempotencyError } from './errors.ts';
 import { asHttpEvent, callerOf, canonicalRequest, type HttpEvent, headerLines } from './http.ts';
 import { keyFromHeader } from './key-syntax.ts';
 import type { Key, Settings } from './options.ts';
+import { kindOf } from './validate.ts';
 
 /** Which operation an event belongs to, or why it belongs to none. */
 export type Identity =
@@ -178,16 +179,6 @@ function checkedTenant(tenant: unknown): string {
     'MISSING_TENANT',
     `Option \`tenant\` returned ${kindOf(tenant)} for this event. Return who is calling as a text; without it, keys of different callers would share one space.`,
   );
-}
-
-/** What came instead of a text, without showing it: it may be personal data. */
-export function kindOf(value: unknown): string {
-  if (value === null || value === undefined) return String(value);
-  if (typeof value === 'string') return 'a blank text';
-  if (typeof value === 'number' && !Number.isFinite(value)) return String(value);
-  if (value instanceof Promise) return 'a promise';
-  if (Array.isArray(value)) return 'an array';
-  return typeof value === 'object' ? 'an object' : `a ${typeof value}`;
 }
 
 function missingKey(settings: Settings, http: HttpEvent | undefined): IdempotencyError {

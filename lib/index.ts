@@ -62,6 +62,7 @@ export type {
   Transaction,
   TransactionRequest,
   TransactWrite,
+  Unavailable,
   UnavailableReason,
   Written,
 } from './store.ts';

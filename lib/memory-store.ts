@@ -220,7 +220,7 @@ const completed = (record: ClaimRecord, completion: Completion): ClaimRecord => 
 });
 
 const answerOf = ({ answer }: Completion): NonNullable<ClaimRecord['answer']> =>
-  typeof answer === 'string' ? { kind: 'unavailable', reason: answer } : { kind: 'inline', bytes: answer };
+  answer instanceof Uint8Array ? { kind: 'inline', bytes: answer } : { kind: 'unavailable', ...answer };
 
 const asRecord = ({ name, status, owner, attempt, value }: NewStep): StepRecord => ({
   ...{ name, status, owner, attempt },

@@ -335,9 +335,7 @@ export class Attempt {
       },
       ...(fingerprint !== undefined && { fingerprint }),
       answer:
-        typeof answer === 'string'
-          ? { kind: 'unavailable', reason: answer }
-          : { kind: 'inline', bytes: answer },
+        answer instanceof Uint8Array ? { kind: 'inline', bytes: answer } : { kind: 'unavailable', ...answer },
     };
   }
 

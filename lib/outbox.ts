@@ -1,10 +1,9 @@
 import { hexSha256 } from './canonical.ts';
 import { IdempotencyError, show } from './errors.ts';
-import { kindOf } from './identity.ts';
 import { carriedKey } from './message-key.ts';
 import { environment } from './record.ts';
 import type { Seal, StagedMessage } from './store.ts';
-import { isRecord } from './validate.ts';
+import { isRecord, kindOf } from './validate.ts';
 
 /** A message that is to go out if, and only if, the work that it is part of happens. */
 export interface Message {

@@ -1,11 +1,11 @@
 import type { Context } from 'aws-lambda';
-import { decode } from './codec.ts';
+import { decode, type Encoded } from './codec.ts';
 import { IdempotencyError } from './errors.ts';
 import type { HttpEvent } from './http.ts';
 import { summarise } from './operation.ts';
 import type { Settings } from './options.ts';
 import { replayed } from './reply.ts';
-import type { ClaimRecord, UnavailableReason } from './store.ts';
+import type { ClaimRecord, Unavailable, UnavailableReason } from './store.ts';
 
 interface Caller {
   readonly settings: Settings;
@@ -45,16 +45,16 @@ export async function storedAnswer(
   const { answer } = record;
   if (answer === undefined || answer.kind === 'unavailable') {
     if (answer && isFinal) settings.cache?.put(record);
-    throw resultUnavailable(record, answer?.reason);
+    throw resultUnavailable(record, answer);
   }
   const bytes = answer.kind === 'inline' ? answer.bytes : await store.readChunks(record);
-  if (bytes === undefined) throw resultUnavailable(record, 'missing');
+  if (bytes === undefined) throw resultUnavailable(record);
   let value: unknown;
   try {
     value = await decode(bytes, { operation: record.pk, seal: store.seal });
   } catch (cause) {
     if (IdempotencyError.is(cause)) throw cause;
-    throw resultUnavailable(record, 'unreadable', cause);
+    throw resultUnavailable(record, { reason: 'unreadable' }, cause);
   }
   if (isFinal) settings.cache?.put({ ...record, answer: { kind: 'inline', bytes } });
   return value;
@@ -69,13 +69,46 @@ const whyUnavailable: Record<UnavailableReason | 'missing' | 'unreadable', strin
   unreadable: 'it cannot be read back',
 };
 
+const fixes: Partial<Record<string, string>> = {
+  unserialisable: 'return plain data',
+  'too-large': 'keep it elsewhere and return where it is',
+};
+
+/** Why there is no answer or value, with the place and the fix where they are known. */
+export function whyNot({
+  reason,
+  detail,
+}: {
+  readonly reason: keyof typeof whyUnavailable;
+  readonly detail?: string;
+}): string {
+  const fix = fixes[reason];
+  return `${whyUnavailable[reason]}${detail === undefined ? '' : ` (${detail}${fix ? `: ${fix}` : ''})`}`;
+}
+
+const told = new WeakSet<Settings>();
+
+/**
+ * The first caller gets its answer, and a later one's `RESULT_UNAVAILABLE` may be the first that anybody hears of it: so it
+ * is told now, once a guard.
+ */
+export function tellUnavailable(settings: Settings, what: 'answer' | 'step', encoded: Encoded): void {
+  if (encoded.kind === 'bytes' || told.has(settings)) return;
+  told.add(settings);
+  console.warn(
+    what === 'answer'
+      ? `[idemkit] The answer of a guarded handler could not be stored: ${whyNot(encoded)}. This caller gets it, every repeat gets RESULT_UNAVAILABLE instead.`
+      : `[idemkit] What a step returned could not be stored: ${whyNot(encoded)}. This attempt has it, a later one gets RESULT_UNAVAILABLE instead.`,
+  );
+}
+
 const resultUnavailable = (
   record: ClaimRecord,
-  reason: UnavailableReason | 'missing' | 'unreadable' = 'missing',
+  why: Unavailable | { readonly reason: 'missing' | 'unreadable' } = { reason: 'missing' },
   cause?: unknown,
 ): IdempotencyError =>
   new IdempotencyError(
     'RESULT_UNAVAILABLE',
-    `The operation with this idempotency key was completed, but its answer is not available: ${whyUnavailable[reason]}. It has not been done again.`,
+    `The operation with this idempotency key was completed, but its answer is not available: ${whyNot(why)}. It has not been done again.`,
     { record: summarise(record), cause },
   );

@@ -30,6 +30,8 @@ export const attribute = {
   chunks: 'chunks',
   /** Why a completed operation has no answer. */
   unavailable: 'unavailable',
+  /** Where and what it was that could not be stored. */
+  unavailableDetail: 'unavailableDetail',
   /** The raw key; only with `keep.key`. */
   key: 'key',
   /** The encoded event; only with `keep.input`. */

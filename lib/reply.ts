@@ -2,6 +2,7 @@ import type { IdempotencyError } from './errors.ts';
 import type { HttpEvent } from './http.ts';
 import type { Settings } from './options.ts';
 import { refusal } from './refusal.ts';
+import { isFunction, isRecord } from './validate.ts';
 
 /** An answer to API Gateway, a load balancer or a Function URL. */
 export interface HttpResponse {
@@ -24,10 +25,13 @@ export function refused(
   if (standard === undefined) return undefined;
   const answer = typeof errors === 'function' ? errors(error) : standard;
   const retryAfter = hasHeader(answer, 'retry-after') ? undefined : retryAfterOf(error, standard.statusCode);
-  return withHeaders(http, answer, {
-    ...(retryAfter !== undefined && { 'Retry-After': String(retryAfter) }),
-    ...headers?.(http.raw),
-  });
+  return {
+    ...withHeaders(http, answer, {
+      ...(retryAfter !== undefined && { 'Retry-After': String(retryAfter) }),
+      ...headers?.(http.raw),
+    }),
+    statusCode: answer.statusCode,
+  };
 }
 
 /** A store of the user's own may not say, but a 503 without it tells a client nothing. */
@@ -36,8 +40,8 @@ const retryAfterOf = ({ retryAfterSeconds }: IdempotencyError, status: number): 
 
 /** A stored answer as a repeat gets it: marked as replayed, in the shape that its event source expects. */
 export function replayed(settings: Settings, http: HttpEvent, answer: unknown): unknown {
-  const response = http.format === 'v2' ? inferredResponse(answer) : answer;
-  if (!isHttpResponse(response)) return answer;
+  const response = responseOf(http, http.format === 'v2' ? inferredResponse(answer) : answer);
+  if (response === undefined) return answer;
   const { errors, headers } = settings.http;
   // A stored 5xx stays what it is: Stripe's SDKs would retry it in vain.
   const isFinal = errors === 'stripe' && Number(response.statusCode) >= 500;
@@ -50,8 +54,8 @@ export function replayed(settings: Settings, http: HttpEvent, answer: unknown): 
 
 /** The status of what a handler returned to an HTTP event. */
 export function statusCodeOf(http: HttpEvent | undefined, result: unknown): number | undefined {
-  if (!http || !isHttpResponse(result)) return undefined;
-  return Number(result.statusCode);
+  const { statusCode } = (http && responseOf(http, result)) ?? {};
+  return statusCode === undefined ? undefined : Number(statusCode);
 }
 
 /** Belongs to one exchange, not to the answer: cookies, dates, request ids, and what RFC 9110 §7.6.1 calls hop-by-hop. */
@@ -78,12 +82,14 @@ const notStored = new Set([
 
 /** An HTTP answer without the headers that must not reach a second caller, nor lie in a table. */
 export function withoutPrivateHeaders(http: HttpEvent | undefined, result: unknown): unknown {
-  if (!http || !isHttpResponse(result)) return result;
-  const { cookies: _, ...response } = result;
+  if (!http) return result;
+  const found = responseOf(http, result);
+  if (found === undefined) return asSent(result);
+  const { cookies: _, ...response } = found;
   return {
     ...response,
-    ...(result.headers && { headers: pickStored(result.headers) }),
-    ...(result.multiValueHeaders && { multiValueHeaders: pickStored(result.multiValueHeaders) }),
+    ...(response.headers && { headers: pickStored(response.headers) }),
+    ...(response.multiValueHeaders && { multiValueHeaders: pickStored(response.multiValueHeaders) }),
   };
 }
 
@@ -91,11 +97,43 @@ function pickStored<T>(headers: Readonly<Record<string, T>>): Record<string, T> 
   return Object.fromEntries(Object.entries(headers).filter(([name]) => !notStored.has(name.toLowerCase())));
 }
 
-const isHttpResponse = (value: unknown): value is HttpResponse =>
-  typeof value === 'object' &&
-  value !== null &&
-  'statusCode' in value &&
-  Number.isInteger(Number(value.statusCode));
+/** An answer whose event source may not have been given a status. */
+type Response = Partial<HttpResponse>;
+
+/** What the event source reads `result` as; `undefined` where that is no HTTP answer. */
+function responseOf({ format }: HttpEvent, result: unknown): Response | undefined {
+  const response = asSent(result);
+  if (!isRecord(response) || Array.isArray(response)) return undefined;
+  const { statusCode, headers, multiValueHeaders } = response;
+  const isWhole = statusCode !== undefined && Number.isInteger(Number(statusCode));
+  // A REST API takes an answer without a status for a 200. Other data may be what a middleware makes an answer of.
+  const isBare = format !== 'v2' && statusCode === undefined && isNothingButResponse(response);
+  if (!isWhole && !isBare) return undefined;
+  return {
+    ...response,
+    ...(isRecord(headers) && { headers: asSent(headers) as HttpResponse['headers'] }),
+    ...(isRecord(multiValueHeaders) && {
+      multiValueHeaders: asSent(multiValueHeaders) as HttpResponse['multiValueHeaders'],
+    }),
+  };
+}
+
+const responseMembers = new Set(['headers', 'multiValueHeaders', 'body', 'isBase64Encoded', 'cookies']);
+
+function isNothingButResponse(value: Readonly<Record<string, unknown>>): boolean {
+  const names = Object.keys(value).filter((name) => value[name] !== undefined);
+  return names.length > 0 && names.every((name) => responseMembers.has(name));
+}
+
+/** What JSON writes instead of a value that has a `toJSON`: the first caller gets that, so a repeat must. */
+function asSent(value: unknown): unknown {
+  if (!isRecord(value) || !isFunction(value.toJSON)) return value;
+  try {
+    return (value as { toJSON(name: string): unknown }).toJSON('');
+  } catch {
+    return value;
+  }
+}
 
 /**
  * Payload format 2.0 takes any value without a `statusCode` as the body of a 200.
@@ -103,18 +141,20 @@ const isHttpResponse = (value: unknown): value is HttpResponse =>
  * @see https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html
  */
 function inferredResponse(answer: unknown): unknown {
-  if (isHttpResponse(answer) || answer === undefined || answer === null) return answer;
+  const sent = asSent(answer);
+  const hasStatus = isRecord(sent) && sent.statusCode !== undefined;
+  if (hasStatus || sent === undefined || sent === null) return sent;
   return {
     statusCode: 200,
     headers: { 'Content-Type': 'application/json' },
-    body: typeof answer === 'string' ? answer : JSON.stringify(answer),
+    body: typeof sent === 'string' ? sent : JSON.stringify(sent),
   };
 }
 
-const hasHeader = ({ headers, multiValueHeaders }: HttpResponse, name: string): boolean =>
+const hasHeader = ({ headers, multiValueHeaders }: Response, name: string): boolean =>
   Object.keys({ ...headers, ...multiValueHeaders }).some((one) => one.toLowerCase() === name);
 
-function withHeaders(http: HttpEvent, response: HttpResponse, more: Record<string, string>): HttpResponse {
+function withHeaders(http: HttpEvent, response: Response, more: Record<string, string>): Response {
   const replaced = new Set(Object.keys(more).map((name) => name.toLowerCase()));
   const kept = <T>(headers: Readonly<Record<string, T>> | undefined): [string, T][] =>
     Object.entries(headers ?? {}).filter(([name]) => !replaced.has(name.toLowerCase()));

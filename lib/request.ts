@@ -24,7 +24,7 @@ import {
   unclaimed,
 } from './operation.ts';
 import type { Settings } from './options.ts';
-import { replay } from './recall.ts';
+import { replay, tellUnavailable } from './recall.ts';
 import { refused, statusCodeOf, withoutPrivateHeaders } from './reply.ts';
 import type { ClaimRecord } from './store.ts';
 import { type AtomicWork, transactUnrecorded } from './transact.ts';
@@ -184,7 +184,11 @@ export class Execution {
     if (commitOutcome) return this.#settleCommitted(commitOutcome, value, isRecord);
     const isWanted = isToBeRemembered(settings, http, value);
     if (!this.#work.isClaimed) return this.#settleUnclaimed(value, answer, isWanted);
-    if (isWanted) return this.#settle(await this.#encode(answer));
+    if (isWanted) {
+      const encoded = await this.#encode(answer);
+      tellUnavailable(settings, 'answer', encoded);
+      return this.#settle(encoded);
+    }
     const settled = await this.#giveUp(isIdle && !this.#deadlineIsHere());
     // A commit of which the outcome was unknown has been applied: that is the operation's answer.
     return settled?.outcome === 'replay' ? settled : undefined;

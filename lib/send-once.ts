@@ -5,10 +5,9 @@
 import { hexSha256 } from './canonical.ts';
 import type { GuardedOperation, Operation } from './context.ts';
 import { IdempotencyError, show } from './errors.ts';
-import { kindOf } from './identity.ts';
 import { keyAttribute, maxMessageAttributes } from './message-key.ts';
 import { loadSns, loadSqs } from './peers.ts';
-import { checkKnown, isFunction, isRecord } from './validate.ts';
+import { checkKnown, isFunction, isRecord, kindOf } from './validate.ts';
 
 /** What names one message: the operation it belongs to and the message's name in it, or a list of your own. */
 export type MessageIdentity =

@@ -3,7 +3,8 @@ import { answerIn, decode, type Encoded, encode } from './codec.ts';
 import { IdempotencyError, show } from './errors.ts';
 import { type Attempt, insist, inTime, overtaken } from './operation.ts';
 import type { Settings } from './options.ts';
-import type { NewStep, StepRecord, StepWritten } from './store.ts';
+import { tellUnavailable, whyNot } from './recall.ts';
+import type { NewStep, StepRecord, StepWritten, Unavailable } from './store.ts';
 
 /** A step's record must fit into one item, which takes 400 KB. */
 const maxValueBytes = 380_000;
@@ -43,7 +44,7 @@ export class StepRecords {
     const { number, pk: operation, request } = this.#attempt;
     if (attempt > number) throw overtaken(undefined, request.clock.now());
     if (record.status === 'STARTED') throw indeterminate(name);
-    if (!(value instanceof Uint8Array)) throw unavailable(record);
+    if (!(value instanceof Uint8Array)) throw unavailable(record, value);
     return (await decode(value, { operation, seal: request.store.seal })) as T;
   }
 
@@ -82,7 +83,9 @@ export class StepRecords {
     const { pk: operation, request, settleTimeMs } = this.#attempt;
     const { seal } = request.store;
     const options = { operation, maxBytes: maxValueBytes, seal, sealTimeMs: settleTimeMs / 2 };
-    return this.#record(name, 'DONE', await encode(value, options));
+    const encoded = await encode(value, options);
+    tellUnavailable(this.#settings, 'step', encoded);
+    return this.#record(name, 'DONE', encoded);
   }
 
   #record(name: string, status: 'STARTED' | 'DONE', encoded?: Encoded): NewStep {
@@ -113,9 +116,9 @@ const indeterminate = (name: string): IdempotencyError =>
     { effect: 'possible' },
   );
 
-const unavailable = ({ name, attempt, value }: StepRecord): IdempotencyError =>
+const unavailable = ({ name, attempt }: StepRecord, value: Unavailable | undefined): IdempotencyError =>
   new IdempotencyError(
     'RESULT_UNAVAILABLE',
-    `Step ${show(name)} was done by attempt ${attempt}, but what it returned could not be stored (${value}). It is not done again. Return something from it that can be stored, such as an id.`,
+    `Step ${show(name)} was done by attempt ${attempt}, but what it returned is not available: ${whyNot(value ?? { reason: 'missing' })}. It is not done again. Return something from it that can be stored, such as an id.`,
     { effect: 'possible' },
   );

@@ -151,7 +151,10 @@ export function storeContract(createStore: () => Store | Promise<Store>): readon
 
   rule('stores why there is no answer', async (hand) => {
     applied(await hand.claim('a'));
-    applied(await hand.complete('a', 'too-large'));
+    const why = { reason: 'unserialisable', detail: '$.total is a Money' } as const;
+    applied(await hand.complete('a', why));
+    assert.deepEqual((await hand.record()).answer, { kind: 'unavailable', ...why });
+    applied(await hand.store.amend(hand.completion('a', { reason: 'too-large' })));
     assert.deepEqual((await hand.record()).answer, { kind: 'unavailable', reason: 'too-large' });
   });
 
@@ -311,9 +314,12 @@ export function storeContract(createStore: () => Store | Promise<Store>): readon
   });
 
   rule('keeps why a step has no value', async (hand) => {
-    const step = hand.step('charge', { value: 'too-large' });
+    const step = hand.step('charge', { value: { reason: 'too-large' } });
     applied(await hand.store.putStep(step));
     assert.deepEqual(await hand.steps(), [hand.stepRecord(step)]);
+    const detailed = hand.step('refund', { value: { reason: 'unserialisable', detail: '$ is a function' } });
+    applied(await hand.store.putStep(detailed));
+    assert.deepEqual((await hand.steps()).at(-1), hand.stepRecord(detailed));
   });
 
   rule('keeps steps of other names, windows and operations apart', async (hand) => {

@@ -17,7 +17,14 @@ export const systemClock: Clock = {
 export type StoredAnswer =
   | { readonly kind: 'inline'; readonly bytes: Uint8Array }
   | { readonly kind: 'chunks'; readonly writeId: string; readonly count: number }
-  | { readonly kind: 'unavailable'; readonly reason: UnavailableReason };
+  | ({ readonly kind: 'unavailable' } & Unavailable);
+
+/** Stands where an answer or a step's value would, in the record of what is done and cannot be had any more. */
+export interface Unavailable {
+  readonly reason: UnavailableReason;
+  /** Where and what, e.g. `$.total is a Money`; at most 300 characters, and nothing of the value. */
+  readonly detail?: string;
+}
 
 /** Why a completed operation has no answer to give. */
 export type UnavailableReason =
@@ -74,7 +81,7 @@ export interface Completion {
   readonly completedAtMs: number;
   readonly endsAtMs: number;
   /** The encoded answer, or why there is none. */
-  readonly answer: Uint8Array | UnavailableReason;
+  readonly answer: Uint8Array | Unavailable;
 }
 
 /** A step or transaction of a window, as it is recorded. */
@@ -85,7 +92,7 @@ export interface StepRecord {
   /** The number of the attempt that recorded it. */
   readonly attempt: number;
   /** The encoded value, or why there is none. Present if, and only if, `status` is `DONE`. */
-  readonly value?: Uint8Array | UnavailableReason;
+  readonly value?: Uint8Array | Unavailable;
 }
 
 /** A step's record as it is to be put; times decide about its cleanup only. */

@@ -40,6 +40,30 @@ export function isPlain(value: unknown): value is Record<string, unknown> {
   return prototype === null || Object.getPrototypeOf(prototype) === null;
 }
 
+/** What a value is, in words that hold nothing of it: it may be personal data. */
+export function kindOf(value: unknown): string {
+  if (value === null || value === undefined) return String(value);
+  if (typeof value === 'number' && !Number.isFinite(value)) return String(value);
+  if (typeof value === 'string') return value.trim() === '' ? 'a blank text' : 'a text';
+  if (Array.isArray(value) && classOf(value) === 'Array') return 'an array';
+  if (typeof value !== 'object') return `a ${typeof value}`;
+  if (isThenable(value)) return 'a promise';
+  if (isPlain(value)) return 'an object';
+  const name = classOf(value);
+  return name === undefined ? 'an instance of a class' : `${/^[AEIOU]/i.test(name) ? 'an' : 'a'} ${name}`;
+}
+
+/** The name that a value's class was given, which is code and not data. */
+export function classOf(value: object): string | undefined {
+  const prototype: { constructor?: { name?: unknown } } | null = Object.getPrototypeOf(value);
+  const name = prototype?.constructor?.name;
+  return typeof name === 'string' && /^[\w$]{1,60}$/.test(name) ? name : undefined;
+}
+
+/** A member's name as a path shows it. In a map with free keys a name is data, so only what looks like a name is shown. */
+export const memberPath = (name: string): string => (/^[A-Za-z_]\w{0,39}$/.test(name) ? `.${name}` : '[…]');
+
+export const isThenable = (value: object): boolean => isFunction((value as { then?: unknown }).then);
 export const isRecord = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null;
 export const isFunction = (value: unknown): boolean => typeof value === 'function';

@@ -7,7 +7,7 @@ import { type Commit, commitClaimed, commitUnclaimed, type Standing } from './co
 import { IdempotencyError, show } from './errors.ts';
 import { type Attempt, inTime, leaseIsOver, overtaken } from './operation.ts';
 import type { Settings } from './options.ts';
-import { storedAnswer } from './recall.ts';
+import { storedAnswer, tellUnavailable } from './recall.ts';
 import { StepRecords } from './step.ts';
 import { tokenOf } from './token.ts';
 import { type AtomicWork, outcomeUnknown, rejected, transact } from './transact.ts';
@@ -147,6 +147,7 @@ export class Work {
     this.#isCommitting = true;
     try {
       const encoded = await this.#encode(result);
+      tellUnavailable(this.#settings, 'answer', encoded);
       this.commitOutcome = this.isClaimed
         ? await commitClaimed(this.attempt, this.#settings, encoded, work)
         : await commitUnclaimed(this.#standing, this.#settings, encoded, work);

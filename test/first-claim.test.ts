@@ -168,6 +168,6 @@ const ended = { pk: 'orders#1', owner: 'old', nowMs: 1, leaseUntilMs: 2, endsAtM
 const endedRecord = (tableName: string) =>
   itemsOf(tableName, { pk: 'pk', sk: 'sk', ttl: 'expiresAt' }).completedClaim(
     { ...ended, rawKey: 'key', rawInput: Uint8Array.of(1) },
-    { ...ended, window: 'old', completedAtMs: 2, answer: 'too-large' },
+    { ...ended, window: 'old', completedAtMs: 2, answer: { reason: 'too-large' } },
     { kind: 'chunks', writeId: 'w', count: 2 },
   );
