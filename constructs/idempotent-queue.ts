@@ -3,6 +3,7 @@ import type { Alarm, IMetric, MetricOptions } from 'aws-cdk-lib/aws-cloudwatch';
 import type { IRuleTarget } from 'aws-cdk-lib/aws-events';
 import { SqsQueue } from 'aws-cdk-lib/aws-events-targets';
 import type { IKey } from 'aws-cdk-lib/aws-kms';
+import type { Function as LambdaFunction } from 'aws-cdk-lib/aws-lambda';
 import { SqsEventSource } from 'aws-cdk-lib/aws-lambda-event-sources';
 import type { ITopicSubscription, SubscriptionOptions } from 'aws-cdk-lib/aws-sns';
 import { SqsSubscription } from 'aws-cdk-lib/aws-sns-subscriptions';
@@ -16,13 +17,17 @@ import {
 } from 'aws-cdk-lib/aws-sqs';
 import { Construct } from 'constructs';
 import { type AlarmOptions, alarmsIn } from './alarms.ts';
-import type { IdempotentFunction } from './idempotent-function.ts';
 import { knownSeconds } from './known.ts';
-import { adviseDeadLetterQueue } from './protection.ts';
+import { adviseDeadLetterQueue, namespaceOf } from './protection.ts';
+import { type GuardedFunction, targetOf } from './targets.ts';
 
 export interface IdempotentQueueProps extends AlarmOptions {
-  /** The function that handles the messages; it reports failed ones one by one. @default - none: read the queue yourself */
-  readonly consumer?: IdempotentFunction;
+  /**
+   * The function that handles the messages, or an alias or a version of it; it reports failed ones one by one.
+   *
+   * @default - none: read the queue yourself
+   */
+  readonly consumer?: GuardedFunction;
   /** Whether groups keep their order and messages are deduplicated for five minutes. @default true */
   readonly fifo?: boolean;
   /** Ends in `.fifo` for a FIFO queue. @default - CloudFormation names it */
@@ -92,7 +97,7 @@ export interface RuleTargetOptions {
 export class IdempotentQueue extends Construct {
   readonly queue: Queue;
   readonly deadLetterQueue: Queue;
-  readonly consumer?: IdempotentFunction;
+  readonly consumer?: GuardedFunction;
   readonly fifo: boolean;
   readonly contentBasedDeduplication: boolean;
   /** Deduplication is then within a message group only. */
@@ -111,6 +116,9 @@ export class IdempotentQueue extends Construct {
     this.contentBasedDeduplication = contentBasedDeduplication;
     this.highThroughput = highThroughput;
     if (consumer) this.consumer = consumer;
+    const target = consumer && targetOf(consumer);
+    // Throws where the function keeps no records.
+    if (target) namespaceOf(target.fn);
 
     this.#alarmOptions = props;
     const kind: QueueProps = {
@@ -134,7 +142,7 @@ export class IdempotentQueue extends Construct {
         fifoThroughputLimit: FifoThroughputLimit.PER_MESSAGE_GROUP_ID,
       }),
       retentionPeriod: props.retentionPeriod ?? Duration.days(4),
-      visibilityTimeout: props.visibilityTimeout ?? visibilityFor(consumer, maxBatchingWindow),
+      visibilityTimeout: props.visibilityTimeout ?? visibilityFor(target?.fn, maxBatchingWindow),
       deadLetterQueue: { queue: this.deadLetterQueue, maxReceiveCount },
     });
     if (highThroughput) {
@@ -156,7 +164,7 @@ export class IdempotentQueue extends Construct {
       },
     });
 
-    consumer?.function.addEventSource(
+    target?.called.addEventSource(
       new SqsEventSource(this.queue, {
         batchSize,
         reportBatchItemFailures: true,
@@ -289,13 +297,13 @@ function checkRetries({ retryAttempts, maxEventAge }: RuleTargetOptions): void {
 }
 
 /** The consumer may change its timeout after this: the number is made at synthesis. */
-function visibilityFor(consumer: IdempotentFunction | undefined, window: Duration | undefined): Duration {
+function visibilityFor(consumer: LambdaFunction | undefined, window: Duration | undefined): Duration {
   if (consumer === undefined) return Duration.seconds(30);
   const secondsOf = (duration: Duration | undefined, whenAbsent: number, longest: number) =>
     duration === undefined ? whenAbsent : (knownSeconds(duration) ?? longest);
   return Duration.seconds(
     Lazy.number({
-      produce: () => 6 * secondsOf(consumer.function.timeout, 3, 900) + secondsOf(window, 0, 300),
+      produce: () => 6 * secondsOf(consumer.timeout, 3, 900) + secondsOf(window, 0, 300),
     }),
   );
 }

@@ -17,3 +17,4 @@ export { IdempotentFunction, type IdempotentFunctionProps } from './idempotent-f
 export { IdempotentQueue, type IdempotentQueueProps, type RuleTargetOptions } from './idempotent-queue.ts';
 export { OutboxPipe, type OutboxPipeProps } from './outbox-pipe.ts';
 export type { IdempotencyTableGrants } from './table-grants.ts';
+export type { GuardedFunction } from './targets.ts';

@@ -9,6 +9,7 @@ import { CfnQueue } from 'aws-cdk-lib/aws-sqs';
 import type { IConstruct } from 'constructs';
 import { defaultTtlSeconds, environment } from '../lib/record.ts';
 import { knownNumber, knownSeconds } from './known.ts';
+import { addressesOf } from './targets.ts';
 
 /** What is known of a function that keeps records, for the checks at synthesis. */
 interface Protection {
@@ -43,12 +44,13 @@ export function protectFunction(
   fn.addEnvironment(environment.namespace, namespace);
   fn.addEnvironment(
     environment.ttlSeconds,
-    Lazy.string({ produce: () => Tokenization.stringifyNumber(ttl?.toSeconds() ?? defaultTtl(fn)) }),
+    // Not cached: a version's hash may ask for it before everything that calls the function is there.
+    Lazy.uncachedString({ produce: () => Tokenization.stringifyNumber(ttl?.toSeconds() ?? defaultTtl(fn)) }),
   );
   fn.addEnvironment(
     environment.destinations,
     // Nothing leaves the variable out.
-    Lazy.string({ produce: () => destinations().join(',') || undefined }),
+    Lazy.uncachedString({ produce: () => destinations().join(',') || undefined }),
   );
   fn.node.addValidation({ validate: () => [...checkSources(fn, ttl), ...checkApis(fn)] });
 }
@@ -79,9 +81,10 @@ interface Source {
 
 function sourcesOf(fn: LambdaFunction): Source[] {
   const constructs = fn.node.root.node.findAll();
+  const addresses = addressesOf(fn);
   return constructs
     .filter((construct) => construct instanceof CfnEventSourceMapping)
-    .filter((mapping) => areSame(mapping, mapping.functionName, fn.functionName))
+    .filter((mapping) => addresses.isAddress(mapping, mapping.functionName))
     .flatMap((mapping) =>
       constructs.flatMap((resource) => {
         const source = asSource(resource);
@@ -164,12 +167,13 @@ const apiTimeoutSeconds = { 'HTTP API': 30, 'REST API': 29 } as const;
 function checkApis(fn: LambdaFunction): string[] {
   const timeoutSeconds = knownTimeoutSeconds(fn);
   if (timeoutSeconds === undefined) return [];
+  const addresses = addressesOf(fn);
   const kinds = fn.node.root.node.findAll().flatMap((construct) => {
     if (construct instanceof CfnIntegration) {
-      return areSame(construct, construct.integrationUri, fn.functionArn) ? (['HTTP API'] as const) : [];
+      return addresses.isAddress(construct, construct.integrationUri) ? (['HTTP API'] as const) : [];
     }
     if (construct instanceof CfnMethod && construct.integration !== undefined) {
-      return mentions(construct, construct.integration, fn.functionArn) ? (['REST API'] as const) : [];
+      return addresses.isIn(construct, construct.integration) ? (['REST API'] as const) : [];
     }
     return [];
   });

@@ -1,0 +1,95 @@
+import {
+  DefaultTokenResolver,
+  type IPostProcessor,
+  type IResolvable,
+  type IResolveContext,
+  Reference,
+  Tokenization,
+} from 'aws-cdk-lib';
+import {
+  Alias,
+  CfnAlias,
+  CfnVersion,
+  type IFunction,
+  Function as LambdaFunction,
+  Version,
+} from 'aws-cdk-lib/aws-lambda';
+import type { IConstruct } from 'constructs';
+import type { IdempotentFunction } from './idempotent-function.ts';
+
+/**
+ * A function that keeps records, as others call it: by itself, by an alias (for canaries and provisioned concurrency), or by a version. A
+ * function of another kind keeps records after `table.protect(fn)`.
+ */
+export type GuardedFunction = IdempotentFunction | LambdaFunction | Alias | Version;
+
+/** What is called, and the function that then runs. */
+export interface Target {
+  readonly called: IFunction;
+  readonly fn: LambdaFunction;
+}
+
+export function targetOf(guarded: GuardedFunction): Target {
+  const called = 'function' in guarded ? guarded.function : guarded;
+  const fn = called instanceof LambdaFunction ? called : called.lambda;
+  if (!(fn instanceof LambdaFunction)) {
+    throw new Error(
+      `'${called.node.path}' belongs to a function of elsewhere, of which nothing is known here: use an alias or a version of a function of this app`,
+    );
+  }
+  return { called, fn };
+}
+
+/** Whether values of a template name a function, by itself or by an alias or a version of it. Complete at synthesis only. */
+export interface Addresses {
+  /** A value that is the function's name or ARN, and nothing else. */
+  readonly isAddress: (at: IConstruct, value: unknown) => boolean;
+  /** A value that has it somewhere in it. */
+  readonly isIn: (at: IConstruct, value: unknown) => boolean;
+}
+
+export function addressesOf(fn: LambdaFunction): Addresses {
+  const own = [fn.functionName, fn.functionArn];
+  const qualified = fn.node.root.node.findAll().flatMap((construct) => {
+    if (construct instanceof Alias || construct instanceof Version) {
+      return construct.lambda === fn ? [construct.functionName, construct.functionArn] : [];
+    }
+    if (construct instanceof CfnAlias || construct instanceof CfnVersion) {
+      const { functionName } = construct;
+      return own.some((address) => areSame(construct, address, functionName)) ? [construct.ref] : [];
+    }
+    return [];
+  });
+  const addresses = [...own, ...qualified];
+  return {
+    isAddress: (at, value) => addresses.some((address) => areSame(at, address, value)),
+    isIn: (at, value) => {
+      const text = textOf(at, value);
+      return addresses.some((address) => text.includes(textOf(at, address)));
+    },
+  };
+}
+
+const areSame = (at: IConstruct, a: unknown, b: unknown): boolean => textOf(at, a) === textOf(at, b);
+
+const textOf = (at: IConstruct, value: unknown): string =>
+  JSON.stringify(Tokenization.resolve(value, { scope: at, resolver: byPathOfVersion })) ?? '';
+
+/**
+ * A version's logical id is a hash over its function, environment included, and in the environment is a TTL for which callers are looked at: the id must not
+ * be asked for there. A version's path in the tree tells it apart as well.
+ */
+class ByPathOfVersion extends DefaultTokenResolver {
+  override resolveToken(
+    token: IResolvable,
+    context: IResolveContext,
+    postProcessor: IPostProcessor,
+  ): unknown {
+    if (Reference.isReference(token) && token.target instanceof CfnVersion) {
+      return { version: token.target.node.path, attribute: token.displayName };
+    }
+    return super.resolveToken(token, context, postProcessor);
+  }
+}
+
+const byPathOfVersion = new ByPathOfVersion({ join: (left, right) => ({ join: [left, right] }) });
