@@ -32,6 +32,11 @@ export interface PaymentsStackProps extends StackProps {
   readonly authorizer?: IHttpRouteAuthorizer;
 }
 
+/** The Common Log Format, with the route in it: an HTTP API has no `$context.resourcePath`. */
+const accessLogFormat = AccessLogFormat.custom(
+  '$context.identity.sourceIp - - [$context.requestTime] "$context.routeKey $context.protocol" $context.status $context.responseLength $context.requestId',
+);
+
 /** The examples, deployed: payments and statements behind an HTTP API, an outbox, and the ledger's queue. */
 export class PaymentsStack extends Stack {
   readonly table: IdempotencyTable;
@@ -130,7 +135,7 @@ export class PaymentsStack extends Stack {
         destination: new LogGroupLogDestination(
           new LogGroup(this, 'AccessLog', { retention: RetentionDays.ONE_MONTH }),
         ),
-        format: AccessLogFormat.clf(),
+        format: accessLogFormat,
       },
     });
     return api;

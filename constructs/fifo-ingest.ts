@@ -1,8 +1,9 @@
-import { Annotations, Stack } from 'aws-cdk-lib';
+import { Annotations, FeatureFlags, Stack, Token } from 'aws-cdk-lib';
 import {
   AccessLogFormat,
   AuthorizationType,
   AwsIntegration,
+  EndpointType,
   type IAuthorizer,
   LogGroupLogDestination,
   PassthroughBehavior,
@@ -26,6 +27,7 @@ import {
 import { HttpLambdaIntegration } from 'aws-cdk-lib/aws-apigatewayv2-integrations';
 import { Grant, type IRole, Role, ServicePrincipal } from 'aws-cdk-lib/aws-iam';
 import { LogGroup, RetentionDays } from 'aws-cdk-lib/aws-logs';
+import { APIGATEWAY_DISABLE_CLOUDWATCH_ROLE } from 'aws-cdk-lib/cx-api';
 import { Construct } from 'constructs';
 import type { IdempotentFunction } from './idempotent-function.ts';
 import type { IdempotentQueue } from './idempotent-queue.ts';
@@ -74,9 +76,10 @@ export interface RestApiIngestProps extends MappedIngestProps {
   /** @default - a new one */
   readonly api?: RestApi;
   /**
-   * Whether to set the role that API Gateway writes logs with. There is one for the whole account and Region.
+   * Whether to set the role that API Gateway writes logs with. There is one for the whole account and Region, and another one that was set before is
+   * replaced.
    *
-   * @default true
+   * @default - as the CDK does: set, unless the feature flag `@aws-cdk/aws-apigateway:disableCloudWatchRole` is on
    */
   readonly cloudWatchRole?: boolean;
 }
@@ -128,6 +131,7 @@ export class FifoIngest extends Construct {
       });
     }
     if (props.via !== 'function') warnOfRawMapping(this, props);
+    if (props.via === undefined || props.via === 'http-api') warnOfContent(this, props.queue);
   }
 
   #integrateFunction({ handler, queue }: FunctionIngestProps): HttpRouteIntegration {
@@ -160,21 +164,30 @@ export class FifoIngest extends Construct {
       throttle: { rateLimit: props.rateLimit ?? 100, burstLimit: props.burstLimit ?? 200 },
       accessLogSettings: {
         destination: new StageLogDestination(this.#createAccessLog(props)),
-        format: accessLogFormat,
+        format: logLinesWith({ route: '$context.routeKey' }),
       },
     });
     return api;
   }
 
   #createRestApi(props: RestApiIngestProps): RestApi {
+    const { cloudWatchRole } = props;
+    if (cloudWatchRole === undefined && FeatureFlags.of(this).isEnabled(APIGATEWAY_DISABLE_CLOUDWATCH_ROLE)) {
+      Annotations.of(this).addWarningV2(
+        'idemkit:ingest:cloudwatch-role',
+        `API Gateway refuses access logs while the account has no role for them in this Region, and '${APIGATEWAY_DISABLE_CLOUDWATCH_ROLE}' leaves it out: say cloudWatchRole: true to set it for the whole account, or false where it has one`,
+      );
+    }
     return new RestApi(this, 'Api', {
-      cloudWatchRole: props.cloudWatchRole ?? true,
+      ...(cloudWatchRole !== undefined && { cloudWatchRole }),
+      // By default it would be an edge-optimized one, whose requests all travel by way of CloudFront.
+      endpointTypes: [EndpointType.REGIONAL],
       deployOptions: {
         throttlingRateLimit: props.rateLimit ?? 100,
         throttlingBurstLimit: props.burstLimit ?? 200,
         tracingEnabled: true,
         accessLogDestination: new LogGroupLogDestination(this.#createAccessLog(props)),
-        accessLogFormat,
+        accessLogFormat: logLinesWith({ route: '$context.resourcePath' }),
       },
     });
   }
@@ -245,19 +258,24 @@ function allowToSend(grantee: Role | IdempotentFunction['grantPrincipal'], { que
   if (key) grantThrough('sqs', key, grantee, 'kms:Decrypt', 'kms:GenerateDataKey');
 }
 
-const accessLogFormat = AccessLogFormat.custom(
-  JSON.stringify({
-    requestId: '$context.requestId',
-    time: '$context.requestTime',
-    ip: '$context.identity.sourceIp',
-    method: '$context.httpMethod',
-    path: '$context.path',
-    status: '$context.status',
-    bytes: '$context.responseLength',
-    error: '$context.error.message',
-    integrationStatus: '$context.integrationStatus',
-  }),
-);
+/**
+ * Lines of JSON. None of the values is a text of the caller's: one with a quotation mark in it would break the line, and an error's message may repeat what
+ * was sent to sign in with.
+ */
+const logLinesWith = (route: Readonly<Record<string, string>>): AccessLogFormat =>
+  AccessLogFormat.custom(
+    JSON.stringify({
+      requestId: '$context.requestId',
+      time: '$context.requestTime',
+      ip: '$context.identity.sourceIp',
+      method: '$context.httpMethod',
+      ...route,
+      status: '$context.status',
+      bytes: '$context.responseLength',
+      error: '$context.error.responseType',
+      integrationStatus: '$context.integrationStatus',
+    }),
+  );
 
 function check(props: FifoIngestProps): void {
   const { queue, path } = props;
@@ -271,15 +289,12 @@ function check(props: FifoIngestProps): void {
       `queue '${queue.node.path}' is a standard queue, which deduplicates nothing: make it fifo: true`,
     );
   }
-  if (!path.startsWith('/')) throw new Error(`path is '${path}': begin it with a slash, e.g. '/orders'`);
+  if (!Token.isUnresolved(path) && !path.startsWith('/'))
+    throw new Error(`path is '${path}': begin it with a slash, e.g. '/orders'`);
   if (props.via === 'function') return;
-  if (queue.contentBasedDeduplication) {
-    throw new Error(
-      `contentBasedDeduplication is true on '${queue.node.path}': a request without the header would be taken in all the same, deduplicated by its body. Set it to false`,
-    );
-  }
   const { messageGroupId, header = 'Idempotency-Key' } = props;
   if (
+    !Token.isUnresolved(messageGroupId) &&
     !/^(?:\$context(?:\.\w+)+|\$request\.header\.[\w-]+|\$request\.body(?:\.\w+)+|[\w.:-]{1,128})$/.test(
       messageGroupId,
     )
@@ -290,6 +305,15 @@ function check(props: FifoIngestProps): void {
   }
   if (!/^[\w-]+$/.test(header))
     throw new Error(`header is '${header}': use a name such as 'Idempotency-Key'`);
+}
+
+/** A REST API demands the header. An HTTP API hands a request without it on, and such a queue takes it. */
+function warnOfContent(scope: Construct, queue: IdempotentQueue): void {
+  if (!queue.contentBasedDeduplication) return;
+  Annotations.of(scope).addWarningV2(
+    'idemkit:ingest:content-deduplication',
+    `contentBasedDeduplication is true on '${queue.node.path}': a request without the header is taken in all the same, deduplicated by its body. Set it to false, or use via: 'rest-api' or 'function'`,
+  );
 }
 
 /** What names the authenticated caller. */

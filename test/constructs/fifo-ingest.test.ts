@@ -128,11 +128,6 @@ describe('an ingest through an HTTP API', () => {
 
   it.each<[Distributed<FifoIngestProps>, IdempotentQueueProps, RegExp]>([
     [{ authorizer: 'none', messageGroupId: sub }, { fifo: false }, /'Test\/Orders' is a standard queue/],
-    [
-      { authorizer: 'none', messageGroupId: sub },
-      { contentBasedDeduplication: true },
-      /a request without the header would be taken in all the same/,
-    ],
     [{ authorizer: 'none', messageGroupId: '' }, {}, /messageGroupId is ''/],
     [{ authorizer: 'none', messageGroupId: '$input.body' }, {}, /messageGroupId is '\$input.body'/],
     [{ authorizer: 'none', messageGroupId: sub, header: "x')" }, {}, /header is 'x'\)'/],
