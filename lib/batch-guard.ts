@@ -5,14 +5,14 @@
 import type { Context } from 'aws-lambda';
 import { asRecord, type Batch, type BatchRecord, isBelow, itemFailures, lowestOf } from './batch.ts';
 import { type BatchOperations, type Operation, UnguardedOperation, withBatch } from './context.ts';
-import { IdempotencyError } from './errors.ts';
+import { afterActing, IdempotencyError } from './errors.ts';
 import type { Begun, Run } from './guard.ts';
 import { type Identity, identifyRecord } from './identity.ts';
 import { type Guard, refuseSharedNamespace } from './namespace.ts';
 import { refusalOf } from './operation.ts';
 import type { Settings } from './options.ts';
 import { inParallel } from './pool.ts';
-import { type Execution, enter, type Instead, type Request, sendUnrecorded } from './request.ts';
+import { type Ended, type Execution, enter, type Request, sendUnrecorded } from './request.ts';
 
 /** The SDK opens at most 50 sockets for a client; more requests at once would wait inside it, out of sight. */
 const maxParallel = 50;
@@ -40,8 +40,8 @@ export async function beginBatch(guard: Guard, batch: Batch, context: Context | 
 export interface RecordByRecord extends BatchOperations {
   /** @throws `OVERTAKEN` where another attempt is working on it */
   recordReturned(raw: object, value: unknown): Promise<void>;
-  /** Never rejects. */
-  recordThrew(raw: object, error: unknown): Promise<void>;
+  /** Never rejects. @param isHandled whether the handler was called, and not its payload refused before */
+  recordThrew(raw: object, error: unknown, isHandled: boolean): Promise<void>;
   /** It was not started, and will not be: its claim is given up when the handler ends. */
   recordSkipped(raw: object): void;
 }
@@ -63,6 +63,8 @@ class GuardedBatch implements Run, RecordByRecord {
   readonly #context: Context | undefined;
   readonly #standings = new Map<BatchRecord, Standing>();
   readonly #skipped = new Set<BatchRecord>();
+  /** Failed before its handler was called. */
+  readonly #untouched = new Set<BatchRecord>();
   /** What the handler was given. */
   #given: ReadonlySet<BatchRecord> = new Set();
   /** An inner middleware may have changed what it found in a record … */
@@ -141,9 +143,11 @@ class GuardedBatch implements Run, RecordByRecord {
     if (record) await this.#complete(record, value);
   }
 
-  async recordThrew(raw: object, error: unknown): Promise<void> {
+  async recordThrew(raw: object, error: unknown, isHandled: boolean): Promise<void> {
     const record = this.#find(raw);
-    if (record) await this.#take(record, { kind: 'failed', error })?.threw(error);
+    if (record === undefined) return;
+    if (!isHandled) this.#untouched.add(record);
+    await this.#take(record, { kind: 'failed', error })?.threw(error);
   }
 
   recordSkipped(raw: object): void {
@@ -163,11 +167,9 @@ class GuardedBatch implements Run, RecordByRecord {
     return this.completed(answer);
   }
 
-  async threw(error: unknown): Promise<Instead | undefined> {
+  async threw(error: unknown): Promise<Ended> {
     await this.#settleRest((execution) => execution.threw(error));
-    const started = [...this.#given].filter((record) => !this.#skipped.has(record));
-    const thrown = started.length > 1 ? ofOneAmongOthers(error) : error;
-    return thrown === error ? undefined : { thrown };
+    return { kind: 'error', error: asOfBatch(error, undefined, this.#started()) };
   }
 
   async returnedInVain(answer: unknown): Promise<void> {
@@ -188,8 +190,15 @@ class GuardedBatch implements Run, RecordByRecord {
         return withFailures(handlers, lowestOf(ids));
       case 'throw':
         if (failed.length === 0) return handlers;
-        throw failureOf(this.#errorsOf(failed), this.#batch, this.#given);
+        throw failureOf(this.#errorsOf(failed), this.#batch, this.#started());
     }
+  }
+
+  /** What the handler was given, and has not said that it never came to. */
+  #started(): ReadonlySet<BatchRecord> {
+    return new Set(
+      [...this.#given].filter((record) => !this.#skipped.has(record) && !this.#untouched.has(record)),
+    );
   }
 
   #find(raw: unknown): BatchRecord | undefined {
@@ -383,32 +392,28 @@ export function failureOf(
   const errors = [...failures.values()];
   const [failed] = failures.keys();
   // What is no error, such as `undefined`, would be taken for none.
-  if (errors.length === 1 && errors[0] instanceof Error) {
-    return [...started].some((record) => record !== failed) ? ofOneAmongOthers(errors[0]) : errors[0];
-  }
+  if (errors.length === 1 && errors[0] instanceof Error) return asOfBatch(errors[0], failed, started);
   return new IdempotencyError(
     'BATCH_FAILED',
     `Records failed: ${errors.length} of ${records.length}. Guarded, the others will not run again when the batch is delivered again.`,
     {
       cause: new AggregateError(errors, 'Records failed.'),
-      effect: started.size > 0 || errors.some(saysPossible) ? 'possible' : 'none',
+      effect: started.size > 0 ? 'possible' : 'none',
     },
   );
 }
 
-const saysPossible = (error: unknown): boolean => IdempotencyError.is(error) && error.effect === 'possible';
-
-/** A record's error, thrown for the whole batch, must not say that nothing was done where another record was processed. */
-function ofOneAmongOthers(error: unknown): unknown {
-  if (!IdempotencyError.is(error) || error.effect === 'possible') return error;
-  const { code, message, cause, retryAfterSeconds, record, rejections } = error;
-  return new IdempotencyError(code, `${message} Other records of the batch may have been processed.`, {
-    effect: 'possible',
-    ...{ cause },
-    ...(retryAfterSeconds !== undefined && { retryAfterSeconds }),
-    ...(record && { record }),
-    ...(rejections && { rejections }),
-  });
+/** The error of one record, thrown for the whole batch: it is not nothing that has been done where records were handled. */
+function asOfBatch(
+  error: unknown,
+  failed: BatchRecord | undefined,
+  started: ReadonlySet<BatchRecord>,
+): unknown {
+  if (started.size === 0 || !IdempotencyError.is(error)) return error;
+  const isAlone = started.size === 1 && (failed === undefined || started.has(failed));
+  return isAlone
+    ? afterActing(error)
+    : afterActing(error, `${error.message} Other records of the batch may have been processed.`);
 }
 
 function withFailures(answer: unknown, ids: readonly string[]): object {

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { Context } from 'aws-lambda';
-import { IdempotencyError } from './errors.ts';
+import { afterActing, IdempotencyError } from './errors.ts';
 import { leaseIsOver } from './operation.ts';
 import { tokenOf } from './token.ts';
 import type { AtomicWork } from './transact.ts';
@@ -91,6 +91,7 @@ export function operation(context: unknown, record?: unknown): Operation {
     throw new IdempotencyError(
       'NOT_GUARDED',
       'This is a batch, in which every record has an operation of its own: call operation(context, record).',
+      asked,
     );
   }
   const found = (context as { idempotency?: Operation } | null | undefined)?.idempotency;
@@ -98,8 +99,12 @@ export function operation(context: unknown, record?: unknown): Operation {
   throw new IdempotencyError(
     'NOT_GUARDED',
     'No operation in this context: the handler is not guarded. Put `.use(idempotent())` first, or wrap it as `idempotent(handler)`, and pass on the context that the handler was given.',
+    asked,
   );
 }
+
+/** It is a handler that asks, and what it did before nobody here has seen. */
+const asked = { effect: 'possible' } as const;
 
 function operationOfRecord(context: unknown, record: unknown): Operation {
   const found = batchOf(context)?.operationOf(record);
@@ -107,6 +112,7 @@ function operationOfRecord(context: unknown, record: unknown): Operation {
   throw new IdempotencyError(
     'NOT_GUARDED',
     'No operation for this record in this context: the batch handler is not guarded, or the record is not one that it was given. Put `.use(idempotent())` first, or wrap the batch handler as `idempotent(handler)`, and pass on context and record as they came.',
+    asked,
   );
 }
 
@@ -265,6 +271,11 @@ export class UnguardedOperation implements Operation {
   }
 
   async #sendAny(name: string, work: AtomicWork): Promise<void> {
-    if ((work.writes?.length ?? 0) + (work.messages?.length ?? 0) > 0) await this.#send(name, work);
+    if ((work.writes?.length ?? 0) + (work.messages?.length ?? 0) === 0) return;
+    try {
+      await this.#send(name, work);
+    } catch (error) {
+      throw afterActing(error);
+    }
   }
 }

@@ -14,7 +14,7 @@ import {
 import type { DynamoClient } from './dynamo-client.ts';
 import { type Item, itemsOf, type Names } from './dynamo-items.ts';
 import { type Sent, sendConditional } from './dynamo-send.ts';
-import { readCancellation, transactionInput } from './dynamo-transaction.ts';
+import { inDoubt, readCancellation, transactionInput } from './dynamo-transaction.ts';
 import { IdempotencyError, show, storeUnavailable } from './errors.ts';
 import { attribute, chunkSortKeyPrefix, environment, stepSortKeyPrefix, tableLayout } from './record.ts';
 import type { Clock, Completion, Seal, StepWritten, Store, StoredAnswer, Written } from './store.ts';
@@ -108,7 +108,7 @@ export function dynamoStore(options: DynamoStoreOptions = {}): DynamoStore {
   const items = itemsOf(tableName, names);
   const conditional = (command: object, action: string): Promise<Sent> =>
     sendConditional(client, command).catch((error: unknown) => {
-      throw explain(error, tableName, names, action);
+      throw inDoubt(error, explain(error, tableName, names, action));
     });
   const write = async (command: object, action: string): Promise<Written> => {
     const sent = await conditional(command, action);
@@ -222,7 +222,7 @@ export function dynamoStore(options: DynamoStoreOptions = {}): DynamoStore {
             if (isNamed(error, 'ValidationException')) await refuseWrongKeys(request.pk);
             const cancelled = await readCancellation(error, request, items, client);
             if (cancelled) return cancelled;
-            throw explain(error, tableName, names, 'dynamodb:TransactWriteItems');
+            throw inDoubt(error, explain(error, tableName, names, 'dynamodb:TransactWriteItems'));
           }
         },
       };

@@ -7,7 +7,7 @@ import type {
 } from '@aws-sdk/client-dynamodb';
 import type { Item, Items } from './dynamo-items.ts';
 import { converter } from './dynamo-values.ts';
-import { IdempotencyError, show } from './errors.ts';
+import { IdempotencyError, show, storeUnavailable } from './errors.ts';
 import type {
   Completion,
   Rejection,
@@ -202,16 +202,22 @@ export async function readCancellation(
       throw badWrites(`DynamoDB refused the transaction, and nothing was written: ${message}`, error);
     case 'ResourceNotFoundException':
       if (request.writes.length === 0) return undefined;
-      throw badWrites(
-        `One of the transaction's tables is not there, and nothing was written: ${tablesOf(request, items)}.`,
+      throw inDoubt(
         error,
+        badWrites(
+          `One of the transaction's tables is not there, and nothing was written: ${tablesOf(request, items)}.`,
+          error,
+        ),
       );
     case 'AccessDeniedException':
       if (request.writes.length === 0) return undefined;
-      throw new IdempotencyError(
-        'STORE_MISCONFIGURED',
-        `This function may not make all writes of the transaction, and nothing was written. Its role needs dynamodb:PutItem, dynamodb:UpdateItem, dynamodb:DeleteItem and dynamodb:ConditionCheckItem, as far as they are used, on ${tablesOf(request, items)}. DynamoDB said: ${message}`,
-        { cause: error },
+      throw inDoubt(
+        error,
+        new IdempotencyError(
+          'STORE_MISCONFIGURED',
+          `This function may not make all writes of the transaction, and nothing was written. Its role needs dynamodb:PutItem, dynamodb:UpdateItem, dynamodb:DeleteItem and dynamodb:ConditionCheckItem, as far as they are used, on ${tablesOf(request, items)}. DynamoDB said: ${message}`,
+          { cause: error },
+        ),
       );
     case 'TransactionCanceledException':
       if (!CancellationReasons) return undefined;
@@ -245,12 +251,19 @@ async function cancelled(
     for (const [index, { Code, Item, Message }] of reasons.slice(-request.writes.length).entries()) {
       if (Code === undefined || Code === 'None') continue;
       if (Code === 'ValidationError') {
-        throw badWrites(`Write ${index} was refused, and nothing was written: ${Message}`);
+        const refused = badWrites(`Write ${index} was refused, and nothing was written: ${Message}`);
+        throw isRepeat ? storeUnavailable(refused) : refused;
       }
       rejections.push({ index, code: Code, ...(Item && { item: fromStored(Item) }) });
     }
   }
   return { outcome: 'cancelled', ...stopped, rejections };
+}
+
+/** What a refusal of a write says, unless the SDK had sent it before: that sending may have been applied. */
+export function inDoubt(error: unknown, refusal: IdempotencyError): IdempotencyError {
+  const { attempts = 1 } = (error as { $metadata?: { attempts?: number } } | null)?.$metadata ?? {};
+  return attempts > 1 && refusal.code !== 'STORE_UNAVAILABLE' ? storeUnavailable(refusal) : refusal;
 }
 
 /** @see https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html */

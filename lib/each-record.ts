@@ -255,15 +255,17 @@ class Pass {
   async #process(record: BatchRecord, lane: Lane): Promise<void> {
     const startedAtMs = performance.now();
     const operation = this.#guarded?.operationOf(record.raw) ?? new UnguardedOperation();
+    let isHandled = false;
     let settled: Promise<void>;
     try {
       const withPayload = await this.#withPayload(record);
       this.#started.add(record);
+      isHandled = true;
       const value = await this.#handler(withPayload, operation, this.#context);
       settled = this.#settle(record, lane, this.#guarded?.recordReturned(record.raw, value));
     } catch (error) {
       this.#fail(record, lane, error);
-      settled = this.#settle(record, lane, this.#guarded?.recordThrew(record.raw, error));
+      settled = this.#settle(record, lane, this.#guarded?.recordThrew(record.raw, error, isHandled));
     }
     // Settling may find that the record has failed after all: then nothing of its lane may start.
     if (record !== lane.records.at(-1)) await settled;

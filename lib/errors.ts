@@ -85,7 +85,10 @@ export class IdempotencyError extends Error {
   override readonly name = 'IdempotencyError';
   /** What went wrong; see {@link IdempotencyErrorCode}. */
   readonly code: IdempotencyErrorCode;
-  /** Whether the guarded work has certainly not been done by this call (`none`), or may have been (`possible`). */
+  /**
+   * `none`: this call has certainly done nothing. `possible`: it may have. Once a handler was called it is `possible`, for a
+   * handler may act at any time; with `claim: 'at-commit'`, which acts in its commit only, once a commit may have been applied.
+   */
   readonly effect: 'none' | 'possible';
   /** Seconds after which a retry has a chance; absent where a retry cannot help. */
   readonly retryAfterSeconds: number | undefined;
@@ -115,6 +118,35 @@ export class IdempotencyError extends Error {
       (code === undefined || (value as { code?: unknown }).code === code)
     );
   }
+}
+
+/**
+ * `error` as it leaves a call that may have done something: then no error of ours says `none`. Everything that leaves after
+ * a handler was called comes through here, for whoever made the error (a store, an option, another guard) cannot know.
+ *
+ * A new error, for its maker may hold on to the one it made; any other value is returned as it is.
+ *
+ * @param message what to say instead
+ */
+export function afterActing<Thrown>(error: Thrown, message?: string): Thrown | IdempotencyError {
+  if (!IdempotencyError.is(error) || error.effect === 'possible') return error;
+  const { code, cause, retryAfterSeconds, record, rejections } = error;
+  const said = /\bnothing has been done\b/i.test(error.message)
+    ? `${error.message} What this call did before that may have happened.`
+    : error.message;
+  const left = new IdempotencyError(code, message ?? said, {
+    effect: 'possible',
+    // With words of their own the first ones would be lost.
+    cause: message === undefined ? cause : error,
+    ...(retryAfterSeconds !== undefined && { retryAfterSeconds }),
+    ...(record && { record }),
+    ...(rejections && { rejections }),
+  });
+  // Where it was raised, not where it left.
+  if (error.stack !== undefined) {
+    left.stack = error.stack.replace(error.message, () => left.message);
+  }
+  return left;
 }
 
 /** The message goes to HTTP callers, so it names no table and no cause. */

@@ -6,7 +6,7 @@ import type { Context } from 'aws-lambda';
 import { asBatch } from './batch.ts';
 import { beginBatch, UnguardedBatch } from './batch-guard.ts';
 import { type IdempotentContext, UnguardedOperation, withBatch, withOperation } from './context.ts';
-import { IdempotencyError } from './errors.ts';
+import { afterActing, IdempotencyError } from './errors.ts';
 import { asHttpEvent, type HttpEvent } from './http.ts';
 import { identify } from './identity.ts';
 import { type Guard, refuseSharedNamespace } from './namespace.ts';
@@ -14,7 +14,7 @@ import type { UnguardedReason } from './observe.ts';
 import { refusalOf } from './operation.ts';
 import type { Settings } from './options.ts';
 import { replay } from './recall.ts';
-import { answerOrThrow, enter, type Instead, sendUnrecorded } from './request.ts';
+import { answerOrThrow, type Ended, enter, sendUnrecorded } from './request.ts';
 
 export type Begun =
   /** `event` and `context` are what the handler is to be given. */
@@ -25,8 +25,8 @@ export type Begun =
 export interface Run {
   /** The handler returned: resolves to what the caller gets. */
   returned(result: unknown): Promise<unknown>;
-  /** It threw. Never rejects; the caller gets the handler's error, or what is given instead of it. */
-  threw(error: unknown): Promise<Instead | undefined>;
+  /** It threw. Never rejects; resolves to what the caller gets. */
+  threw(error: unknown): Promise<Ended>;
   /** It returned `result`, which was lost on the way out: what was done must not be done again. Never rejects. */
   returnedInVain(result: unknown): Promise<void>;
   /** What the caller gets where another middleware has answered for the handler: only a batch has to add to it. */
@@ -93,7 +93,7 @@ function unguarded(
     context: withOperation(context, new UnguardedOperation(sendUnrecorded(settings))),
     run: {
       returned: async (result) => result,
-      threw: async () => undefined,
+      threw: async (error) => ({ kind: 'error', error: afterActing(error) }),
       returnedInVain: async () => {},
     },
   };

@@ -79,9 +79,9 @@ function wrap(handler: (...args: any[]) => unknown, settings: Settings): Guarded
     try {
       result = await handler.call(this, begun.event, begun.context, ...rest);
     } catch (error) {
-      const answered = (await begun.run.threw(error)) ?? { thrown: error };
-      if ('instead' in answered) return answered.instead;
-      throw answered.thrown;
+      const ended = await begun.run.threw(error);
+      if (ended.kind === 'answer') return ended.answer;
+      throw ended.error;
     }
     return begun.run.returned(result);
   }

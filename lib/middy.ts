@@ -1,4 +1,5 @@
 import type { Context } from 'aws-lambda';
+import { afterActing } from './errors.ts';
 import { begin, type Run } from './guard.ts';
 import type { Guard } from './namespace.ts';
 import type { Settings } from './options.ts';
@@ -96,12 +97,21 @@ class Chain {
   async failed(): Promise<void> {
     if (this.#settled) return;
     this.#settled = true;
-    if (this.#returned) return this.#run.returnedInVain(this.#result);
-    const answered = await this.#run.threw(this.#thrown?.error);
-    if (answered === undefined) return;
-    if ('instead' in answered) this.#request.response = answered.instead;
-    // What another middleware has made of it stays.
-    else if (this.#request.error === this.#thrown?.error) this.#request.error = answered.thrown;
+    const thrown = this.#thrown?.error;
+    if (this.#returned) {
+      await this.#run.returnedInVain(this.#result);
+      return this.#leave(afterActing(thrown));
+    }
+    const ended = await this.#run.threw(thrown);
+    if (ended.kind === 'answer') this.#request.response = ended.answer;
+    // A `before` threw: the handler has done nothing.
+    else if (this.#called) this.#leave(ended.error);
+  }
+
+  /** Middy throws what is in `error`, unless a later `onError` answers. */
+  #leave(error: unknown): void {
+    if (error !== this.#thrown?.error && this.#request.error === this.#thrown?.error)
+      this.#request.error = error;
   }
 
   /** An inner `onError` has made an answer of the error. */

@@ -480,15 +480,23 @@ const settleTimeMs = (lease: Lease): number => {
 /** `work`, or `STORE_UNAVAILABLE` once `ms` have passed. */
 export const inTime = <T>(work: Promise<T>, ms: number): Promise<T> => bounded(work, ms, noAnswer);
 
-/** Repeats a conditional write for at most `ms`, while it cannot be told what became of it. @throws the last failure */
+/**
+ * Repeats a conditional write for at most `ms`, while it cannot be told what became of it.
+ *
+ * @throws the last failure; after one sending that was not answered always `STORE_UNAVAILABLE`, for that one may have been
+ * applied, whatever became of the last one
+ */
 export async function insist<T>(clock: Clock, ms: number, write: () => Promise<T>): Promise<T> {
   const giveUpAtMs = clock.now() + ms;
+  let isInDoubt = false;
   for (let pauseMs: number = backoff.firstMs; ; pauseMs = Math.min(pauseMs * 2, backoff.mostMs)) {
     try {
       return await inTime(write(), Math.max(giveUpAtMs - clock.now(), backoff.firstMs));
     } catch (error) {
       const isPassing = IdempotencyError.is(error, 'STORE_UNAVAILABLE');
-      if (!isPassing || clock.now() + pauseMs >= giveUpAtMs) throw error;
+      if (!isPassing) throw isInDoubt ? storeUnavailable(error) : error;
+      if (clock.now() + pauseMs >= giveUpAtMs) throw error;
+      isInDoubt = true;
       await clock.sleep(pauseMs);
     }
   }

@@ -120,7 +120,7 @@ export class Execution {
           throw overtaken(settled.record, settings.clock().now());
       }
     } catch (error) {
-      return answerOrThrow(settings, http, error);
+      return answerOrThrow(settings, http, this.#work.leaving(error));
     }
   }
 
@@ -130,7 +130,12 @@ export class Execution {
    * @throws `OVERTAKEN` where another attempt is working on it, `NOT_COMMITTED`
    */
   async recordReturned(value: unknown): Promise<void> {
-    const settled = await this.#settleReturned(value, true);
+    let settled: Settled | undefined;
+    try {
+      settled = await this.#settleReturned(value, true);
+    } catch (error) {
+      throw this.#work.leaving(error);
+    }
     if (settled?.outcome === 'overtaken') {
       throw overtaken(settled.record, this.#request.settings.clock().now());
     }
@@ -138,12 +143,12 @@ export class Execution {
 
   /**
    * The handler threw: the claim is given up, unless the handler may still be running (then the claim is left to its
-   * lease). Never rejects. The caller gets the handler's error, or `instead` where the error was ours and there is an
-   * answer to it.
+   * lease). Never rejects. The caller gets the handler's error, or an answer where the error was ours and there is one.
    */
-  async threw(error: unknown): Promise<Instead | undefined> {
+  async threw(error: unknown): Promise<Ended> {
     const settled = await this.#giveUp(!isEarlyTimeout(error) && !this.#deadlineIsHere());
-    if (!this.#work.hasRaised(error)) return undefined;
+    const left = this.#work.leaving(error);
+    if (!this.#work.hasRaised(error)) return { kind: 'error', error: left };
     const { settings, http } = this.#request;
     try {
       const mayBeAnswered =
@@ -151,12 +156,12 @@ export class Execution {
         (IdempotencyError.is(error, 'OVERTAKEN') || IdempotencyError.is(error, 'OUTCOME_UNKNOWN'));
       const record =
         settled?.outcome === 'replay' ? settled.record : mayBeAnswered && (await this.#completedMeanwhile());
-      if (record) return { instead: await this.#replay(record) };
+      if (record) return { kind: 'answer', answer: await this.#replay(record) };
     } catch {
       // Then the error itself says what is known.
     }
-    const refusal = http && IdempotencyError.is(error) ? refused(settings, http, error) : undefined;
-    return refusal && { instead: refusal };
+    const refusal = http && IdempotencyError.is(left) ? refused(settings, http, left) : undefined;
+    return refusal ? { kind: 'answer', answer: refusal } : { kind: 'error', error: left };
   }
 
   /** It returned, but the answer was lost on the way out: it must not run again. Never rejects. */
@@ -299,7 +304,7 @@ export class Execution {
     try {
       return await replay(this.#request, record);
     } catch (error) {
-      throw maybeDone(error);
+      throw this.#work.leaving(error, answeredElsewhere(error));
     }
   }
 
@@ -345,8 +350,11 @@ export class Execution {
   }
 }
 
-/** What the caller gets instead of the handler's error: an answer, or another error. */
-export type Instead = { readonly instead: unknown } | { readonly thrown: unknown };
+/** What the caller of a handler that threw gets. */
+export type Ended =
+  | { readonly kind: 'answer'; readonly answer: unknown }
+  /** The handler's error, or the same one from a call that may have done something. */
+  | { readonly kind: 'error'; readonly error: unknown };
 
 const complete = (encoded: Encoded): Settlement =>
   encoded.kind === 'bytes'
@@ -398,14 +406,15 @@ function isToBeRemembered(settings: Settings, http: HttpEvent | undefined, value
   }
 }
 
-/** Our handler has run before another attempt's answer was asked for. */
-function maybeDone(error: unknown): unknown {
-  if (!IdempotencyError.is(error, 'STORE_UNAVAILABLE')) return error;
-  return new IdempotencyError(
-    'STORE_UNAVAILABLE',
-    'Another attempt took over and has answered, but its answer cannot be fetched at the moment. What this one did may have happened; try again with the same key.',
-    { cause: error, effect: 'possible', retryAfterSeconds: 1 },
-  );
+/** Our handler has run before another attempt's answer was asked for: what may be said where that cannot be had. */
+function answeredElsewhere(error: unknown): string | undefined {
+  if (IdempotencyError.is(error, 'STORE_UNAVAILABLE')) {
+    return 'Another attempt took over and has answered, but its answer cannot be fetched at the moment. What this one did may have happened; try again with the same key.';
+  }
+  if (IdempotencyError.is(error, 'RESULT_UNAVAILABLE')) {
+    return 'Another attempt took over and has completed the operation, but its answer is not available. What this one did may have happened as well.';
+  }
+  return undefined;
 }
 
 /** The refusal over HTTP. @throws `error` where it is not the caller's business */

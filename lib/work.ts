@@ -4,7 +4,7 @@
  */
 import { type Encoded, encode } from './codec.ts';
 import { type Commit, commitClaimed, commitUnclaimed, type Standing } from './commit.ts';
-import { IdempotencyError, show } from './errors.ts';
+import { afterActing, IdempotencyError, show } from './errors.ts';
 import { type Attempt, inTime, leaseIsOver, overtaken } from './operation.ts';
 import type { Settings } from './options.ts';
 import { storedAnswer, tellUnavailable } from './recall.ts';
@@ -31,6 +31,8 @@ export class Work {
   /** What a step's own function has thrown. */
   readonly #foreign = new WeakSet<object>();
   #isCommitting = false;
+  /** Whether a commit may have been applied: an attempt that takes over later knows nothing of it. */
+  #isInDoubt = false;
   #isClosed = false;
 
   constructor(
@@ -56,6 +58,20 @@ export class Work {
   /** Whether the claim is ours; an at-commit attempt has none before its commit. */
   get isClaimed(): boolean {
     return this.#standing.isClaimed;
+  }
+
+  /**
+   * Whether anything can have been done by now. Under a claim the handler acts when it likes, and nobody sees it; without one
+   * it acts in its commit only.
+   */
+  get mayHaveActed(): boolean {
+    if (!this.#claimsAtCommit || this.#isCommitting || this.#isInDoubt) return true;
+    return this.attempt.isOutcomeUnknown || this.commitOutcome?.kind === 'applied';
+  }
+
+  /** `error` as it may leave this attempt. @param message what to say instead where something may have been done */
+  leaving<Thrown>(error: Thrown, message?: string): Thrown | IdempotencyError {
+    return this.mayHaveActed ? afterActing(error, message) : error;
   }
 
   /** Whether `error` was raised here, by this attempt. */
@@ -152,6 +168,7 @@ export class Work {
         ? await commitClaimed(this.attempt, this.#settings, encoded, work)
         : await commitUnclaimed(this.#standing, this.#settings, encoded, work);
     } catch (error) {
+      this.#isInDoubt ||= this.attempt.isOutcomeUnknown;
       this.wasRejected ||= ['COMMIT_REJECTED', 'OUTCOME_UNKNOWN'].some((code) =>
         IdempotencyError.is(error, code as 'COMMIT_REJECTED'),
       );
@@ -250,9 +267,9 @@ export class Work {
 
   #own(error: unknown): unknown {
     if (!IdempotencyError.is(error) || this.#foreign.has(error)) return error;
+    const ours = this.leaving(error, error.code === 'STORE_UNAVAILABLE' ? storeFailedMidway : undefined);
     // A step's lost value is for an operator to see: the caller was promised nothing of it.
-    if (error.code === 'RESULT_UNAVAILABLE' && !this.commitOutcome) return error;
-    const ours = error.code === 'STORE_UNAVAILABLE' && this.isClaimed ? storeFailedMidway(error) : error;
+    if (ours.code === 'RESULT_UNAVAILABLE' && !this.commitOutcome) return ours;
     this.#raised.add(ours);
     return ours;
   }
@@ -267,10 +284,6 @@ const stillRunning = (): IdempotencyError =>
     { effect: 'possible' },
   );
 
-/** The store says that nothing has happened; under a claim that is more than it knows. */
-const storeFailedMidway = (cause: IdempotencyError): IdempotencyError =>
-  new IdempotencyError(
-    'STORE_UNAVAILABLE',
-    'The store could not be reached, or was busy with other transactions, in the middle of the work. Try again with the same key: what has been recorded is not done again.',
-    { effect: 'possible', retryAfterSeconds: cause.retryAfterSeconds ?? 1, cause },
-  );
+/** The store says that nothing has been done. It does not know what the handler did. */
+const storeFailedMidway =
+  'The store could not be reached, or was busy with other transactions, in the middle of the work. Try again with the same key: what has been recorded is not done again.';

@@ -100,9 +100,9 @@ describe.each(doors.slice(1))('a plain batch handler %s', (_, guard) => {
       }
     });
 
-  it('keeps what its only record says', async () => {
+  it('keeps the words of its only record, which has taken a step', async () => {
     await expect(handler()(snsEvent(snsNotification('bad')), lambdaContext())).rejects.toMatchObject({
-      ...{ code: 'BAD_WRITES', effect: 'none', message: 'Nothing has been written.' },
+      ...{ code: 'BAD_WRITES', effect: 'possible', message: 'Nothing has been written.' },
     });
   });
 

@@ -171,6 +171,7 @@ const cases: Record<IdempotencyErrorCode, Case> = {
   },
   COMMIT_REJECTED: {
     ...nothing,
+    effect: 'possible',
     status: 'thrown',
     provoke: (event) =>
       commitOn({ outcome: 'cancelled', conflict: false, rejections: [{ index: 0, code: 'X' }] })(event),
@@ -224,6 +225,7 @@ const cases: Record<IdempotencyErrorCode, Case> = {
   },
   BAD_STEP: {
     ...nothing,
+    effect: 'possible',
     status: 'thrown',
     provoke: (event) =>
       idempotent(
@@ -233,6 +235,7 @@ const cases: Record<IdempotencyErrorCode, Case> = {
   },
   BAD_WRITES: {
     ...nothing,
+    effect: 'possible',
     status: 'thrown',
     provoke: (event) =>
       idempotent(
@@ -275,6 +278,7 @@ const cases: Record<IdempotencyErrorCode, Case> = {
   },
   NOT_GUARDED: {
     ...nothing,
+    effect: 'possible',
     status: 'thrown',
     provoke: async (event) => operation({ event }).key,
   },
