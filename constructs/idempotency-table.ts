@@ -68,6 +68,8 @@ export interface IdempotencyTableProps extends AlarmOptions {
   readonly acknowledgeLastWriterWins?: boolean;
 }
 
+const levels: readonly string[] = ['guarded', 'stepped', 'committed'];
+
 export interface ProtectOptions {
   /**
    * For how long an answer is replayed.
@@ -130,6 +132,9 @@ abstract class TableBase extends Construct implements IIdempotencyTable {
 
   protect(fn: LambdaFunction, options: ProtectOptions = {}): Grant {
     const { level, destinations } = options;
+    if (level !== undefined && !levels.includes(level)) {
+      throw new Error(`level is '${level}': use ${levels.map((one) => `'${one}'`).join(', ')}`);
+    }
     protectFunction(fn, this.tableName, {
       ...options,
       destinations: () => destinations ?? (level === 'committed' ? this.outboxDestinations : []),

@@ -76,7 +76,7 @@ export class IdempotentFunction extends Construct implements IGrantable {
     table.protect(this.function, {
       namespace,
       ...(ttl && { ttl }),
-      ...(level && { level }),
+      ...(level !== undefined && { level }),
       ...(destinations && { destinations }),
     });
   }

@@ -66,7 +66,7 @@ const maxAnswerBytes = 1_000_000;
  * @throws `BAD_OPTION`
  */
 export function dynamoStore(options: DynamoStoreOptions = {}): DynamoStore {
-  checkKnown('', options, optionNames);
+  checkKnown('', options, optionNames, powertoolsNames);
   const tableName = options.tableName ?? process.env[environment.table];
   if (typeof tableName !== 'string' || tableName === '') {
     throw new IdempotencyError(
@@ -286,6 +286,15 @@ const optionNames: readonly (keyof DynamoStoreOptions)[] = [
   'clock',
 ];
 
+/** What Powertools for AWS Lambda calls them. */
+const powertoolsNames: Readonly<Record<string, keyof DynamoStoreOptions>> = {
+  awsSdkV3Client: 'client',
+  clientConfig: 'client',
+  keyAttr: 'partitionKey',
+  sortKeyAttr: 'sortKey',
+  expiryAttr: 'ttlAttribute',
+};
+
 function defaultClient(): DynamoClient {
   return new DynamoDBClient({
     // Without throwOnRequestTimeout the SDK only warns of a slow request.
@@ -319,7 +328,7 @@ function explain(error: unknown, tableName: string, names: Names, action: string
     /^Region (is missing|not accepted)/.test(said)
   ) {
     return misconfigured(
-      `DynamoDB cannot be called: ${said} Give the function a role, or locally a Region and credentials (AWS_REGION, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY).`,
+      `DynamoDB cannot be called: ${/[.!?]$/.test(said) ? said : `${said}.`} Give the function a role, or locally a Region and credentials (AWS_REGION, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY).`,
       error,
     );
   }

@@ -6,6 +6,7 @@ import { begin } from './guard.ts';
 import { type IdempotentMiddleware, idempotentMiddleware } from './middy.ts';
 import type { Guard } from './namespace.ts';
 import { type IdempotentOptions, resolveOptions, type Settings } from './options.ts';
+import { kindOf } from './validate.ts';
 
 /**
  * What a guarded handler resolves to. For HTTP events it may also be a refusal, in the shape its event source expects.
@@ -73,6 +74,7 @@ function wrap(handler: (...args: any[]) => unknown, settings: Settings): Guarded
   refuseStreaming(handler);
   const guard: Guard = { settings, subject: handler };
   async function guarded(this: unknown, event: unknown, context?: Context, ...rest: unknown[]): Promise<any> {
+    refuseOtherThanContext(handler.name, context);
     const begun = await begin(guard, event, context);
     if (begun.kind === 'answer') return begun.answer;
     let result: unknown;
@@ -86,6 +88,15 @@ function wrap(handler: (...args: any[]) => unknown, settings: Settings): Guarded
     return begun.run.returned(result);
   }
   return Object.defineProperty(guarded, 'name', { value: handler.name, configurable: true });
+}
+
+/** Only the first argument tells operations apart, so a second value of the caller's would be ignored. */
+function refuseOtherThanContext(name: string, context: unknown): void {
+  if (context === undefined || typeof context === 'object') return;
+  throw new IdempotencyError(
+    'UNSUPPORTED',
+    `${name === '' ? 'A guarded function' : `\`${name}\``} was given ${kindOf(context)} as its second argument, which is Lambda's context. Only the first argument tells one operation from another: put everything into it, as one object.`,
+  );
 }
 
 const streaming = Symbol.for('aws.lambda.runtime.handler.streaming');

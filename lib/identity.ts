@@ -154,12 +154,12 @@ function shapeOf(event: unknown, http: HttpEvent | undefined, options?: Settings
 }
 
 function checkedParts(key: NonNullable<Key>): string[] {
-  const parts = typeof key === 'string' ? [key] : key;
+  const parts = typeof key === 'string' || typeof key === 'number' ? [key] : key;
   // A key that is not what its type says comes from untyped code, or from a field that was not there.
   if (!Array.isArray(parts) || parts.length === 0) {
     throw new IdempotencyError(
       'BAD_KEY',
-      `Option \`key\` returned ${Array.isArray(key) ? 'an empty array' : kindOf(key)}; return a text, an array of texts and numbers, or undefined for an event without a key.`,
+      `Option \`key\` returned ${Array.isArray(key) ? 'an empty array' : kindOf(key)}; return a text, a number, an array of texts and numbers, or undefined for an event without a key.`,
     );
   }
   // `map` alone would skip a hole.

@@ -10,7 +10,7 @@ import { type Clock, type Store, systemClock } from './store.ts';
 import { check, checkKnown, isBetween, isBoolean, isFunction, isOneOf, isRecord } from './validate.ts';
 
 /** A key: one value, or parts that are told apart (`['a', 'bc']` is not `['ab', 'c']`; `1` is `'1'`). */
-export type Key = string | readonly (string | number | undefined)[] | undefined;
+export type Key = string | number | readonly (string | number | undefined)[] | undefined;
 
 /** What a handler returned, as `remember` judges it. */
 export interface Outcome {
@@ -34,7 +34,8 @@ export interface IdempotentOptions<Event = any> {
    */
   readonly namespace?: string;
   /**
-   * What makes two events the same operation. `undefined` means that the event has no key.
+   * What makes two events the same operation: a text that is not blank, of any length and any characters; a finite number; or
+   * several of them. `undefined` means that the event has no key.
    *
    * @default HTTP: the `Idempotency-Key` header; EventBridge: `id`; a record of a batch: what its service tells it apart by; anything else must be told
    */
@@ -191,7 +192,7 @@ const maxNamespaceLength = 255;
 
 /** @throws `BAD_OPTION`, naming the option, the value, its type and the fix. */
 export function resolveOptions(options: IdempotentOptions = {}): Settings {
-  checkKnown('', options, optionNames);
+  checkKnown('', options, optionNames, powertoolsNames);
   checkKnown('http.', options.http, httpOptionNames);
   checkKnown('keep.', options.keep, ['key', 'input']);
   if (isRecord(options.lease)) checkKnown('lease.', options.lease, ['seconds']);
@@ -397,6 +398,18 @@ const optionNames: readonly (keyof IdempotentOptions)[] = [
   'onReplay',
   'observe',
 ];
+/** What Powertools for AWS Lambda calls them. */
+const powertoolsNames: Readonly<Record<string, keyof IdempotentOptions>> = {
+  persistenceStore: 'store',
+  eventKeyJmesPath: 'key',
+  payloadValidationJmesPath: 'fingerprint',
+  expiresAfterSeconds: 'ttlSeconds',
+  throwOnNoIdempotencyKey: 'required',
+  useLocalCache: 'cache',
+  maxLocalCacheSize: 'cache',
+  responseHook: 'onReplay',
+  keyPrefix: 'namespace',
+};
 const httpOptionNames: readonly (keyof HttpOptions)[] = [
   'header',
   'methods',

@@ -78,7 +78,7 @@ async function stagedOne(message: Message, position: number, place: Place): Prom
   } = message;
   if (destinations.length === 0) {
     throw refuse(
-      `has no destination that is known. Name them all in the guard's option \`destinations\` or in ${environment.destinations}, as the relay or the pipes have them.`,
+      `has no destination that is known. Name them all in the guard's option \`destinations\` or in ${environment.destinations}, as the relay or the pipes have them; for a function of idemkit/constructs, \`level: 'committed'\` sets that to the destinations of the table's pipes.`,
     );
   }
   if (!destinations.includes(destination)) {

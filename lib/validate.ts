@@ -1,7 +1,16 @@
 import { IdempotencyError, show } from './errors.ts';
 
-/** Refuses names that are not known, so that a typing error is not silently a default. */
-export function checkKnown(prefix: string, options: unknown, known: readonly string[]): void {
+/**
+ * Refuses names that are not known, so that a typing error is not silently a default.
+ *
+ * @param elsewhere names that other libraries have for the same, each with ours
+ */
+export function checkKnown(
+  prefix: string,
+  options: unknown,
+  known: readonly string[],
+  elsewhere: Readonly<Record<string, string>> = {},
+): void {
   if (options === undefined) return;
   if (!isPlain(options)) {
     throw new IdempotencyError(
@@ -11,7 +20,9 @@ export function checkKnown(prefix: string, options: unknown, known: readonly str
   }
   for (const name of Object.keys(options)) {
     if (known.includes(name)) continue;
-    const nearest = [...known].sort((left, right) => unlikeness(name, left) - unlikeness(name, right))[0];
+    const nearest = Object.hasOwn(elsewhere, name)
+      ? elsewhere[name]
+      : [...known].sort((left, right) => unlikeness(name, left) - unlikeness(name, right))[0];
     throw new IdempotencyError(
       'BAD_OPTION',
       `Unknown option \`${prefix}${name}\`. Did you mean \`${prefix}${nearest}\`? Known: ${known.map((one) => prefix + one).join(', ')}.`,

@@ -450,7 +450,6 @@ describe('the option `key`', () => {
     [['a', ['b']], 'Part 1 of the key that option `key` returned is an array.'],
     [['a', true], 'Part 1 of the key that option `key` returned is a boolean.'],
     [null, 'Option `key` returned null;'],
-    [7, 'Option `key` returned a number;'],
     [{ id: 1 }, 'Option `key` returned an object;'],
     [Promise.resolve('a'), 'Option `key` returned a promise;'],
   ])('is refused before any call to the store when it returns %j', async (key, message) => {
