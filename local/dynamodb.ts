@@ -125,7 +125,8 @@ async function checkJava(java: string): Promise<void> {
   }
 }
 
-function defaultCache(): string {
+/** Where what is downloaded stays. */
+export function defaultCache(): string {
   return (
     process.env.IDEMKIT_CACHE || join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'idemkit')
   );

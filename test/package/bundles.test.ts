@@ -1,19 +1,21 @@
-import { cpSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { build, type Format } from 'esbuild';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { install, pack, pinned, root, run } from './packed.ts';
+import { install, installTools, pack, pinned, root, run, write } from './packed.ts';
 
 /** A user's project, which has the package and the one client that the README installs. */
 let project: string;
 /** The same project, with the other clients added. */
 let projectWithAll: string;
+let tools: string;
 const scratch = mkdtempSync(join(tmpdir(), 'idemkit-bundles-'));
 const optional = ['client-sqs', 'client-sns', 'client-eventbridge', 'util-dynamodb'];
 
 beforeAll(async () => {
-  const { tarball } = await pack();
+  let tarball: string;
+  [{ tarball }, tools] = await Promise.all([pack(), installTools()]);
   project = await install([tarball, pinned('@aws-sdk/client-dynamodb')]);
   projectWithAll = mkdtempSync(join(tmpdir(), 'idemkit-user-'));
   cpSync(project, projectWithAll, { recursive: true, verbatimSymlinks: true });
@@ -22,21 +24,32 @@ beforeAll(async () => {
     rmSync(place, { recursive: true, force: true });
     symlinkSync(join(root, 'node_modules', '@aws-sdk', name), place);
   }
-}, 120_000);
+}, 300_000);
 
 afterAll(() => {
   for (const folder of [project, projectWithAll, scratch]) rmSync(folder, { recursive: true, force: true });
 });
 
-const formats: [name: string, format: Format][] = [
-  ['an ES module', 'esm'],
-  ['CommonJS', 'cjs'],
+interface Bundled {
+  /** Where the bundle is, `idemkit.js`, and no package can be found. */
+  readonly folder: string;
+  readonly warnings: readonly string[];
+}
+
+/** How a user bundles the package whole, with the SDK. */
+const ways: [name: string, bundle: (from: string) => Promise<Bundled>, warning?: RegExp][] = [
+  ['as an ES module', (from) => withEsbuild(from, "export * from 'idemkit';", 'esm')],
+  ['as CommonJS', (from) => withEsbuild(from, "export * from 'idemkit';", 'cjs')],
+  [
+    'as CommonJS that requires it',
+    (from) => withEsbuild(from, "module.exports = require('idemkit');", 'cjs'),
+  ],
+  ['by webpack', withWebpack, /^Module not found: Error: Can't resolve '@aws-sdk\//],
 ];
 
-/** Bundles the package whole, with the SDK, and puts it where no package can be found. */
-async function bundle(from: string, format: Format): Promise<{ warnings: string[]; folder: string }> {
+async function withEsbuild(from: string, contents: string, format: Format): Promise<Bundled> {
   const { warnings, outputFiles } = await build({
-    stdin: { contents: "export * from 'idemkit';", resolveDir: from },
+    stdin: { contents, resolveDir: from },
     absWorkingDir: from,
     bundle: true,
     platform: 'node',
@@ -52,16 +65,39 @@ async function bundle(from: string, format: Format): Promise<{ warnings: string[
       },
     }),
   });
-  const folder = mkdtempSync(join(scratch, `${format}-`));
-  writeFileSync(join(folder, 'package.json'), `{ "type": "${format === 'esm' ? 'module' : 'commonjs'}" }`);
-  writeFileSync(join(folder, 'idemkit.js'), outputFiles[0]?.text ?? '');
-  return { warnings: warnings.map(({ text }) => text), folder };
+  const folder = mkdtempSync(join(scratch, 'esbuild-'));
+  write(folder, {
+    'package.json': { type: format === 'esm' ? 'module' : 'commonjs' },
+    'idemkit.js': outputFiles[0]?.text ?? '',
+  });
+  return { folder, warnings: warnings.map(({ text }) => text) };
+}
+
+async function withWebpack(from: string): Promise<Bundled> {
+  const folder = mkdtempSync(join(scratch, 'webpack-'));
+  write(from, { 'main.mjs': "export * from 'idemkit';" });
+  write(folder, {
+    'package.json': { type: 'commonjs' },
+    'bundle.js': `
+      const webpack = require(${JSON.stringify(join(tools, 'node_modules', 'webpack'))});
+      const output = { path: __dirname, filename: 'idemkit.js', library: { type: 'commonjs2' } };
+      const config = { mode: 'none', target: 'node', context: ${JSON.stringify(from)}, entry: './main.mjs', output };
+      webpack(config, (error, stats) => {
+        if (error) throw error;
+        const { errors, warnings } = stats.toJson({ all: false, errors: true, warnings: true });
+        if (errors.length > 0) throw new Error(JSON.stringify(errors));
+        console.log(JSON.stringify(warnings.map(({ message }) => message)));
+      });`,
+  });
+  const { stdout } = await run(process.execPath, ['bundle.js'], { cwd: folder });
+  return { folder, warnings: JSON.parse(stdout) };
 }
 
 /** Runs `code` beside a bundle; what it prints. */
 async function runBeside(folder: string, code: string): Promise<unknown> {
-  mkdirSync(folder, { recursive: true });
-  writeFileSync(join(folder, 'main.mjs'), `import * as idemkit from './idemkit.js';\n${code}`);
+  write(folder, {
+    'main.mjs': `import * as namespace from './idemkit.js'; const idemkit = namespace.default ?? namespace;\n${code}`,
+  });
   const { stdout } = await run(process.execPath, ['main.mjs'], { cwd: folder });
   return JSON.parse(stdout);
 }
@@ -118,15 +154,15 @@ await handle({ id: 'a' });
 console.log(JSON.stringify(await handle({ id: 'a' })));
 `;
 
-describe.each(formats)('the package, bundled whole as %s', (_, format) => {
+describe.each(ways)('the package, bundled whole %s', (_, bundle, warning = /^$/) => {
   it('needs no optional package to be bundled and to guard a handler', async () => {
-    const { warnings, folder } = await bundle(project, format);
-    expect(warnings).toEqual([]);
+    const { warnings, folder } = await bundle(project);
+    expect(warnings.filter((text) => !warning.test(text))).toEqual([]);
     expect(await runBeside(folder, handler)).toEqual({ id: 'a', runs: 1, at: new Date(0).toISOString() });
   });
 
   it('tells the user of a missing optional package what to install, at the first call, before anything is sent', async () => {
-    const { folder } = await bundle(project, format);
+    const { folder } = await bundle(project);
     const missing = (name: string): string =>
       `UNSUPPORTED: @aws-sdk/${name} cannot be loaded. Install it beside idemkit: npm install @aws-sdk/${name}`;
     expect(await runBeside(folder, uses)).toEqual({
@@ -141,7 +177,7 @@ describe.each(formats)('the package, bundled whole as %s', (_, format) => {
   });
 
   it('takes in the optional packages that are installed', async () => {
-    const { warnings, folder } = await bundle(projectWithAll, format);
+    const { warnings, folder } = await bundle(projectWithAll);
     expect(warnings).toEqual([]);
     expect(await runBeside(folder, uses)).toEqual({
       said: {

@@ -14,9 +14,10 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
+import { defaultCache } from '../../local/dynamodb.ts';
 
 export const run = promisify(execFile);
 
@@ -52,7 +53,8 @@ const sources = [
   'package.json',
   'tsconfig.json',
   'tsconfig.build.json',
-  'tsconfig.constructs-cjs.json',
+  'tsconfig.cjs.json',
+  'build',
 ];
 
 /**
@@ -72,11 +74,7 @@ export async function pack(): Promise<Packed> {
     // Builds too: `prepack`.
     await run('npm', ['pack', '--silent', '--pack-destination', packed], { cwd: copy });
     await run('tar', ['-xzf', tarballIn(packed)], { cwd: packed });
-    try {
-      renameSync(packed, made);
-    } catch (error) {
-      if (!existsSync(made)) throw error;
-    }
+    moveTo(made, packed);
     rmSync(copy, { recursive: true, force: true });
   }
   const folder = join(made, 'package');
@@ -111,14 +109,95 @@ function filesIn(path: string): string[] {
  * are in it: `npm ci` has put them there.
  */
 export async function install(packages: readonly string[], options: readonly string[] = []): Promise<string> {
-  const folder = mkdtempSync(join(tmpdir(), 'idemkit-user-'));
-  writeFileSync(join(folder, 'package.json'), '{ "private": true }');
-  await run(
-    'npm',
-    ['install', ...packages, '--prefer-offline', '--ignore-scripts', '--no-audit', '--no-fund', ...options],
-    { cwd: folder },
-  );
+  const folder = createFolder();
+  await npm(folder, ['install', ...packages, ...options]);
   return folder;
+}
+
+/**
+ * A user's project with the package, all that it depends on, and some of the packages that the repository has. Nothing else can be found
+ * from it. What is in `tools` is there too, if it is named.
+ */
+export function createProject(
+  packed: Packed,
+  packages: readonly string[],
+  files: Readonly<Record<string, string | object>> = {},
+): string {
+  const folder = createFolder();
+  const modules = join(folder, 'node_modules');
+  cpSync(packed.folder, join(modules, packed.manifest.name), { recursive: true });
+  copyDependencies(packed.manifest, modules);
+  for (const name of packages) link(join(root, 'node_modules', name), join(modules, name));
+  write(folder, files);
+  return folder;
+}
+
+/** Writes files into a folder, objects as JSON. */
+export function write(folder: string, files: Readonly<Record<string, string | object>>): void {
+  for (const [name, content] of Object.entries(files)) {
+    mkdirSync(dirname(join(folder, name)), { recursive: true });
+    writeFileSync(join(folder, name), typeof content === 'string' ? content : JSON.stringify(content));
+  }
+}
+
+/** Adds all that {@link installTools} has installed. */
+export function linkTools(project: string, tools: string): void {
+  const modules = join(tools, 'node_modules');
+  for (const name of readdirSync(modules)) {
+    const names = name.startsWith('@')
+      ? readdirSync(join(modules, name)).map((one) => join(name, one))
+      : [name];
+    for (const one of names) link(join(modules, one), join(project, 'node_modules', one));
+  }
+}
+
+/**
+ * What users build and test with, in the versions of `tools/package-lock.json`: Jest, and compilers that the repository does not use.
+ * Installed once for as long as that file does not change.
+ */
+export async function installTools(): Promise<string> {
+  const source = join(root, 'test', 'package', 'tools');
+  const made = join(defaultCache(), `tools-${digestOf(['test/package/tools'])}`);
+  if (existsSync(made)) return made;
+  mkdirSync(defaultCache(), { recursive: true });
+  const copy = mkdtempSync(`${made}.part-`);
+  cpSync(source, copy, { recursive: true });
+  await npm(copy, ['ci']);
+  moveTo(made, copy);
+  return made;
+}
+
+const npm = (folder: string, words: readonly string[]) =>
+  run('npm', [...words, '--prefer-offline', '--ignore-scripts', '--no-audit', '--no-fund'], { cwd: folder });
+
+function createFolder(): string {
+  const folder = mkdtempSync(join(tmpdir(), 'idemkit-user-'));
+  write(folder, { 'package.json': { private: true } });
+  return folder;
+}
+
+function copyDependencies({ dependencies = {} }: Pick<Manifest, 'dependencies'>, modules: string): void {
+  for (const name of Object.keys(dependencies)) {
+    const source = join(root, 'node_modules', name);
+    cpSync(source, join(modules, name), { recursive: true });
+    copyDependencies(readJson(join(source, 'package.json')), modules);
+  }
+}
+
+export function link(target: string, place: string): void {
+  if (existsSync(place)) return;
+  mkdirSync(dirname(place), { recursive: true });
+  symlinkSync(target, place);
+}
+
+/** Others may have been quicker; theirs is the same. */
+function moveTo(made: string, copy: string): void {
+  try {
+    renameSync(copy, made);
+  } catch (error) {
+    if (!existsSync(made)) throw error;
+    rmSync(copy, { recursive: true, force: true });
+  }
 }
 
 /** `name@version`, as the repository has it. */

@@ -1,0 +1,55 @@
+/**
+ * Finishes what the compiler has made for CommonJS (`dist/cjs`), so that it can be loaded by what knows `require` alone, such as Jest:
+ *
+ * - devalue, which is an ES module, becomes a file of ours, with its licence;
+ * - the packages that only some users have are required directly inside their `try`, where bundlers look for the `require`.
+ */
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { build } from 'esbuild';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+const folder = join(root, 'dist', 'cjs');
+
+writeFileSync(join(folder, 'package.json'), '{ "type": "commonjs" }\n');
+await writeDevalue();
+rewrite('lib/codec.js', /require\("devalue"\)/g, 'require("../devalue.js")', 1);
+rewrite(
+  'lib/peers.js',
+  /await Promise\.resolve\(\)\.then\(\(\) => __importStar\((require\('[^']+'\))\)\)/g,
+  '$1',
+  4,
+);
+for (const file of readdirSync(folder, { recursive: true, encoding: 'utf8' })) {
+  if (!file.endsWith('.js')) continue;
+  const left = /\bimport\(|\.then\(\(\) => .*require\(|require\(["']devalue["']\)/.exec(textOf(file));
+  if (left)
+    throw new Error(`dist/cjs/${file} has ${left[0]} in it, which CommonJS or a bundler cannot follow.`);
+}
+
+async function writeDevalue(): Promise<void> {
+  const licence = readFileSync(join(root, 'node_modules', 'devalue', 'LICENSE'), 'utf8').trim();
+  await build({
+    stdin: { contents: "export { DevalueError, parse, stringify } from 'devalue';", resolveDir: folder },
+    bundle: true,
+    platform: 'node',
+    format: 'cjs',
+    target: 'node22',
+    // `/*!`: a bundler that minifies keeps it.
+    banner: { js: `/*! devalue\n\n${licence}\n*/` },
+    outfile: join(folder, 'devalue.js'),
+    logLevel: 'warning',
+  });
+}
+
+function rewrite(file: string, pattern: RegExp, replacement: string, times: number): void {
+  const text = textOf(file);
+  const found = text.match(pattern)?.length ?? 0;
+  if (found !== times) throw new Error(`dist/cjs/${file} has ${pattern} ${found} times, not ${times}.`);
+  writeFileSync(join(folder, file), text.replaceAll(pattern, replacement));
+}
+
+function textOf(file: string): string {
+  return readFileSync(join(folder, file), 'utf8');
+}
