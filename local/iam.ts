@@ -195,15 +195,18 @@ export function trustedServices(document: unknown, where: string): string[] {
 }
 
 function isForThisAccount(condition: unknown): boolean {
-  const { StringEquals, ArnLike, ...others } = (condition ?? {}) as Record<string, Record<string, unknown>>;
+  const { StringEquals, StringEqualsIfExists, ArnLike, ...others } = (condition ?? {}) as Record<
+    string,
+    object
+  >;
+  const isAccount = (account: string) => account === accountId;
+  const isInAccount = (arn: string) =>
+    /^arn:aws:\w+:([^:*]+):(\d+):/.exec(arn)?.slice(1).join() === `${region},${accountId}`;
   return (
     Object.keys(others).length === 0 &&
-    isOnly('aws:SourceAccount', StringEquals, (account) => account === accountId) &&
-    isOnly(
-      'aws:SourceArn',
-      ArnLike,
-      (arn) => /^arn:aws:\w+:([^:*]+):(\d+):/.exec(arn)?.slice(1).join() === `${region},${accountId}`,
-    )
+    isOnly('aws:SourceAccount', StringEquals, isAccount) &&
+    isOnly('aws:SourceAccount', StringEqualsIfExists, isAccount) &&
+    isOnly('aws:SourceArn', ArnLike, isInAccount)
   );
 }
 

@@ -131,7 +131,11 @@ describe('a policy document', () => {
     const of = 'arn:aws:pipes:eu-west-1:000000000000:pipe/*';
     const here = { ...trust, Condition: { ...forAccount('000000000000'), ...forArn(of) } };
     expect(trustedServices({ Statement: [here] }, 'T')).toEqual(['pipes.amazonaws.com']);
+    const ifSaid = (account: string) => ({ StringEqualsIfExists: { 'aws:SourceAccount': account } });
+    const perhapsHere = { ...trust, Condition: ifSaid('000000000000') };
+    expect(trustedServices({ Statement: [perhapsHere] }, 'T')).toEqual(['pipes.amazonaws.com']);
     for (const odd of [
+      { ...trust, Condition: ifSaid('111111111111') },
       { ...trust, Condition: forAccount('111111111111') },
       { ...trust, Condition: forArn(of.replace('000000000000', '111111111111')) },
       { ...trust, Condition: forArn(of.replace('eu-west-1', '*')) },
