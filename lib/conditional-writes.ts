@@ -123,6 +123,7 @@ async function create<Item extends object>(
   const written = await sendConditional(client, new PutItemCommand({ ...Put, Item: stored }));
   const mine = fromStored(stored);
   if (written.applied) return { outcome: 'created', item: mine };
+  if ('failure' in written) throw written.failure;
   const found = fromStored(written.found ?? {});
   const isMine = written.isRepeat && isDeepStrictEqual(withPlainBytes(found), withPlainBytes(mine));
   return { outcome: isMine ? 'created' : 'exists', item: found };
@@ -146,6 +147,7 @@ async function update<Item extends object>(
     }),
   );
   if (written.applied) return { outcome: 'updated', item: fromStored(written.attributes ?? {}) };
+  if ('failure' in written) throw written.failure;
   if (written.found === undefined) return { outcome: 'conflict', item: undefined };
   const versionFound = written.found[Update.ExpressionAttributeNames['#version'] ?? ''];
   const isMine = versionFound?.S === values[':newVersion']?.S;

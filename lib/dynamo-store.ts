@@ -13,11 +13,21 @@ import {
 } from '@aws-sdk/client-dynamodb';
 import type { DynamoClient } from './dynamo-client.ts';
 import { type Item, itemsOf, type Names } from './dynamo-items.ts';
-import { type Sent, sendConditional } from './dynamo-send.ts';
+import { type Sent, sendConditional, wasRepeated } from './dynamo-send.ts';
 import { inDoubt, readCancellation, transactionInput } from './dynamo-transaction.ts';
 import { IdempotencyError, show, storeUnavailable } from './errors.ts';
 import { attribute, chunkSortKeyPrefix, environment, stepSortKeyPrefix, tableLayout } from './record.ts';
-import type { Clock, Completion, Seal, StepWritten, Store, StoredAnswer, Written } from './store.ts';
+import {
+  type ClaimWritten,
+  type Clock,
+  type Completion,
+  isBlocked,
+  type Seal,
+  type StepWritten,
+  type Store,
+  type StoredAnswer,
+  type Written,
+} from './store.ts';
 import { check, checkKnown, isFunction, isRecord } from './validate.ts';
 
 export interface DynamoStoreOptions {
@@ -106,32 +116,42 @@ export function dynamoStore(options: DynamoStoreOptions = {}): DynamoStore {
     });
 
   const items = itemsOf(tableName, names);
-  const conditional = (command: object, action: string): Promise<Sent> =>
-    sendConditional(client, command).catch((error: unknown) => {
-      throw inDoubt(error, explain(error, tableName, names, action));
-    });
+  const failed = ({ failure, isRepeat }: Extract<Sent, { failure: unknown }>, action: string) =>
+    inDoubt(isRepeat, explain(failure, tableName, names, action));
   const write = async (command: object, action: string): Promise<Written> => {
-    const sent = await conditional(command, action);
-    return sent.applied
-      ? { applied: true }
-      : { applied: false, found: sent.found && items.readClaim(sent.found) };
+    const sent = await sendConditional(client, command);
+    if (sent.applied) return { applied: true };
+    if ('failure' in sent) throw failed(sent, action);
+    return { applied: false, found: sent.found && items.readClaim(sent.found) };
+  };
+  /** A claim or a takeover: whoever is in its way is at work on the operation. */
+  const writeClaim = async (command: object, action: string): Promise<ClaimWritten> => {
+    const sent = await sendConditional(client, command);
+    if (sent.applied) return { applied: true };
+    if (!('failure' in sent)) return { applied: false, found: sent.found && items.readClaim(sent.found) };
+    if (sent.isConflict)
+      return { applied: false, found: undefined, isBlocked: true, isRepeat: sent.isRepeat };
+    throw failed(sent, action);
   };
   /**
    * A Put does not see that the table has no sort key, nor that this role may not update: the handler would run, and its
    * completion fail. So the first claim of a process is an update, which sees both.
    */
   const place = JSON.stringify([tableName, names.pk, names.sk]);
-  const putClaim = async (put: ReturnType<typeof items.claim>): Promise<Written> => {
-    if (provenTables.has(place)) return write(new PutItemCommand(put), 'dynamodb:PutItem');
-    const written = await write(new UpdateItemCommand(items.upsert(put)), 'dynamodb:UpdateItem');
-    provenTables.add(place);
+  const putClaim = async <Outcome extends ClaimWritten>(
+    put: ReturnType<typeof items.claim>,
+    send: (command: object, action: string) => Promise<Outcome>,
+  ): Promise<Outcome> => {
+    if (provenTables.has(place)) return send(new PutItemCommand(put), 'dynamodb:PutItem');
+    const written = await send(new UpdateItemCommand(items.upsert(put)), 'dynamodb:UpdateItem');
+    if (!isBlocked(written)) provenTables.add(place);
     return written;
   };
   const writeStep = async (command: object, action: string): Promise<StepWritten> => {
-    const sent = await conditional(command, action);
-    return sent.applied
-      ? { applied: true }
-      : { applied: false, found: sent.found && items.readStep(sent.found) };
+    const sent = await sendConditional(client, command);
+    if (sent.applied) return { applied: true };
+    if ('failure' in sent) throw failed(sent, action);
+    return { applied: false, found: sent.found && items.readStep(sent.found) };
   };
 
   /** DynamoDB does not say whose item it refused: the handler's, or ours because the table has other keys. */
@@ -181,9 +201,10 @@ export function dynamoStore(options: DynamoStoreOptions = {}): DynamoStore {
     ...(options.seal && { seal: options.seal }),
     ...(options.clock && { clock: options.clock }),
 
-    claim: (claim) => putClaim(items.claim(claim)),
+    claim: (claim) => putClaim(items.claim(claim), writeClaim),
 
-    takeOver: (takeover) => write(new UpdateItemCommand(items.takeover(takeover)), 'dynamodb:UpdateItem'),
+    takeOver: (takeover) =>
+      writeClaim(new UpdateItemCommand(items.takeover(takeover)), 'dynamodb:UpdateItem'),
 
     async complete(completion) {
       const stored = await storeAnswer(completion);
@@ -192,7 +213,7 @@ export function dynamoStore(options: DynamoStoreOptions = {}): DynamoStore {
 
     async claimCompleted(claim, completion) {
       const stored = await storeAnswer(completion);
-      return putClaim(items.completedClaim(claim, completion, stored));
+      return putClaim(items.completedClaim(claim, completion, stored), write);
     },
 
     async amend(completion) {
@@ -222,7 +243,10 @@ export function dynamoStore(options: DynamoStoreOptions = {}): DynamoStore {
             if (isNamed(error, 'ValidationException')) await refuseWrongKeys(request.pk);
             const cancelled = await readCancellation(error, request, items, client);
             if (cancelled) return cancelled;
-            throw inDoubt(error, explain(error, tableName, names, 'dynamodb:TransactWriteItems'));
+            throw inDoubt(
+              wasRepeated(error),
+              explain(error, tableName, names, 'dynamodb:TransactWriteItems'),
+            );
           }
         },
       };

@@ -6,6 +6,7 @@ import type {
   TransactWriteItemsCommandInput,
 } from '@aws-sdk/client-dynamodb';
 import type { Item, Items } from './dynamo-items.ts';
+import { wasRepeated } from './dynamo-send.ts';
 import { converter } from './dynamo-values.ts';
 import { IdempotencyError, show, storeUnavailable } from './errors.ts';
 import type {
@@ -185,12 +186,12 @@ export async function readCancellation(
   items: Items,
   client: object,
 ): Promise<Transacted | undefined> {
-  const { name, message, CancellationReasons, $metadata } = error as {
+  const { name, message, CancellationReasons } = error as {
     name?: string;
     message?: string;
     CancellationReasons?: CancellationReason[];
-    $metadata?: { attempts?: number };
   };
+  const isRepeat = wasRepeated(error);
   switch (name) {
     case 'TransactionInProgressException':
       return { outcome: 'in-progress' };
@@ -203,7 +204,7 @@ export async function readCancellation(
     case 'ResourceNotFoundException':
       if (request.writes.length === 0) return undefined;
       throw inDoubt(
-        error,
+        isRepeat,
         badWrites(
           `One of the transaction's tables is not there, and nothing was written: ${tablesOf(request, items)}.`,
           error,
@@ -212,7 +213,7 @@ export async function readCancellation(
     case 'AccessDeniedException':
       if (request.writes.length === 0) return undefined;
       throw inDoubt(
-        error,
+        isRepeat,
         new IdempotencyError(
           'STORE_MISCONFIGURED',
           `This function may not make all writes of the transaction, and nothing was written. Its role needs dynamodb:PutItem, dynamodb:UpdateItem, dynamodb:DeleteItem and dynamodb:ConditionCheckItem, as far as they are used, on ${tablesOf(request, items)}. DynamoDB said: ${message}`,
@@ -221,7 +222,7 @@ export async function readCancellation(
       );
     case 'TransactionCanceledException':
       if (!CancellationReasons) return undefined;
-      return cancelled(CancellationReasons, ($metadata?.attempts ?? 1) > 1, request, items, client);
+      return cancelled(CancellationReasons, isRepeat, request, items, client);
     default:
       return undefined;
   }
@@ -252,7 +253,7 @@ async function cancelled(
       if (Code === undefined || Code === 'None') continue;
       if (Code === 'ValidationError') {
         const refused = badWrites(`Write ${index} was refused, and nothing was written: ${Message}`);
-        throw isRepeat ? storeUnavailable(refused) : refused;
+        throw inDoubt(isRepeat, refused);
       }
       rejections.push({ index, code: Code, ...(Item && { item: fromStored(Item) }) });
     }
@@ -260,11 +261,9 @@ async function cancelled(
   return { outcome: 'cancelled', ...stopped, rejections };
 }
 
-/** What a refusal of a write says, unless the SDK had sent it before: that sending may have been applied. */
-export function inDoubt(error: unknown, refusal: IdempotencyError): IdempotencyError {
-  const { attempts = 1 } = (error as { $metadata?: { attempts?: number } } | null)?.$metadata ?? {};
-  return attempts > 1 && refusal.code !== 'STORE_UNAVAILABLE' ? storeUnavailable(refusal) : refusal;
-}
+/** What a refusal of a write says, unless it had been sent before: that sending may have been applied. */
+export const inDoubt = (isRepeat: boolean, refusal: IdempotencyError): IdempotencyError =>
+  isRepeat && refusal.code !== 'STORE_UNAVAILABLE' ? storeUnavailable(refusal) : refusal;
 
 /** @see https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html */
 const passing = new Set(['TransactionConflict', 'ThrottlingError', 'ProvisionedThroughputExceeded']);

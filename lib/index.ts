@@ -46,6 +46,7 @@ export {
 } from './send-once.ts';
 export type {
   ClaimRecord,
+  ClaimWritten,
   Clock,
   Completion,
   NewClaim,

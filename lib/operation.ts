@@ -39,7 +39,16 @@
 import { randomUUID } from 'node:crypto';
 import { bounded } from './bounded.ts';
 import { IdempotencyError, type RecordSummary, storeUnavailable } from './errors.ts';
-import type { ClaimRecord, Clock, Completion, NewClaim, Store, Written } from './store.ts';
+import {
+  type ClaimRecord,
+  type ClaimWritten,
+  type Clock,
+  type Completion,
+  isBlocked,
+  type NewClaim,
+  type Store,
+  type Written,
+} from './store.ts';
 
 export interface ClaimRequest extends Pick<NewClaim, 'pk' | 'fingerprint' | 'rawKey' | 'rawInput'> {
   readonly store: Store;
@@ -110,7 +119,7 @@ export async function claim(request: ClaimRequest): Promise<Claimed> {
       standing === 'abandoned' && found
         ? Attempt.after(found, request, owner)
         : Attempt.first(request, owner, found);
-    let written: Written;
+    let written: ClaimWritten;
     try {
       written = await inTime(attempt.claim(), claimTimeMs(lease));
     } catch (error) {
@@ -122,8 +131,13 @@ export async function claim(request: ClaimRequest): Promise<Claimed> {
     }
     if (written.applied) return won(attempt, standing === 'abandoned');
 
-    found = written.found;
-    standing = stand(found, request, owner);
+    if (isBlocked(written)) {
+      if (written.isRepeat) await giveUp(attempt);
+      standing = 'busy';
+    } else {
+      found = written.found;
+      standing = stand(found, request, owner);
+    }
     while (standing === 'busy' && clock.now() < waitUntilMs) {
       const jitterMs = pauseMs * (0.5 + Math.random() / 2);
       await clock.sleep(Math.max(1, Math.min(jitterMs, waitUntilMs - clock.now())));
@@ -280,7 +294,7 @@ export class Attempt {
     return this.leaseLeftMs > this.request.lease.marginMs;
   }
 
-  claim(): Promise<Written> {
+  claim(): Promise<ClaimWritten> {
     const { pk, owner, leaseUntilMs } = this;
     const { store } = this.request;
     if (this.#previousOwner !== undefined) {

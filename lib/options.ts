@@ -101,7 +101,8 @@ export interface IdempotentOptions<Event = any> {
   readonly destinations?: readonly string[];
   /**
    * What happens when the store cannot be reached to claim: refuse (`STORE_UNAVAILABLE`), or run without protection.
-   * A store that is set up wrongly is refused either way.
+   * A store that is set up wrongly is refused either way, and so is a call whose record was seen, or in whose way another
+   * transaction was: those are known to be under way.
    *
    * @default 'fail'
    */

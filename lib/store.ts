@@ -203,6 +203,22 @@ export type Written =
   | { readonly applied: true }
   | { readonly applied: false; readonly found: ClaimRecord | undefined };
 
+/**
+ * The outcome of a claim or a takeover. `isBlocked`: another request was at work on the record for as long as there was time
+ * to try. It proves that the operation is under way, which an unreachable store does not. `isRepeat`: it was sent before, and
+ * that sending may have been applied.
+ */
+export type ClaimWritten = Written | Blocked;
+
+interface Blocked {
+  readonly applied: false;
+  readonly found: undefined;
+  readonly isBlocked: true;
+  readonly isRepeat: boolean;
+}
+
+export const isBlocked = (written: ClaimWritten): written is Blocked => 'isBlocked' in written;
+
 /** A claim to be given back. */
 export interface Return {
   readonly pk: string;
@@ -240,9 +256,9 @@ export interface Store {
    * Puts a first attempt's claim, if there is none or the one there is over:
    * `attribute_not_exists(pk) OR (endsAt <= now AND (status = COMPLETED OR leaseUntil <= now))`.
    */
-  claim(claim: NewClaim): Promise<Written>;
+  claim(claim: NewClaim): Promise<ClaimWritten>;
   /** Moves a claim to a new owner, if `owner = previousOwner AND status = IN_PROGRESS`. `endsAt` stays. */
-  takeOver(takeover: Takeover): Promise<Written>;
+  takeOver(takeover: Takeover): Promise<ClaimWritten>;
   /** Stores the answer and completes, if `owner = owner AND status = IN_PROGRESS`. */
   complete(completion: Completion): Promise<Written>;
   /**
