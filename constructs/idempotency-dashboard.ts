@@ -1,4 +1,4 @@
-import { Duration } from 'aws-cdk-lib';
+import { Duration, Token, Tokenization } from 'aws-cdk-lib';
 import {
   type Alarm,
   Dashboard,
@@ -37,6 +37,7 @@ export interface IdempotencyDashboardProps extends AlarmOptions {
 /** What one namespace's guards do, as CloudWatch metrics and as formulas over them. */
 interface GuardMetrics {
   readonly namespace: string;
+  readonly index: number;
   readonly count: (name: string) => Metric;
   readonly latency: (name: string, statistic: string) => Metric;
   /** Share of calls, in percent, that were repeats: answered from the record, or refused while the first one runs. */
@@ -55,6 +56,8 @@ interface GuardMetrics {
  */
 export class IdempotencyDashboard extends Construct {
   readonly dashboard: Dashboard;
+  /** More than one where there are more than 80 namespaces, whose metrics are too many for one. The first one is `dashboard`. */
+  readonly dashboards: readonly Dashboard[];
   /** For each namespace: outcomes that could not be recorded, attempts that were overtaken, keys used with other parameters. */
   readonly alarms: readonly Alarm[];
 
@@ -69,14 +72,65 @@ export class IdempotencyDashboard extends Construct {
       );
     }
     const guards = namespaces.map((namespace, index) =>
-      guardMetrics(namespace, namespaces.length > 1 ? `${index}` : '', props.metricNamespace),
+      guardMetrics(namespace, index, namespaces.length > 1, props.metricNamespace),
     );
 
-    this.dashboard = new Dashboard(this, 'Dashboard', {
-      ...(props.dashboardName !== undefined && { dashboardName: props.dashboardName }),
+    const [first, ...further] = pagesOf(guards);
+    this.dashboard = this.#createPage('Dashboard', first, props, props.dashboardName);
+    this.dashboards = [
+      this.dashboard,
+      ...further.map((page, index) => {
+        const number = index + 2;
+        return this.#createPage(
+          `Dashboard${number}`,
+          page,
+          props,
+          props.dashboardName && `${props.dashboardName}-${number}`,
+        );
+      }),
+    ];
+
+    this.alarms = guards.flatMap((guard) =>
+      alarmsIn(new Construct(this, idOf(guard)), props, {
+        Unrecorded: {
+          metric: guard.count(metric.count.unrecorded),
+          threshold: 1,
+          evaluationPeriods: 1,
+          alarmDescription: `Outcomes of '${guard.namespace}' could not be recorded: a repeat may run them again.`,
+        },
+        Overtaken: {
+          metric: guard.count(metric.count.overtaken),
+          threshold: 1,
+          evaluationPeriods: 1,
+          alarmDescription: `Attempts of '${guard.namespace}' outlived their lease: two handlers ran for one key.`,
+        },
+        Collisions: {
+          metric: guard.keyCollisionPercent,
+          threshold: props.alarmCollisionPercent ?? 5,
+          evaluationPeriods: 3,
+          alarmDescription: `Callers of '${guard.namespace}' use keys again with other parameters.`,
+        },
+      }),
+    );
+  }
+
+  #createPage(
+    id: string,
+    guards: readonly GuardMetrics[],
+    props: IdempotencyDashboardProps,
+    dashboardName: string | undefined,
+  ): Dashboard {
+    return new Dashboard(this, id, {
+      ...(dashboardName !== undefined && { dashboardName }),
       defaultInterval: Duration.hours(3),
       widgets: [
-        [new TextWidget({ markdown: `# Idempotency\n${namespaces.join(', ')}`, width: 24, height: 2 })],
+        [
+          new TextWidget({
+            markdown: `# Idempotency\n${guards.map(({ namespace }) => namespace).join(', ')}`,
+            width: 24,
+            height: 2,
+          }),
+        ],
         [
           percent(
             'Duplicates',
@@ -127,33 +181,31 @@ export class IdempotencyDashboard extends Construct {
         ],
       ],
     });
-
-    this.alarms = guards.flatMap((guard) =>
-      alarmsIn(new Construct(this, guard.namespace), props, {
-        Unrecorded: {
-          metric: guard.count(metric.count.unrecorded),
-          threshold: 1,
-          evaluationPeriods: 1,
-          alarmDescription: `Outcomes of '${guard.namespace}' could not be recorded: a repeat may run them again.`,
-        },
-        Overtaken: {
-          metric: guard.count(metric.count.overtaken),
-          threshold: 1,
-          evaluationPeriods: 1,
-          alarmDescription: `Attempts of '${guard.namespace}' outlived their lease: two handlers ran for one key.`,
-        },
-        Collisions: {
-          metric: guard.keyCollisionPercent,
-          threshold: props.alarmCollisionPercent ?? 5,
-          evaluationPeriods: 3,
-          alarmDescription: `Callers of '${guard.namespace}' use keys again with other parameters.`,
-        },
-      }),
-    );
   }
 }
 
-function guardMetrics(namespace: string, suffix: string, metricNamespace?: string): GuardMetrics {
+/** CloudWatch shows 500 metrics in a graph and 2,500 on a dashboard; a namespace has up to 6 rows in a graph, and 29 on a dashboard. */
+const namespacesPerDashboard = 80;
+
+function pagesOf(guards: readonly GuardMetrics[]): [readonly GuardMetrics[], ...(readonly GuardMetrics[])[]] {
+  const page = guards.slice(0, namespacesPerDashboard);
+  const rest = guards.slice(namespacesPerDashboard);
+  return rest.length === 0 ? [page] : [page, ...pagesOf(rest)];
+}
+
+/** The CDK makes `--` of a slash in an id, and takes no tokens: `a/b` and `a--b` would be one, and a parameter none. */
+const idOf = ({ namespace, index }: GuardMetrics): string =>
+  Token.isUnresolved(namespace)
+    ? `~Namespace${index}`
+    : namespace.replaceAll('~', '~0').replaceAll('/', '~1');
+
+function guardMetrics(
+  namespace: string,
+  index: number,
+  isOneOfMany: boolean,
+  metricNamespace?: string,
+): GuardMetrics {
+  const suffix = isOneOfMany ? `${index}` : '';
   const label = (name: string) => (suffix === '' ? name : `${name} (${namespace})`);
   const one = (metricName: string, statistic: string, options: MetricOptions = {}) =>
     new Metric({
@@ -185,6 +237,7 @@ function guardMetrics(namespace: string, suffix: string, metricNamespace?: strin
 
   return {
     namespace,
+    index,
     count,
     latency: (name, statistic) => one(name, statistic, { label: label(`${name} ${statistic}`) }),
     duplicateDetectionRate: formula(
@@ -208,9 +261,10 @@ function costPerMonth({
 }: IdempotencyDashboardProps): IMetric {
   const used = (name: string) => table.metric(name, { statistic: Stats.SUM, period: Duration.minutes(5) });
   const secondsPerMonth = 2_592_000;
+  const price = Tokenization.stringifyNumber;
   return new MathExpression({
     label: 'cost_usd_per_month',
-    expression: `(FILL(writes, 0) * ${pricePerMillionWrites} + FILL(reads, 0) * ${pricePerMillionReads}) / 1000000 * ${secondsPerMonth} / PERIOD(writes)`,
+    expression: `(FILL(writes, 0) * ${price(pricePerMillionWrites)} + FILL(reads, 0) * ${price(pricePerMillionReads)}) / 1000000 * ${secondsPerMonth} / PERIOD(writes)`,
     usingMetrics: { writes: used('ConsumedWriteCapacityUnits'), reads: used('ConsumedReadCapacityUnits') },
     period: Duration.minutes(5),
   });
