@@ -11,8 +11,10 @@ import { type Identity, identifyRecord } from './identity.ts';
 import { type Guard, refuseSharedNamespace } from './namespace.ts';
 import { refusalOf } from './operation.ts';
 import type { Settings } from './options.ts';
+import type { Ended } from './plain-reply.ts';
+import { plainReply } from './plain-reply.ts';
 import { inParallel } from './pool.ts';
-import { type Ended, type Execution, enter, type Request, sendUnrecorded } from './request.ts';
+import { type Execution, enter, type Request, sendUnrecorded } from './request.ts';
 
 /** The SDK opens at most 50 sockets for a client; more requests at once would wait inside it, out of sight. */
 const maxParallel = 50;
@@ -93,7 +95,7 @@ class GuardedBatch implements Run, RecordByRecord {
         settings: this.#settings,
         event: record.raw,
         context: this.#context,
-        http: undefined,
+        reply: plainReply,
         identity,
         startedAtMs: this.#settings.clock().now(),
       };

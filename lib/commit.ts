@@ -14,12 +14,6 @@ export type Commit =
   /** The operation had been completed: that is the answer. */
   | { readonly kind: 'duplicate'; readonly record: ClaimRecord };
 
-/** An attempt and whether it has the claim: an at-commit attempt may win it on the way. */
-export interface Standing {
-  attempt: Attempt;
-  isClaimed: boolean;
-}
-
 /** @throws `OVERTAKEN`, `COMMIT_REJECTED`, what `transact` throws */
 export async function commitClaimed(
   attempt: Attempt,
@@ -27,7 +21,6 @@ export async function commitClaimed(
   encoded: Encoded,
   work: AtomicWork,
 ): Promise<Commit> {
-  attempt.begun = true;
   const completion = attempt.completion(answerIn(encoded));
   const stopped = await write(attempt, settings, work, { kind: 'complete', completion });
   const isOurs = stopped?.found?.owner === attempt.owner && stopped.found.status === 'COMPLETED';
@@ -37,34 +30,32 @@ export async function commitClaimed(
 }
 
 /**
- * Claim and completion in one: whatever the claim's condition meets decides what this attempt was.
+ * Claim and completion in one: whatever the claim's condition meets decides what this attempt was. An abandoned claim is
+ * taken over, and nothing is committed yet: resolves to the attempt that is to commit as its owner.
  *
+ * @param isInDoubt whether an earlier commit of this attempt may have been applied
  * @throws `PAYLOAD_MISMATCH`, `IN_PROGRESS`, what `commitClaimed` throws
  */
 export async function commitUnclaimed(
-  standing: Standing,
+  { request, owner }: Attempt,
   settings: Settings,
   encoded: Encoded,
   work: AtomicWork,
-): Promise<Commit> {
-  const { request, owner, isOutcomeUnknown: isInDoubt } = standing.attempt;
+  isInDoubt: boolean,
+): Promise<Commit | { readonly kind: 'taken-over'; readonly attempt: Attempt }> {
   const startedAtMs = request.clock.now();
   const settled = <Outcome extends Claimed>(claimed: Outcome): Outcome => {
     const occurrence = claimOccurrence(request.pk, claimed, request.clock.now(), startedAtMs);
     if (occurrence) settings.observe(occurrence);
     return claimed;
   };
-  const commitAs = (taken: Attempt): Promise<Commit> => {
-    settled({ outcome: 'won', attempt: taken, takenOver: true });
-    standing.attempt = taken;
-    standing.isClaimed = true;
-    return commitClaimed(taken, settings, encoded, work);
+  const takenOver = (attempt: Attempt) => {
+    settled({ outcome: 'won', attempt, takenOver: true });
+    return { kind: 'taken-over', attempt } as const;
   };
   let found: ClaimRecord | undefined;
   for (let races = 0; races < maxRaces; races++) {
     const attempt = Attempt.first(request, owner, found);
-    attempt.isOutcomeUnknown = isInDoubt;
-    standing.attempt = attempt;
     const completion = attempt.completion(answerIn(encoded));
     const claim = { kind: 'record', claim: attempt.newClaim, completion } as const;
     const stopped = await write(attempt, settings, work, claim);
@@ -75,7 +66,7 @@ export async function commitUnclaimed(
     if (stands === 'abandoned' && found) {
       const after = Attempt.after(found, request, owner);
       const written = await takeOver(after);
-      if (written.applied) return commitAs(after);
+      if (written.applied) return takenOver(after);
       found = written.found;
       stands = stand(found, request, owner);
     }
@@ -102,7 +93,7 @@ export async function commitUnclaimed(
                 record: { ...found, ...(record.answer && { answer: record.answer }) },
               };
         }
-        return commitAs(Attempt.recorded(found, request, attempt.askedAtMs));
+        return takenOver(Attempt.recorded(found, request, attempt.askedAtMs));
       }
     }
   }
@@ -114,7 +105,7 @@ async function takeOver(attempt: Attempt): Promise<Written> {
     return await inTime(attempt.claim(), attempt.settleTimeMs);
   } catch (error) {
     // It may have been applied: take it back, so that the caller's retry does not meet a claim nobody works on.
-    await inTime(attempt.giveUp(), attempt.settleTimeMs).catch(() => {});
+    await inTime(attempt.giveUp(false), attempt.settleTimeMs).catch(() => {});
     throw error;
   }
 }
@@ -140,6 +131,6 @@ async function write(
     );
     return written.applied ? undefined : { found: written.found };
   } catch (error) {
-    throw IdempotencyError.is(error, 'STORE_UNAVAILABLE') ? outcomeUnknown(attempt, error) : error;
+    throw IdempotencyError.is(error, 'STORE_UNAVAILABLE') ? outcomeUnknown(error) : error;
   }
 }

@@ -13,8 +13,10 @@ import { type Guard, refuseSharedNamespace } from './namespace.ts';
 import type { UnguardedReason } from './observe.ts';
 import { refusalOf } from './operation.ts';
 import type { Settings } from './options.ts';
+import { type Ended, plainReply, type Reply } from './plain-reply.ts';
 import { replay } from './recall.ts';
-import { answerOrThrow, type Ended, enter, sendUnrecorded } from './request.ts';
+import { httpReply } from './reply.ts';
+import { answerOrThrow, enter, sendUnrecorded } from './request.ts';
 
 export type Begun =
   /** `event` and `context` are what the handler is to be given. */
@@ -42,12 +44,13 @@ export async function begin(guard: Guard, event: unknown, context: Context | und
     return asBatch(event) ? { ...begun, context: withBatch(context, new UnguardedBatch(settings)) } : begun;
   }
   const http = asHttpEvent(event);
+  const reply = http ? httpReply(settings, http) : plainReply;
   try {
     refuseDurableExecution(context);
     const batch = http ? undefined : asBatch(event);
-    return await (batch ? beginBatch(guard, batch, context) : beginOne(guard, event, context, http));
+    return await (batch ? beginBatch(guard, batch, context) : beginOne(guard, event, context, http, reply));
   } catch (error) {
-    return { kind: 'answer', answer: answerOrThrow(settings, http, error) };
+    return { kind: 'answer', answer: answerOrThrow(reply, error) };
   }
 }
 
@@ -56,12 +59,13 @@ async function beginOne(
   event: unknown,
   context: Context | undefined,
   http: HttpEvent | undefined,
+  reply: Reply,
 ): Promise<Begun> {
   const { settings } = guard;
   const identity = identify(settings, event, context as Context, http);
   if (identity.kind === 'none') return unguarded(settings, event, context, identity.reason);
   refuseSharedNamespace(guard);
-  const request = { settings, event, context, http, identity, startedAtMs: settings.clock().now() };
+  const request = { settings, event, context, reply, identity, startedAtMs: settings.clock().now() };
   const entered = await enter(request);
   switch (entered.outcome) {
     case 'run': {

@@ -189,7 +189,7 @@ async function won(attempt: Attempt, takenOver: boolean): Promise<Claimed> {
 
 /** Never rejects: the lease ends what could not be given up. */
 async function giveUp(attempt: Attempt): Promise<void> {
-  await inTime(attempt.giveUp(), Math.min(maxGiveUpMs, attempt.settleTimeMs)).catch(() => {});
+  await inTime(attempt.giveUp(false), Math.min(maxGiveUpMs, attempt.settleTimeMs)).catch(() => {});
 }
 
 export type Standing = 'mine' | 'free' | 'mismatch' | 'completed' | 'busy' | 'abandoned';
@@ -225,10 +225,6 @@ export class Attempt {
   readonly leaseUntilMs: number;
   /** The latest time in any of this owner's requests for the claim. */
   readonly askedAtMs: number;
-  /** Whether anything was begun that the next attempt must know of. */
-  begun = false;
-  /** Whether a transaction was sent of which nobody knows what became. */
-  isOutcomeUnknown = false;
   /** What it was asked for with: store, clock, lease, fingerprint. */
   readonly request: ClaimRequest;
   readonly #previousOwner: string | undefined;
@@ -318,14 +314,18 @@ export class Attempt {
     return { pk, owner, window, completedAtMs, endsAtMs: completedAtMs + this.request.ttlMs, answer };
   }
 
-  /** Stores the answer. Repeated within the time left, since what it records has happened. */
-  async complete(answer: Completion['answer']): Promise<Settled> {
+  /**
+   * Stores the answer. Repeated within the time left, since what it records has happened.
+   *
+   * @param isInDoubt whether a commit of this attempt may have been applied
+   */
+  async complete(answer: Completion['answer'], isInDoubt: boolean): Promise<Settled> {
     const { clock, store } = this.request;
     const completion = this.completion(answer);
     try {
       const written = await insist(clock, this.settleTimeMs, () => store.complete(completion));
       if (written.applied) return { outcome: 'done', record: this.completedRecord(completion) };
-      return this.#judgeCompletion(completion, written.found);
+      return this.#judgeCompletion(completion, written.found, isInDoubt);
     } catch (cause) {
       return { outcome: 'unrecorded', cause };
     }
@@ -365,11 +365,11 @@ export class Attempt {
     }
   }
 
-  #judgeCompletion(completion: Completion, record: ClaimRecord | undefined): Settled {
+  #judgeCompletion(completion: Completion, record: ClaimRecord | undefined, isInDoubt: boolean): Settled {
     switch (stand(record, this.request, this.owner)) {
       case 'mine':
         // Ours either way, but a commit may have been applied without our knowing: then its result is the answer.
-        return this.isOutcomeUnknown && record
+        return isInDoubt && record
           ? { outcome: 'replay', record }
           : { outcome: 'done', record: this.completedRecord(completion) };
       case 'free':
@@ -389,9 +389,9 @@ export class Attempt {
   }
 
   /** Lets the next attempt start at once: with a clean slate if this one has begun nothing, else in its window. */
-  async release(): Promise<Settled> {
+  async release(begun: boolean): Promise<Settled> {
     try {
-      const written = await inTime(this.giveUp(), this.settleTimeMs);
+      const written = await inTime(this.giveUp(begun), this.settleTimeMs);
       if (written.applied || written.found === undefined) return { outcome: 'done' };
       const { found } = written;
       if (found.owner !== this.owner) return { outcome: 'overtaken', record: found };
@@ -403,9 +403,9 @@ export class Attempt {
   }
 
   /** @internal One conditional write that gives the claim up. */
-  giveUp(): Promise<Written> {
+  giveUp(begun: boolean): Promise<Written> {
     const { store } = this.request;
-    return this.number === 1 && !this.begun ? store.giveBack(this) : store.endLease(this);
+    return this.number === 1 && !begun ? store.giveBack(this) : store.endLease(this);
   }
 }
 

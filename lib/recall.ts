@@ -1,33 +1,32 @@
 import type { Context } from 'aws-lambda';
 import { decode, type Encoded } from './codec.ts';
 import { IdempotencyError } from './errors.ts';
-import type { HttpEvent } from './http.ts';
 import { summarise } from './operation.ts';
 import type { Settings } from './options.ts';
-import { replayed } from './reply.ts';
+import type { Reply } from './plain-reply.ts';
 import type { ClaimRecord, Unavailable, UnavailableReason } from './store.ts';
 
 interface Caller {
   readonly settings: Settings;
   readonly event: unknown;
   readonly context: Context | undefined;
-  readonly http: HttpEvent | undefined;
+  readonly reply: Reply;
 }
 
 /**
- * The answer to a repeat: the stored one, as `onReplay` and HTTP want it.
+ * The answer to a repeat: the stored one, as `onReplay` and its reply want it.
  *
  * @throws `RESULT_UNAVAILABLE`, `STORE_UNAVAILABLE`
  */
 export async function replay(caller: Caller, record: ClaimRecord): Promise<unknown> {
-  const { settings, event, context, http } = caller;
-  // Over HTTP what other middlewares add may yet replace a commit's answer, as long as its attempt runs.
-  const isFinal = !http || record.leaseUntilMs <= settings.clock().now();
+  const { settings, event, context, reply } = caller;
+  // What other middlewares add may yet replace a commit's answer, as long as its attempt runs.
+  const isFinal = !reply.isAmended || record.leaseUntilMs <= settings.clock().now();
   const stored = await storedAnswer(settings, record, isFinal);
   const answer = settings.onReplay
     ? await settings.onReplay(stored, event as never, context as Context)
     : stored;
-  return http ? replayed(settings, http, answer) : answer;
+  return reply.replayed(answer);
 }
 
 /**

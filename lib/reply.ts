@@ -1,6 +1,7 @@
 import type { IdempotencyError } from './errors.ts';
 import type { HttpEvent } from './http.ts';
 import type { Settings } from './options.ts';
+import type { Reply } from './plain-reply.ts';
 import { refusal } from './refusal.ts';
 import { isFunction, isRecord } from './validate.ts';
 
@@ -14,12 +15,20 @@ export interface HttpResponse {
   readonly cookies?: readonly string[];
 }
 
+/** The reply of a call that came as `http`. */
+export const httpReply = (settings: Settings, http: HttpEvent): Reply => ({
+  toStore: (answer) => withoutPrivateHeaders(http, answer),
+  statusOf: (answer) => statusCodeOf(http, answer),
+  replayed: (answer) => replayed(settings, http, answer),
+  refused(error) {
+    const answer = refused(settings, http, error);
+    return answer ? { kind: 'answer', answer } : { kind: 'error', error };
+  },
+  isAmended: true,
+});
+
 /** The HTTP answer to a call that is refused, or `undefined` where the error is to be thrown. */
-export function refused(
-  settings: Settings,
-  http: HttpEvent,
-  error: IdempotencyError,
-): HttpResponse | undefined {
+function refused(settings: Settings, http: HttpEvent, error: IdempotencyError): HttpResponse | undefined {
   const { errors, docsUrl, headers } = settings.http;
   const standard = refusal(typeof errors === 'function' ? 'problem' : errors, error, docsUrl);
   if (standard === undefined) return undefined;
@@ -39,7 +48,7 @@ const retryAfterOf = ({ retryAfterSeconds }: IdempotencyError, status: number): 
   retryAfterSeconds ?? (status === 503 ? 1 : undefined);
 
 /** A stored answer as a repeat gets it: marked as replayed, in the shape that its event source expects. */
-export function replayed(settings: Settings, http: HttpEvent, answer: unknown): unknown {
+function replayed(settings: Settings, http: HttpEvent, answer: unknown): unknown {
   const response = responseOf(http, http.format === 'v2' ? inferredResponse(answer) : answer);
   if (response === undefined) return answer;
   const { errors, headers } = settings.http;
@@ -53,8 +62,8 @@ export function replayed(settings: Settings, http: HttpEvent, answer: unknown): 
 }
 
 /** The status of what a handler returned to an HTTP event. */
-export function statusCodeOf(http: HttpEvent | undefined, result: unknown): number | undefined {
-  const { statusCode } = (http && responseOf(http, result)) ?? {};
+function statusCodeOf(http: HttpEvent, result: unknown): number | undefined {
+  const { statusCode } = responseOf(http, result) ?? {};
   return statusCode === undefined ? undefined : Number(statusCode);
 }
 
@@ -81,8 +90,7 @@ const notStored = new Set([
 ]);
 
 /** An HTTP answer without the headers that must not reach a second caller, nor lie in a table. */
-export function withoutPrivateHeaders(http: HttpEvent | undefined, result: unknown): unknown {
-  if (!http) return result;
+function withoutPrivateHeaders(http: HttpEvent, result: unknown): unknown {
   const found = responseOf(http, result);
   if (found === undefined) return asSent(result);
   const { cookies: _, ...response } = found;

@@ -5,10 +5,8 @@
 import { Buffer } from 'node:buffer';
 import type { Context } from 'aws-lambda';
 import { answerIn, type Encoded, encode } from './codec.ts';
-import type { Commit } from './commit.ts';
 import { GuardedOperation } from './context.ts';
 import { IdempotencyError } from './errors.ts';
-import type { HttpEvent } from './http.ts';
 import type { Identity } from './identity.ts';
 import { leaseOf, remainingTimeOf } from './lease.ts';
 import { claimOccurrence, type Settlement, settledOccurrence } from './observe.ts';
@@ -24,17 +22,17 @@ import {
   unclaimed,
 } from './operation.ts';
 import type { Settings } from './options.ts';
+import type { Ended, Reply } from './plain-reply.ts';
 import { replay, tellUnavailable } from './recall.ts';
-import { refused, statusCodeOf, withoutPrivateHeaders } from './reply.ts';
 import type { ClaimRecord } from './store.ts';
 import { type AtomicWork, transactUnrecorded } from './transact.ts';
-import { Work } from './work.ts';
+import { isClaimed, type Phase, Work } from './work.ts';
 
 export interface Request {
   readonly settings: Settings;
   readonly event: unknown;
   readonly context: Context | undefined;
-  readonly http: HttpEvent | undefined;
+  readonly reply: Reply;
   readonly identity: Extract<Identity, { kind: 'operation' }>;
   readonly startedAtMs: number;
 }
@@ -91,14 +89,14 @@ export class Execution {
   readonly #work: Work;
   readonly #startedAtMs: number;
 
-  /** @param isClaimed false for an attempt that claims at its commit */
-  constructor(request: Request, attempt: Attempt, isClaimed = true) {
-    const { settings, http, identity } = request;
+  /** @param hasClaim false for an attempt that claims at its commit */
+  constructor(request: Request, attempt: Attempt, hasClaim = true) {
+    const { settings, reply, identity } = request;
     this.#request = request;
     this.#work = new Work(attempt, {
       settings,
-      isClaimed,
-      toStore: (result) => withoutPrivateHeaders(http, result),
+      isClaimed: hasClaim,
+      toStore: reply.toStore,
     });
     this.operation = new GuardedOperation(this.#work, identity);
     this.#startedAtMs = settings.clock().now();
@@ -106,7 +104,7 @@ export class Execution {
 
   /** The handler returned: resolves to what the caller gets, which is `result` unless another attempt has answered. */
   async returned(result: unknown): Promise<unknown> {
-    const { settings, http } = this.#request;
+    const { settings, reply } = this.#request;
     try {
       const settled = await this.#settleReturned(result);
       switch (settled?.outcome) {
@@ -120,7 +118,7 @@ export class Execution {
           throw overtaken(settled.record, settings.clock().now());
       }
     } catch (error) {
-      return answerOrThrow(settings, http, this.#work.leaving(error));
+      return answerOrThrow(reply, this.#work.leaving(error));
     }
   }
 
@@ -149,7 +147,6 @@ export class Execution {
     const settled = await this.#giveUp(!isEarlyTimeout(error) && !this.#deadlineIsHere());
     const left = this.#work.leaving(error);
     if (!this.#work.hasRaised(error)) return { kind: 'error', error: left };
-    const { settings, http } = this.#request;
     try {
       const mayBeAnswered =
         settled?.outcome !== 'done' &&
@@ -160,18 +157,16 @@ export class Execution {
     } catch {
       // Then the error itself says what is known.
     }
-    const refusal = http && IdempotencyError.is(left) ? refused(settings, http, left) : undefined;
-    return refusal ? { kind: 'answer', answer: refusal } : { kind: 'error', error: left };
+    return IdempotencyError.is(left) ? this.#request.reply.refused(left) : { kind: 'error', error: left };
   }
 
   /** It returned, but the answer was lost on the way out: it must not run again. Never rejects. */
   async returnedInVain(): Promise<void> {
     const isIdle = await this.#work.close();
-    if (this.#work.commitOutcome || !this.#work.isClaimed) {
-      await this.#giveUp(isIdle);
-      return;
-    }
-    await this.#settle({ kind: 'unavailable', reason: 'not-final' });
+    const { phase } = this.#work;
+    const isToBeCompleted = isClaimed(phase) && phase.at !== 'committed';
+    if (isToBeCompleted) await this.#settle({ kind: 'unavailable', reason: 'not-final' });
+    else await this.#giveUp(isIdle);
   }
 
   /** It was not called, and will not be. Never rejects. */
@@ -181,21 +176,34 @@ export class Execution {
 
   /** Resolves to `undefined` where nothing was to be recorded. */
   async #settleReturned(value: unknown, isRecord = false): Promise<Settled | undefined> {
-    const { settings, http } = this.#request;
-    const answer = isRecord ? undefined : value;
     const isIdle = await this.#work.close();
-    const { commitOutcome } = this.#work;
-    if (commitOutcome?.kind === 'duplicate') return { outcome: 'replay', record: commitOutcome.record };
-    if (commitOutcome) return this.#settleCommitted(commitOutcome, value, isRecord);
-    const isWanted = isToBeRemembered(settings, http, value);
-    if (!this.#work.isClaimed) return this.#settleUnclaimed(value, answer, isWanted);
-    if (isWanted) {
-      const encoded = await this.#encode(answer);
-      tellUnavailable(settings, 'answer', encoded);
+    const { phase } = this.#work;
+    switch (phase.at) {
+      case 'duplicate':
+        return { outcome: 'replay', record: phase.record };
+      case 'committed':
+        return this.#settleCommitted(phase, value, isRecord);
+      case 'unclaimed':
+        return this.#settleUnclaimed(value, isRecord, phase.rejected);
+      case 'claimed':
+        return this.#settleClaimed(value, isRecord, isIdle);
+      case 'committing':
+      case 'in-doubt':
+        // What was committed, if it was, is the answer; completing finds out.
+        return phase.isClaimed
+          ? this.#settleClaimed(value, isRecord, isIdle)
+          : this.#settleUnclaimed(value, isRecord, phase.at === 'in-doubt');
+    }
+  }
+
+  async #settleClaimed(value: unknown, isRecord: boolean, isIdle: boolean): Promise<Settled | undefined> {
+    if (isToBeRemembered(this.#request, value)) {
+      const encoded = await this.#encode(isRecord ? undefined : value);
+      tellUnavailable(this.#request.settings, 'answer', encoded);
       return this.#settle(encoded);
     }
     const settled = await this.#giveUp(isIdle && !this.#deadlineIsHere());
-    // A commit of which the outcome was unknown has been applied: that is the operation's answer.
+    // A commit in doubt has been applied: that is the operation's answer.
     return settled?.outcome === 'replay' ? settled : undefined;
   }
 
@@ -203,50 +211,55 @@ export class Execution {
    * A handler that was to commit has returned without. What it refused (a condition that failed, an HTTP error) is worth
    * remembering; anything else was done outside the commit, where nothing protects it.
    */
-  async #settleUnclaimed(value: unknown, answer: unknown, isWanted: boolean): Promise<Settled | undefined> {
-    const { http } = this.#request;
-    const isRefusal = this.#work.wasRejected || (statusCodeOf(http, value) ?? 0) >= 400;
+  async #settleUnclaimed(
+    value: unknown,
+    isRecord: boolean,
+    wasRejected: boolean,
+  ): Promise<Settled | undefined> {
+    const isRefusal = wasRejected || (this.#request.reply.statusOf(value) ?? 0) >= 400;
+    const isWanted = isToBeRemembered(this.#request, value);
     if (!isRefusal) throw notCommitted();
     if (!isWanted) {
       this.operation.end();
       const record = await this.#completedMeanwhile();
       return record && { outcome: 'replay', record };
     }
+    const answer = isRecord ? undefined : value;
     await this.#work.commitAnswer(answer);
-    const { commitOutcome } = this.#work;
-    if (commitOutcome?.kind === 'duplicate') return { outcome: 'replay', record: commitOutcome.record };
-    return commitOutcome && this.#settleCommitted(commitOutcome, answer, false);
+    const { phase } = this.#work;
+    if (phase.at === 'duplicate') return { outcome: 'replay', record: phase.record };
+    return phase.at === 'committed' ? this.#settleCommitted(phase, answer, false) : undefined;
   }
 
-  /** The completion is there already. Over HTTP other middlewares may have added to the answer since. */
+  /** The completion is there already. Other middlewares may have added to the answer since. */
   async #settleCommitted(
-    { encoded, record }: Extract<Commit, { kind: 'applied' }>,
+    { encoded, record }: Extract<Phase, { at: 'committed' }>,
     value: unknown,
     isRecord: boolean,
   ): Promise<Settled> {
-    const { settings, http } = this.#request;
+    const { settings, reply } = this.#request;
     const settlingAtMs = settings.clock().now();
     this.operation.end();
     let settled: Settled = { outcome: 'done', record };
     let stored = encoded;
     const isSame = isRecord || (await this.#isSame(value, encoded));
-    if (!isSame && http) {
+    if (!isSame && reply.isAmended) {
       const final = await this.#encode(value);
       // What is not worth remembering, or cannot be kept, must not replace the answer that was committed.
-      if (final.kind === 'bytes' && isToBeRemembered(settings, http, value)) {
+      if (final.kind === 'bytes' && isToBeRemembered(this.#request, value)) {
         settled = await this.#work.attempt.amend(record, final.bytes);
         stored = final;
       }
     }
     this.#tell(settled, settlingAtMs, complete(stored));
     this.#cache(settled);
-    if (!isSame && !http) throw resultDiffers();
+    if (!isSame && !reply.isAmended) throw resultDiffers();
     return settled;
   }
 
   /** Whether `value` is what was committed. Compared as serialised, and before it is sealed: that may be a call to KMS. */
   async #isSame(value: unknown, { plain }: Encoded): Promise<boolean> {
-    const stored = withoutPrivateHeaders(this.#request.http, value);
+    const stored = this.#request.reply.toStore(value);
     const encoded = await encode(stored, { operation: '', maxBytes: Number.POSITIVE_INFINITY });
     if (plain === undefined || encoded.plain === undefined) return plain === encoded.plain;
     return Buffer.compare(encoded.plain, plain) === 0;
@@ -255,7 +268,9 @@ export class Execution {
   async #settle(encoded: Encoded): Promise<Settled> {
     const settlingAtMs = this.#request.settings.clock().now();
     this.operation.end();
-    const settled = await this.#work.attempt.complete(answerIn(encoded));
+    const { attempt, phase } = this.#work;
+    const isInDoubt = phase.at === 'in-doubt' || phase.at === 'committing';
+    const settled = await attempt.complete(answerIn(encoded), isInDoubt);
     this.#tell(settled, settlingAtMs, complete(encoded));
     this.#cache(settled);
     return settled;
@@ -268,16 +283,16 @@ export class Execution {
     // What was begun may still be under way although the handler is over: its outcome belongs to this attempt.
     const closed = this.#work.close();
     const isIdle = isOver && (await closed);
-    const { attempt, commitOutcome, isClaimed } = this.#work;
-    if (commitOutcome?.kind === 'applied') {
-      const settled: Settled = { outcome: 'done', record: commitOutcome.record };
-      this.#tell(settled, settlingAtMs, complete(commitOutcome.encoded));
+    const { attempt, phase } = this.#work;
+    if (phase.at === 'committed') {
+      const settled: Settled = { outcome: 'done', record: phase.record };
+      this.#tell(settled, settlingAtMs, complete(phase.encoded));
       this.#cache(settled);
       return settled;
     }
-    if (commitOutcome || !isClaimed) return undefined;
+    if (!isClaimed(phase)) return undefined;
     if (isIdle) {
-      const settled = await attempt.release();
+      const settled = await attempt.release(phase.at !== 'claimed' || phase.begun);
       this.#tell(settled, settlingAtMs, { type: 'release' });
       return settled;
     }
@@ -293,9 +308,9 @@ export class Execution {
 
   /** The record by which this window has been completed while this attempt could not know. */
   async #completedMeanwhile(): Promise<ClaimRecord | undefined> {
-    const { attempt, commitOutcome } = this.#work;
-    if (commitOutcome) return commitOutcome.record;
-    if (!attempt.isOutcomeUnknown && !this.#work.isClaimed) return undefined;
+    const { attempt, phase } = this.#work;
+    if (phase.at === 'committed' || phase.at === 'duplicate') return phase.record;
+    if (phase.at === 'unclaimed') return undefined;
     const record = await inTime(this.#request.settings.store().read(attempt.pk), attempt.settleTimeMs);
     return record?.window === attempt.window && record.status === 'COMPLETED' ? record : undefined;
   }
@@ -309,9 +324,9 @@ export class Execution {
   }
 
   async #encode(value: unknown): Promise<Encoded> {
-    const { settings, http } = this.#request;
+    const { settings, reply } = this.#request;
     const store = settings.store();
-    return encode(withoutPrivateHeaders(http, value), {
+    return encode(reply.toStore(value), {
       operation: this.#work.attempt.pk,
       maxBytes: store.maxAnswerBytes,
       seal: store.seal,
@@ -349,12 +364,6 @@ export class Execution {
     return remainingMs !== undefined && remainingMs() < deadlineMs;
   }
 }
-
-/** What the caller of a handler that threw gets. */
-export type Ended =
-  | { readonly kind: 'answer'; readonly answer: unknown }
-  /** The handler's error, or the same one from a call that may have done something. */
-  | { readonly kind: 'error'; readonly error: unknown };
 
 const complete = (encoded: Encoded): Settlement =>
   encoded.kind === 'bytes'
@@ -397,9 +406,9 @@ function isEarlyTimeout(error: unknown): boolean {
 }
 
 /** A `remember` that throws must not cost the caller its answer; remembering is the side that runs nothing twice. */
-function isToBeRemembered(settings: Settings, http: HttpEvent | undefined, value: unknown): boolean {
+function isToBeRemembered({ settings, reply }: Request, value: unknown): boolean {
   try {
-    return settings.remember({ value, statusCode: statusCodeOf(http, value) });
+    return settings.remember({ value, statusCode: reply.statusOf(value) });
   } catch (error) {
     console.warn('[idemkit] Option `remember` threw, so the answer was remembered:', error);
     return true;
@@ -417,11 +426,11 @@ function answeredElsewhere(error: unknown): string | undefined {
   return undefined;
 }
 
-/** The refusal over HTTP. @throws `error` where it is not the caller's business */
-export function answerOrThrow(settings: Settings, http: HttpEvent | undefined, error: unknown): unknown {
-  const answer = http && IdempotencyError.is(error) ? refused(settings, http, error) : undefined;
-  if (answer === undefined) throw error;
-  return answer;
+/** @throws `error` where it is not the caller's business */
+export function answerOrThrow(reply: Reply, error: unknown): unknown {
+  const ended = IdempotencyError.is(error) ? reply.refused(error) : undefined;
+  if (ended?.kind === 'answer') return ended.answer;
+  throw error;
 }
 
 const maxKeptInputBytes = 65_536;

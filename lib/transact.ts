@@ -55,7 +55,7 @@ export async function transact(
     case 'cancelled':
       return sent;
     case 'unknown':
-      throw outcomeUnknown(attempt, sent.cause);
+      throw outcomeUnknown(sent.cause);
     case 'token-reused':
       return readInstead(attempt);
   }
@@ -74,7 +74,7 @@ export async function transactUnrecorded(settings: Settings, name: string, work:
   const sent = await sendUntilKnown(transaction, clock, unrecordedTimeMs);
   if (sent.outcome === 'applied') return;
   if (sent.outcome === 'cancelled') throw rejected(sent);
-  throw unknown(sent.outcome === 'unknown' ? sent.cause : tokenReused());
+  throw outcomeUnknown(sent.outcome === 'unknown' ? sent.cause : tokenReused());
 }
 
 const unrecordedTimeMs = 10_000;
@@ -143,9 +143,9 @@ async function sendUntilKnown(transaction: Transaction, clock: Clock, timeMs: nu
 async function readInstead(attempt: Attempt): Promise<Cancelled> {
   const { request, pk, owner } = attempt;
   const found = await inTime(request.store.read(pk), attempt.settleTimeMs).catch((error: unknown) => {
-    throw outcomeUnknown(attempt, error);
+    throw outcomeUnknown(error);
   });
-  if (found?.owner === owner && found.status === 'IN_PROGRESS') throw outcomeUnknown(attempt, tokenReused());
+  if (found?.owner === owner && found.status === 'IN_PROGRESS') throw outcomeUnknown(tokenReused());
   return { outcome: 'cancelled', claim: { found }, conflict: false, isRepeat: true, rejections: [] };
 }
 
@@ -161,13 +161,8 @@ export function rejected({ rejections, conflict }: Cancelled): IdempotencyError 
   );
 }
 
-/** After it, `attempt` may begin nothing more. */
-export function outcomeUnknown(attempt: Attempt, cause: unknown): IdempotencyError {
-  attempt.isOutcomeUnknown = true;
-  return unknown(cause);
-}
-
-const unknown = (cause: unknown): IdempotencyError =>
+/** After it, the attempt may begin nothing more. */
+export const outcomeUnknown = (cause: unknown): IdempotencyError =>
   new IdempotencyError(
     'OUTCOME_UNKNOWN',
     'A transaction was sent, and it cannot be told whether it was applied. Nothing more is begun; try again with the same key, which finds out.',

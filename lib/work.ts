@@ -3,21 +3,35 @@
  * waited for before the claim is given up, and is recorded so that no later attempt repeats it.
  */
 import { type Encoded, encode } from './codec.ts';
-import { type Commit, commitClaimed, commitUnclaimed, type Standing } from './commit.ts';
+import { type Commit, commitClaimed, commitUnclaimed } from './commit.ts';
 import { afterActing, IdempotencyError, show } from './errors.ts';
 import { type Attempt, inTime, leaseIsOver, overtaken } from './operation.ts';
 import type { Settings } from './options.ts';
 import { storedAnswer, tellUnavailable } from './recall.ts';
 import { StepRecords } from './step.ts';
+import type { ClaimRecord } from './store.ts';
 import { tokenOf } from './token.ts';
 import { type AtomicWork, outcomeUnknown, rejected, transact } from './transact.ts';
 
+/** An attempt's life, from its entry up to what its settling finds. */
+export type Phase =
+  /** Nothing is claimed before the commit. `rejected`: one was tried, and nothing came of it. */
+  | { readonly at: 'unclaimed'; readonly rejected: boolean }
+  /** `begun`: something was begun that the next attempt must know of. */
+  | { readonly at: 'claimed'; readonly begun: boolean }
+  /** Once the handler is over, as good as in doubt. */
+  | { readonly at: 'committing'; readonly isClaimed: boolean }
+  | { readonly at: 'committed'; readonly record: ClaimRecord; readonly encoded: Encoded }
+  /** Somebody else's commit was first, or one of ours of which we had no answer: then `mayHaveActed`. */
+  | { readonly at: 'duplicate'; readonly record: ClaimRecord; readonly mayHaveActed: boolean }
+  /** A transaction was sent, and nobody knows what became of it. */
+  | { readonly at: 'in-doubt'; readonly isClaimed: boolean; readonly cause: unknown };
+
 export class Work {
-  /** How the commit ended, if there was one. */
-  commitOutcome: Commit | undefined;
-  /** Whether a commit was tried and nothing came of it: the handler may answer without one. */
-  wasRejected = false;
-  readonly #standing: Standing;
+  #attempt: Attempt;
+  #phase: Phase;
+  /** Whether anything may still be begun. */
+  #isClosed = false;
   readonly #settings: Settings;
   readonly #steps: StepRecords;
   /** Whether the claim is won at the commit, and not before. */
@@ -30,10 +44,6 @@ export class Work {
   readonly #raised = new WeakSet<object>();
   /** What a step's own function has thrown. */
   readonly #foreign = new WeakSet<object>();
-  #isCommitting = false;
-  /** Whether a commit may have been applied: an attempt that takes over later knows nothing of it. */
-  #isInDoubt = false;
-  #isClosed = false;
 
   constructor(
     attempt: Attempt,
@@ -43,7 +53,8 @@ export class Work {
       readonly toStore: (result: unknown) => unknown;
     },
   ) {
-    this.#standing = { attempt, isClaimed: options.isClaimed };
+    this.#attempt = attempt;
+    this.#phase = options.isClaimed ? { at: 'claimed', begun: false } : { at: 'unclaimed', rejected: false };
     this.#claimsAtCommit = !options.isClaimed;
     this.#settings = options.settings;
     this.#toStore = options.toStore;
@@ -52,26 +63,35 @@ export class Work {
 
   /** Another one once an abandoned claim has been taken over at the commit. */
   get attempt(): Attempt {
-    return this.#standing.attempt;
+    return this.#attempt;
   }
 
-  /** Whether the claim is ours; an at-commit attempt has none before its commit. */
-  get isClaimed(): boolean {
-    return this.#standing.isClaimed;
+  get phase(): Phase {
+    return this.#phase;
   }
 
   /**
    * Whether anything can have been done by now. Under a claim the handler acts when it likes, and nobody sees it; without one
    * it acts in its commit only.
    */
-  get mayHaveActed(): boolean {
-    if (!this.#claimsAtCommit || this.#isCommitting || this.#isInDoubt) return true;
-    return this.attempt.isOutcomeUnknown || this.commitOutcome?.kind === 'applied';
+  mayHaveActed(): boolean {
+    if (!this.#claimsAtCommit) return true;
+    switch (this.#phase.at) {
+      case 'unclaimed':
+      case 'claimed':
+        return false;
+      case 'committing':
+      case 'committed':
+      case 'in-doubt':
+        return true;
+      case 'duplicate':
+        return this.#phase.mayHaveActed;
+    }
   }
 
   /** `error` as it may leave this attempt. @param message what to say instead where something may have been done */
   leaving<Thrown>(error: Thrown, message?: string): Thrown | IdempotencyError {
-    return this.mayHaveActed ? afterActing(error, message) : error;
+    return this.mayHaveActed() ? afterActing(error, message) : error;
   }
 
   /** Whether `error` was raised here, by this attempt. */
@@ -86,7 +106,7 @@ export class Work {
     } catch (error) {
       throw this.#own(error);
     }
-    this.attempt.begun = true;
+    this.#begin();
     return this.#token(name);
   }
 
@@ -114,7 +134,9 @@ export class Work {
       const { attempt } = this;
       const step = await this.#steps.done(name, value);
       const claim = { kind: 'check', owner: attempt.owner } as const;
-      const cancelled = await transact(attempt, this.#settings, name, work, { claim, step });
+      const cancelled = await transact(attempt, this.#settings, name, work, { claim, step }).catch((error) =>
+        this.#doubted(error),
+      );
       if (cancelled === undefined) return value as T;
       if (cancelled.claim) throw overtaken(cancelled.claim.found, attempt.request.clock.now());
       if (!cancelled.step) throw rejected(cancelled);
@@ -154,32 +176,56 @@ export class Work {
       return true;
     })();
     // What comes after it needs time as well.
-    const isIdle = await inTime(idle, this.attempt.settleTimeMs / 2).catch(() => false);
-    if (!isIdle && this.#isCommitting) this.attempt.isOutcomeUnknown = true;
-    return isIdle;
+    return inTime(idle, this.attempt.settleTimeMs / 2).catch(() => false);
   }
 
   async #commit(result: unknown, work: AtomicWork): Promise<unknown> {
-    this.#isCommitting = true;
+    const before = this.#phase;
+    this.#phase = { at: 'committing', isClaimed: isClaimed(before) };
+    let commit: Commit;
     try {
       const encoded = await this.#encode(result);
       tellUnavailable(this.#settings, 'answer', encoded);
-      this.commitOutcome = this.isClaimed
-        ? await commitClaimed(this.attempt, this.#settings, encoded, work)
-        : await commitUnclaimed(this.#standing, this.#settings, encoded, work);
+      commit = await this.#commitEncoded(encoded, work, before.at === 'in-doubt');
     } catch (error) {
-      this.#isInDoubt ||= this.attempt.isOutcomeUnknown;
-      this.wasRejected ||= ['COMMIT_REJECTED', 'OUTCOME_UNKNOWN'].some((code) =>
-        IdempotencyError.is(error, code as 'COMMIT_REJECTED'),
-      );
+      this.#phase = this.#phaseAfter(error, before);
       throw error;
-    } finally {
-      this.#isCommitting = false;
     }
-    const { commitOutcome } = this;
-    if (commitOutcome.kind === 'applied') return result;
+    if (commit.kind === 'applied') {
+      this.#phase = { at: 'committed', record: commit.record, encoded: commit.encoded };
+      return result;
+    }
+    this.#phase = { at: 'duplicate', record: commit.record, mayHaveActed: before.at === 'in-doubt' };
     // The replay that follows decides whether the cache keeps it.
-    return storedAnswer(this.#settings, commitOutcome.record, false);
+    return storedAnswer(this.#settings, commit.record, false);
+  }
+
+  async #commitEncoded(encoded: Encoded, work: AtomicWork, isInDoubt: boolean): Promise<Commit> {
+    if (!isClaimed(this.#phase)) {
+      const commit = await commitUnclaimed(this.#attempt, this.#settings, encoded, work, isInDoubt);
+      if (commit.kind !== 'taken-over') return commit;
+      this.#attempt = commit.attempt;
+      this.#phase = { at: 'committing', isClaimed: true };
+    }
+    return commitClaimed(this.#attempt, this.#settings, encoded, work);
+  }
+
+  #phaseAfter(error: unknown, before: Phase): Phase {
+    const isClaimedNow = isClaimed(this.#phase);
+    if (before.at === 'in-doubt' || IdempotencyError.is(error, 'OUTCOME_UNKNOWN')) {
+      return { at: 'in-doubt', isClaimed: isClaimedNow, cause: error };
+    }
+    if (isClaimedNow) return { at: 'claimed', begun: true };
+    const wasRejected = before.at === 'unclaimed' && before.rejected;
+    return { at: 'unclaimed', rejected: wasRejected || IdempotencyError.is(error, 'COMMIT_REJECTED') };
+  }
+
+  /** After a transaction of which nobody knows what became, nothing more is begun. @throws `error` */
+  #doubted(error: unknown): never {
+    if (IdempotencyError.is(error, 'OUTCOME_UNKNOWN')) {
+      this.#phase = { at: 'in-doubt', isClaimed: true, cause: error };
+    }
+    throw error;
   }
 
   #encode(result: unknown): Promise<Encoded> {
@@ -211,11 +257,14 @@ export class Work {
       );
     }
     this.#names.add(name);
-    this.attempt.begun = true;
+    this.#begin();
+  }
+
+  #begin(): void {
+    if (this.#phase.at === 'claimed') this.#phase = { at: 'claimed', begun: true };
   }
 
   #refuseLate(): void {
-    const { attempt } = this;
     if (this.#isClosed) {
       throw new IdempotencyError(
         'NOT_GUARDED',
@@ -223,17 +272,23 @@ export class Work {
         { effect: 'possible' },
       );
     }
-    if (this.commitOutcome || this.#isCommitting) {
-      throw new IdempotencyError(
-        'BAD_STEP',
-        'The operation has been committed, which ends it. Do everything else before the commit.',
-        { effect: 'possible' },
-      );
+    switch (this.#phase.at) {
+      case 'unclaimed':
+        return;
+      case 'claimed':
+        if (this.attempt.leaseLeftMs <= 0) throw leaseIsOver();
+        return;
+      case 'committing':
+      case 'committed':
+      case 'duplicate':
+        throw new IdempotencyError(
+          'BAD_STEP',
+          'The operation has been committed, which ends it. Do everything else before the commit.',
+          { effect: 'possible' },
+        );
+      case 'in-doubt':
+        throw outcomeUnknown(new Error('An earlier transaction of this attempt ended so.'));
     }
-    if (attempt.isOutcomeUnknown) {
-      throw outcomeUnknown(attempt, new Error('An earlier transaction of this attempt ended so.'));
-    }
-    if (this.isClaimed && attempt.leaseLeftMs <= 0) throw leaseIsOver();
   }
 
   #refuseUnclaimed(what: string): void {
@@ -269,9 +324,24 @@ export class Work {
     if (!IdempotencyError.is(error) || this.#foreign.has(error)) return error;
     const ours = this.leaving(error, error.code === 'STORE_UNAVAILABLE' ? storeFailedMidway : undefined);
     // A step's lost value is for an operator to see: the caller was promised nothing of it.
-    if (ours.code === 'RESULT_UNAVAILABLE' && !this.commitOutcome) return ours;
+    if (ours.code === 'RESULT_UNAVAILABLE' && this.#phase.at !== 'duplicate') return ours;
     this.#raised.add(ours);
     return ours;
+  }
+}
+
+/** Whether the claim is this attempt's; one that claims at its commit has none before. */
+export function isClaimed(phase: Phase): boolean {
+  switch (phase.at) {
+    case 'unclaimed':
+    case 'duplicate':
+      return false;
+    case 'claimed':
+    case 'committed':
+      return true;
+    case 'committing':
+    case 'in-doubt':
+      return phase.isClaimed;
   }
 }
 
