@@ -5,7 +5,7 @@
  * Text that follows a directive begins with `&`, `{` or another directive: letters directly after `#end` would be read as part of its name.
  */
 
-/** The form of a message. Without exactly one key and one group SQS refuses it. */
+/** The form of a message. Without exactly one key and one group SQS refuses it, whatever the queue deduplicates by. */
 export function sendMessageForm(header: string, messageGroupId: string): string {
   return [
     'Action=SendMessage',
@@ -29,14 +29,16 @@ function readGroup(messageGroupId: string): string {
   if (header !== undefined) return readHeader('group', header);
   const [, path] = /^\$request\.body\.(.+)$/.exec(messageGroupId) ?? [];
   if (path !== undefined) return `#set($group = "$!input.path('$.${path}')")`;
-  return messageGroupId.startsWith('$')
+  // A token, which begins with a dollar as well, stands for a text.
+  return messageGroupId.startsWith('$context.')
     ? `#set($group = "$!${messageGroupId.slice(1)}")`
     : `#set($group = '${messageGroupId}')`;
 }
 
 /**
  * `$input.params(name)` would look at the path and the query first, and at names as they are written here only. A header that is there in two
- * casings may have come from two hands: it counts as missing.
+ * casings may have come from two hands: it counts as missing. In place of a missing one there is a space, which SQS refuses; an empty text could be taken for
+ * no parameter at all, and a queue may then deduplicate by content.
  */
 function readHeader(variable: string, header: string): string {
   return [
@@ -45,7 +47,7 @@ function readHeader(variable: string, header: string): string {
     `#if($name.equalsIgnoreCase('${header}'))`,
     `#set($found = $found + 1)#set($${variable} = $input.params().header.get($name))`,
     '#end#end',
-    `#if($found > 1)#set($${variable} = '')#end`,
+    `#if($found != 1 || $${variable} == '')#set($${variable} = ' ')#end`,
   ].join('');
 }
 

@@ -1,3 +1,4 @@
+import { Lazy } from 'aws-cdk-lib';
 import { Template } from 'aws-cdk-lib/assertions';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { FifoIngest, IdempotentQueue } from '../../constructs/index.ts';
@@ -96,27 +97,27 @@ describe('the form of a REST ingest, in Velocity', () => {
       expected,
     );
     expect(await formOf({ query: claimed, headers: {} }, '$request.header.X-Customer')).toEqual(
-      form('', '', ''),
+      form('', ' ', ' '),
     );
   });
 
-  it('has no key and no group where a header is there twice, which SQS refuses', async () => {
+  it('has a space, which SQS refuses, for a header that is there twice', async () => {
     const headers = {
       'X-Customer': 'ann',
       'x-customer': 'bob',
       'Idempotency-Key': 'k',
       'idempotency-key': 'l',
     };
-    expect(await formOf({ headers }, '$request.header.X-Customer')).toEqual(form('', '', ''));
+    expect(await formOf({ headers }, '$request.header.X-Customer')).toEqual(form('', ' ', ' '));
     expect(
       await formOf({ headers: { a: 'ann', A: 'ann', 'Idempotency-Key': 'k' } }, '$request.header.a'),
-    ).toEqual(form('', 'k', ''));
+    ).toEqual(form('', 'k', ' '));
   });
 
-  it('leaves out what is missing, and never sends the text of the template instead', async () => {
+  it('never sends the text of the template for what is missing', async () => {
     const headers = { 'Idempotency-Key': 'k' };
     expect(await formOf({ headers, context: {} })).toEqual(form('', 'k', ''));
-    expect(await formOf({ headers }, '$request.header.X-Customer')).toEqual(form('', 'k', ''));
+    expect(await formOf({ headers }, '$request.header.X-Customer')).toEqual(form('', 'k', ' '));
     expect(await formOf({ headers }, '$request.body.customer.id')).toEqual(form('', 'k', ''));
   });
 
@@ -125,6 +126,11 @@ describe('the form of a REST ingest, in Velocity', () => {
     const values = { '$.customer': 42 };
     expect(await formOf({ headers, values }, '$request.body.customer')).toEqual(form('', 'k', '42'));
     expect(await formOf({ headers }, 'orders:eu-1.a')).toEqual(form('', 'k', 'orders:eu-1.a'));
+  });
+
+  it('takes a token for a fixed text, which is known when it is deployed', () => {
+    const template = integrationOf(Lazy.string({ produce: () => 'orders' })).Integration.RequestTemplates;
+    expect(template['application/json']).toContain("#set($group = 'orders')");
   });
 
   it('reads a header of your own', async () => {
