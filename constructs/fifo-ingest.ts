@@ -5,9 +5,13 @@ import {
   AwsIntegration,
   EndpointType,
   type IAuthorizer,
+  type IRestApi,
   LogGroupLogDestination,
+  type MethodOptions,
   PassthroughBehavior,
+  RequestValidator,
   RestApi,
+  RestApiBase,
 } from 'aws-cdk-lib/aws-apigateway';
 import {
   HttpApi,
@@ -16,8 +20,12 @@ import {
   HttpIntegrationType,
   HttpMethod,
   HttpNoneAuthorizer,
+  HttpRoute,
   HttpRouteIntegration,
+  type HttpRouteIntegrationBindOptions,
+  HttpRouteKey,
   HttpStage,
+  type IHttpApi,
   type IHttpRouteAuthorizer,
   IntegrationCredentials,
   ParameterMapping,
@@ -25,18 +33,19 @@ import {
   LogGroupLogDestination as StageLogDestination,
 } from 'aws-cdk-lib/aws-apigatewayv2';
 import { HttpLambdaIntegration } from 'aws-cdk-lib/aws-apigatewayv2-integrations';
-import { Grant, type IRole, Role, ServicePrincipal } from 'aws-cdk-lib/aws-iam';
+import { type IRole, Role, ServicePrincipal } from 'aws-cdk-lib/aws-iam';
 import { LogGroup, RetentionDays } from 'aws-cdk-lib/aws-logs';
 import { APIGATEWAY_DISABLE_CLOUDWATCH_ROLE } from 'aws-cdk-lib/cx-api';
 import { Construct } from 'constructs';
-import type { IdempotentFunction } from './idempotent-function.ts';
-import type { IdempotentQueue } from './idempotent-queue.ts';
 import { groupHeaderOf, ingestResponses, ingestStatuses, sendMessageForm } from './ingest-templates.ts';
-import { grantThrough } from './key-grants.ts';
+import { namespaceOf } from './protection.ts';
+import type { IIdempotentQueue } from './queue-base.ts';
+import { type GuardedFunction, targetOf } from './targets.ts';
+import { addVariable } from './variables.ts';
 
 interface IngestProps {
   /** A FIFO queue. */
-  readonly queue: IdempotentQueue;
+  readonly queue: IIdempotentQueue;
   /** The route's path, e.g. `/orders`. */
   readonly path: string;
   /** @default HttpMethod.POST */
@@ -65,7 +74,7 @@ export interface HttpApiIngestProps extends MappedIngestProps {
   /** `'none'` lets everybody in. */
   readonly authorizer: IHttpRouteAuthorizer | 'none';
   /** @default - a new one */
-  readonly api?: HttpApi;
+  readonly api?: IHttpApi;
 }
 
 /** API Gateway's REST API puts the request into the queue itself. It answers 202; 400 without the header, 429 when throttled, 503 when the queue cannot be used. */
@@ -73,8 +82,8 @@ export interface RestApiIngestProps extends MappedIngestProps {
   readonly via: 'rest-api';
   /** `'iam'` for signed requests; `'none'` lets everybody in. */
   readonly authorizer: IAuthorizer | 'iam' | 'none';
-  /** @default - a new one */
-  readonly api?: RestApi;
+  /** One that this app does not deploy serves the route only after its next deployment. @default - a new one */
+  readonly api?: IRestApi;
   /**
    * Whether to set the role that API Gateway writes logs with. There is one for the whole account and Region, and another one that was set before is
    * replaced.
@@ -85,16 +94,19 @@ export interface RestApiIngestProps extends MappedIngestProps {
 }
 
 /**
- * A small guarded function of yours checks the request, derives both ids and sends the message. It finds the queue in `QUEUE_URL`, and may
+ * A small guarded function of yours checks the request, derives both ids and sends the message. It finds the queue in its environment, and may
  * send to it.
  */
 export interface FunctionIngestProps extends IngestProps {
   readonly via: 'function';
-  readonly handler: IdempotentFunction;
+  /** The function, or an alias or a version of it. */
+  readonly handler: GuardedFunction;
+  /** The variable of the handler's environment that has the queue's URL. A handler of two queues needs two. @default 'QUEUE_URL' */
+  readonly queueUrlVariable?: string;
   /** `'none'` lets everybody in. */
   readonly authorizer: IHttpRouteAuthorizer | 'none';
   /** @default - a new one */
-  readonly api?: HttpApi;
+  readonly api?: IHttpApi;
 }
 
 export type FifoIngestProps = HttpApiIngestProps | RestApiIngestProps | FunctionIngestProps;
@@ -104,50 +116,73 @@ export type FifoIngestProps = HttpApiIngestProps | RestApiIngestProps | Function
  * of them can and cannot tell its callers.
  */
 export class FifoIngest extends Construct {
-  readonly api: HttpApi | RestApi;
-  /** The route's address, on the default stage. */
-  readonly url: string;
+  readonly api: IHttpApi | IRestApi;
+  readonly #path: string;
 
   constructor(scope: Construct, id: string, props: FifoIngestProps) {
     super(scope, id);
     check(props);
+    this.#path = props.path;
     if (props.via === 'rest-api') {
       const api = props.api ?? this.#createRestApi(props);
       this.api = api;
-      this.url = api.urlForPath(props.path);
       this.#addMethod(api, props);
+      if (api.latestDeployment === undefined) warnOfDeployment(this, api);
     } else {
       const api = props.api ?? this.#createHttpApi(props);
       this.api = api;
-      this.url = `${api.apiEndpoint}${props.path}`;
-      api.addRoutes({
-        path: props.path,
-        methods: [props.method ?? HttpMethod.POST],
-        authorizer: props.authorizer === 'none' ? new HttpNoneAuthorizer() : props.authorizer,
-        integration:
-          props.via === 'function'
-            ? this.#integrateFunction(props)
-            : new SendMessageIntegration('Queue', props, this.#createSender(props.queue)),
-      });
+      this.#addRoute(api, props);
     }
     if (props.via !== 'function') warnOfRawMapping(this, props);
     if (props.via === undefined || props.via === 'http-api') warnOfContent(this, props.queue);
   }
 
-  #integrateFunction({ handler, queue }: FunctionIngestProps): HttpRouteIntegration {
-    handler.function.addEnvironment('QUEUE_URL', queue.queue.queueUrl);
-    allowToSend(handler.function.grantPrincipal, queue);
-    return new HttpLambdaIntegration('Function', handler.function);
+  /**
+   * The route's address, on the default stage.
+   *
+   * @throws Error when an imported API does not tell its own address or stage
+   */
+  get url(): string {
+    const { api } = this;
+    if ('apiEndpoint' in api) return `${api.apiEndpoint}${this.#path}`;
+    if (api instanceof RestApiBase) return api.urlForPath(this.#path);
+    throw new Error(`the API '${api.node.path}' does not tell its address`);
   }
 
-  #createSender(queue: IdempotentQueue): Role {
+  #addRoute(api: IHttpApi, props: HttpApiIngestProps | FunctionIngestProps): void {
+    const { path, method = HttpMethod.POST } = props;
+    const authorizer = props.authorizer === 'none' ? new HttpNoneAuthorizer() : props.authorizer;
+    const integration =
+      props.via === 'function'
+        ? this.#integrateFunction(props)
+        : new SendMessageIntegration('Queue', props, this.#createSender(props.queue));
+    if (api instanceof HttpApi) {
+      api.addRoutes({ path, methods: [method], authorizer, integration });
+    } else {
+      const routeKey = HttpRouteKey.with(path, method);
+      new HttpRoute(this, 'Route', { httpApi: api, routeKey, authorizer, integration });
+    }
+  }
+
+  #integrateFunction(props: FunctionIngestProps): HttpRouteIntegration {
+    const { handler, queue, queueUrlVariable = 'QUEUE_URL' } = props;
+    const { called, fn } = targetOf(handler);
+    // Throws where the function keeps no records.
+    namespaceOf(fn);
+    const fix = `give one of the two another name, e.g. queueUrlVariable: '${this.node.id.toUpperCase().replaceAll(/\W/g, '_')}_QUEUE_URL'`;
+    addVariable(fn, queueUrlVariable, queue.queue.queueUrl, fix);
+    queue.grantSendMessages(called);
+    return new HttpLambdaIntegration('Function', called);
+  }
+
+  #createSender(queue: IIdempotentQueue): Role {
     const role = new Role(this, 'Sender', {
       assumedBy: new ServicePrincipal('apigateway.amazonaws.com', {
         // API Gateway was seen to say neither its account nor its API when it takes on the role of an integration.
         conditions: { StringEqualsIfExists: { 'aws:SourceAccount': Stack.of(this).account } },
       }),
     });
-    allowToSend(role, queue);
+    queue.grantSendMessages(role);
     return role;
   }
 
@@ -192,11 +227,12 @@ export class FifoIngest extends Construct {
     });
   }
 
-  #addMethod(api: RestApi, props: RestApiIngestProps): void {
+  #addMethod(api: IRestApi, props: RestApiIngestProps): void {
     const { queue, authorizer, header = 'Idempotency-Key' } = props;
     const integration = new AwsIntegration({
       service: 'sqs',
-      path: `${Stack.of(queue).account}/${queue.queue.queueName}`,
+      region: queue.queue.env.region,
+      path: `${queue.queue.env.account}/${queue.queue.queueName}`,
       integrationHttpMethod: 'POST',
       options: {
         credentialsRole: this.#createSender(queue),
@@ -218,9 +254,17 @@ export class FifoIngest extends Construct {
           .filter((name) => name !== undefined)
           .map((name) => [`method.request.header.${name}`, true]),
       ),
-      requestValidatorOptions: { validateRequestParameters: true },
+      ...this.#validatorFor(api),
       methodResponses: ingestStatuses.map((statusCode) => ({ statusCode })),
     });
+  }
+
+  /** An imported API cannot make one by itself. */
+  #validatorFor(restApi: IRestApi): Pick<MethodOptions, 'requestValidator' | 'requestValidatorOptions'> {
+    const validateRequestParameters = true;
+    return restApi instanceof RestApi
+      ? { requestValidatorOptions: { validateRequestParameters } }
+      : { requestValidator: new RequestValidator(this, 'Validator', { restApi, validateRequestParameters }) };
   }
 }
 
@@ -235,27 +279,25 @@ class SendMessageIntegration extends HttpRouteIntegration {
     this.#role = role;
   }
 
-  override bind() {
+  override bind({ scope }: HttpRouteIntegrationBindOptions) {
     const { queue, header = 'Idempotency-Key', messageGroupId } = this.#props;
+    const { region } = queue.queue.env;
+    const parameterMapping = new ParameterMapping()
+      .custom('QueueUrl', queue.queue.queueUrl)
+      .custom('MessageBody', '$request.body')
+      .custom('MessageDeduplicationId', `$request.header.${header}`)
+      .custom('MessageGroupId', messageGroupId);
+    // API Gateway sends to its own Region otherwise.
+    if (region !== Stack.of(scope).region) parameterMapping.custom('Region', region);
     return {
       type: HttpIntegrationType.AWS_PROXY,
       subtype: HttpIntegrationSubtype.SQS_SEND_MESSAGE,
       credentials: IntegrationCredentials.fromRole(this.#role),
       connectionType: HttpConnectionType.INTERNET,
       payloadFormatVersion: PayloadFormatVersion.VERSION_1_0,
-      parameterMapping: new ParameterMapping()
-        .custom('QueueUrl', queue.queue.queueUrl)
-        .custom('MessageBody', '$request.body')
-        .custom('MessageDeduplicationId', `$request.header.${header}`)
-        .custom('MessageGroupId', messageGroupId),
+      parameterMapping,
     };
   }
-}
-
-function allowToSend(grantee: Role | IdempotentFunction['grantPrincipal'], { queue }: IdempotentQueue): void {
-  Grant.addToPrincipal({ grantee, actions: ['sqs:SendMessage'], resourceArns: [queue.queueArn] });
-  const key = queue.encryptionMasterKey;
-  if (key) grantThrough('sqs', key, grantee, 'kms:Decrypt', 'kms:GenerateDataKey');
 }
 
 /**
@@ -291,7 +333,15 @@ function check(props: FifoIngestProps): void {
   }
   if (!Token.isUnresolved(path) && !path.startsWith('/'))
     throw new Error(`path is '${path}': begin it with a slash, e.g. '/orders'`);
-  if (props.via === 'function') return;
+  if (props.via === 'function') {
+    const { queueUrlVariable } = props;
+    if (queueUrlVariable !== undefined && !/^[A-Za-z]\w+$/.test(queueUrlVariable)) {
+      throw new Error(
+        `queueUrlVariable is '${queueUrlVariable}': use a letter and at least one of letters, digits and _, e.g. 'REFUNDS_QUEUE_URL'`,
+      );
+    }
+    return;
+  }
   const { messageGroupId, header = 'Idempotency-Key' } = props;
   if (
     !Token.isUnresolved(messageGroupId) &&
@@ -307,8 +357,16 @@ function check(props: FifoIngestProps): void {
     throw new Error(`header is '${header}': use a name such as 'Idempotency-Key'`);
 }
 
+/** The CDK deploys a REST API again when it is changed, but not one that it did not deploy. */
+function warnOfDeployment(scope: Construct, api: IRestApi): void {
+  Annotations.of(scope).addWarningV2(
+    'idemkit:ingest:deployment',
+    `this app does not deploy the REST API '${api.node.path}': the route is served only after the API's next deployment`,
+  );
+}
+
 /** A REST API demands the header. An HTTP API hands a request without it on, and such a queue takes it. */
-function warnOfContent(scope: Construct, queue: IdempotentQueue): void {
+function warnOfContent(scope: Construct, queue: IIdempotentQueue): void {
   if (!queue.contentBasedDeduplication) return;
   Annotations.of(scope).addWarningV2(
     'idemkit:ingest:content-deduplication',

@@ -13,6 +13,7 @@ import {
   TableV2,
 } from 'aws-cdk-lib/aws-dynamodb';
 import type { Grant } from 'aws-cdk-lib/aws-iam';
+import type { IKey } from 'aws-cdk-lib/aws-kms';
 import type { Function as LambdaFunction } from 'aws-cdk-lib/aws-lambda';
 import { Construct, type IConstruct } from 'constructs';
 import { tableLayout } from '../lib/record.ts';
@@ -94,6 +95,17 @@ export interface ProtectOptions {
   readonly destinations?: readonly string[];
 }
 
+/** What is known of a table that is there already: its name, or its ARN where it is in another account or Region. */
+export type IdempotencyTableAttributes = (
+  | { readonly tableName: string; readonly tableArn?: never }
+  | { readonly tableArn: string; readonly tableName?: never }
+) & {
+  /** The key of yours that the table is encrypted with, if it is. Grants cover it. @default - none: DynamoDB encrypts with its own */
+  readonly encryptionKey?: IKey;
+  /** The ARN of its stream, for an `OutboxPipe`. The stream needs new images. @default - none: no pipe can read it */
+  readonly tableStreamArn?: string;
+};
+
 /** A table of idempotency records, of this app or another. */
 export interface IIdempotencyTable extends IConstruct {
   readonly table: ITableV2;
@@ -115,12 +127,18 @@ export interface IIdempotencyTable extends IConstruct {
   metricThrottledRequests(options?: MetricOptions): IMetric;
   /** Requests that failed inside DynamoDB, of all operations that a guard uses. */
   metricSystemErrors(options?: MetricOptions): IMetric;
+  /**
+   * The stream's ARN, for a reader of staged messages. `destination` is whose messages the reader takes.
+   *
+   * @internal
+   */
+  openOutbox(destination: string): string;
 }
 
 abstract class TableBase extends Construct implements IIdempotencyTable {
   abstract readonly table: ITableV2;
   abstract readonly grants: IdempotencyTableGrants;
-  protected readonly outboxDestinations: readonly string[] = [];
+  readonly #outboxDestinations: string[] = [];
 
   get tableName(): string {
     return this.table.tableName;
@@ -137,7 +155,7 @@ abstract class TableBase extends Construct implements IIdempotencyTable {
     }
     protectFunction(fn, this.tableName, {
       ...options,
-      destinations: () => destinations ?? (level === 'committed' ? this.outboxDestinations : []),
+      destinations: () => destinations ?? (level === 'committed' ? this.#outboxDestinations : []),
     });
     return level === 'committed' ? this.grants.commit(fn) : this.grants.guard(fn);
   }
@@ -165,6 +183,27 @@ abstract class TableBase extends Construct implements IIdempotencyTable {
     return this.#sumOfOperations('Errors of DynamoDB', 'SystemErrors', options);
   }
 
+  /** @internal */
+  openOutbox(destination: string): string {
+    const destinations = this.#outboxDestinations;
+    if (destinations.includes(destination)) {
+      throw new Error(
+        `destination '${destination}' has a reader already, and a second one would publish each message again: give every OutboxPipe a destination of its own`,
+      );
+    }
+    const stream = this.openStream(destination);
+    destinations.push(destination);
+    if (destinations.length === 3) {
+      Annotations.of(this).addWarningV2(
+        'idemkit:outbox:readers',
+        `this table's stream has more than two readers (destinations ${destinations.join(', ')}), which DynamoDB throttles: relay them with one function instead`,
+      );
+    }
+    return stream;
+  }
+
+  protected abstract openStream(destination: string): string;
+
   #sumOfOperations(label: string, name: string, options?: MetricOptions): IMetric {
     const metrics = guardOperations.map((operation) => {
       const dimensionsMap = { TableName: this.tableName, Operation: operation };
@@ -181,10 +220,20 @@ class ImportedTable extends TableBase {
   override readonly table: ITableV2;
   override readonly grants: IdempotencyTableGrants;
 
-  constructor(scope: Construct, id: string, tableName: string) {
+  constructor(scope: Construct, id: string, attributes: IdempotencyTableAttributes) {
     super(scope, id);
-    this.table = TableV2.fromTableName(this, 'Table', tableName);
+    this.table = TableV2.fromTableAttributes(this, 'Table', attributes);
     this.grants = new IdempotencyTableGrants(this.table);
+  }
+
+  protected override openStream(): string {
+    const { tableStreamArn } = this.table;
+    if (tableStreamArn === undefined) {
+      throw new Error(
+        `table '${this.node.path}' was imported without its stream: add tableStreamArn to IdempotencyTable.fromTableAttributes, and say stream: true where the table is created`,
+      );
+    }
+    return tableStreamArn;
   }
 }
 
@@ -197,7 +246,16 @@ class ImportedTable extends TableBase {
 export class IdempotencyTable extends TableBase {
   /** A table that is already there, in this account and Region. Nothing about it is checked. */
   static fromTableName(scope: Construct, id: string, tableName: string): IIdempotencyTable {
-    return new ImportedTable(scope, id, tableName);
+    return new ImportedTable(scope, id, { tableName });
+  }
+
+  /** The same for a table of another account or Region, with a key of yours, or with a stream. */
+  static fromTableAttributes(
+    scope: Construct,
+    id: string,
+    attributes: IdempotencyTableAttributes,
+  ): IIdempotencyTable {
+    return new ImportedTable(scope, id, attributes);
   }
 
   override readonly table: TableV2;
@@ -206,7 +264,6 @@ export class IdempotencyTable extends TableBase {
   readonly alarms: readonly Alarm[];
 
   #transactional: string | undefined;
-  protected override readonly outboxDestinations: string[] = [];
 
   constructor(scope: Construct, id: string, props: IdempotencyTableProps = {}) {
     super(scope, id);
@@ -261,24 +318,8 @@ export class IdempotencyTable extends TableBase {
     });
   }
 
-  /**
-   * The stream's ARN, for a reader of staged messages; turns the stream on. `destination` is whose messages the reader takes.
-   *
-   * @internal
-   */
-  openOutbox(destination: string): string {
-    if (this.outboxDestinations.includes(destination)) {
-      throw new Error(
-        `destination '${destination}' has a reader already, and a second one would publish each message again: give every OutboxPipe a destination of its own`,
-      );
-    }
-    this.outboxDestinations.push(destination);
-    if (this.outboxDestinations.length === 3) {
-      Annotations.of(this).addWarningV2(
-        'idemkit:outbox:readers',
-        `this table's stream has more than two readers (destinations ${this.outboxDestinations.join(', ')}), which DynamoDB throttles: relay them with one function instead`,
-      );
-    }
+  /** Turns the stream on. */
+  protected override openStream(destination: string): string {
     this.#transactional ??= `the outbox '${destination}'`;
     this.#resource.streamSpecification = { streamViewType };
     return this.#resource.attrStreamArn;

@@ -13,6 +13,7 @@ import { type ILogGroupRef, LogGroup, LogGroupGrants, RetentionDays } from 'aws-
 import { Construct } from 'constructs';
 import type { IIdempotencyTable, ProtectOptions } from './idempotency-table.ts';
 import { namespaceOf } from './protection.ts';
+import { rememberVariables } from './variables.ts';
 
 /** Any property of `NodejsFunction`, which overrides the defaults below, and how the function keeps its records. */
 export interface IdempotentFunctionProps extends Omit<NodejsFunctionProps, 'logRetention'>, ProtectOptions {
@@ -73,6 +74,7 @@ export class IdempotentFunction extends Construct implements IGrantable {
         format,
       },
     });
+    rememberVariables(this.function, props.environment ?? {});
     table.protect(this.function, {
       namespace,
       ...(ttl && { ttl }),

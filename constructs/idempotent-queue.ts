@@ -15,10 +15,11 @@ import {
   QueueEncryption,
   type QueueProps,
 } from 'aws-cdk-lib/aws-sqs';
-import { Construct } from 'constructs';
+import type { Construct } from 'constructs';
 import { type AlarmOptions, alarmsIn } from './alarms.ts';
 import { knownSeconds } from './known.ts';
 import { adviseDeadLetterQueue, namespaceOf } from './protection.ts';
+import { type FromQueueArnOptions, type IIdempotentQueue, ImportedQueue, QueueBase } from './queue-base.ts';
 import { type GuardedFunction, targetOf } from './targets.ts';
 
 export interface IdempotentQueueProps extends AlarmOptions {
@@ -94,14 +95,24 @@ export interface RuleTargetOptions {
  *
  * @stateful
  */
-export class IdempotentQueue extends Construct {
-  readonly queue: Queue;
+export class IdempotentQueue extends QueueBase {
+  /** A queue that is there already, in any account and Region. Nothing about it is checked. */
+  static fromQueueArn(
+    scope: Construct,
+    id: string,
+    queueArn: string,
+    options: FromQueueArnOptions = {},
+  ): IIdempotentQueue {
+    return new ImportedQueue(scope, id, queueArn, options);
+  }
+
+  override readonly queue: Queue;
   readonly deadLetterQueue: Queue;
   readonly consumer?: GuardedFunction;
-  readonly fifo: boolean;
-  readonly contentBasedDeduplication: boolean;
-  /** Deduplication is then within a message group only. */
-  readonly highThroughput: boolean;
+  override readonly fifo: boolean;
+  override readonly contentBasedDeduplication: boolean;
+  override readonly highThroughput: boolean;
+  protected override readonly encryptionKey: IKey | undefined;
   readonly #kind: QueueProps;
   readonly #alarmOptions: AlarmOptions;
   readonly #alarms: Alarm[];
@@ -115,6 +126,7 @@ export class IdempotentQueue extends Construct {
     this.fifo = fifo;
     this.contentBasedDeduplication = contentBasedDeduplication;
     this.highThroughput = highThroughput;
+    this.encryptionKey = props.encryptionKey;
     if (consumer) this.consumer = consumer;
     const target = consumer && targetOf(consumer);
     // Throws where the function keeps no records.

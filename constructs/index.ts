@@ -9,6 +9,7 @@ export {
 export { IdempotencyDashboard, type IdempotencyDashboardProps } from './idempotency-dashboard.ts';
 export {
   IdempotencyTable,
+  type IdempotencyTableAttributes,
   type IdempotencyTableProps,
   type IIdempotencyTable,
   type ProtectOptions,
@@ -16,5 +17,6 @@ export {
 export { IdempotentFunction, type IdempotentFunctionProps } from './idempotent-function.ts';
 export { IdempotentQueue, type IdempotentQueueProps, type RuleTargetOptions } from './idempotent-queue.ts';
 export { OutboxPipe, type OutboxPipeProps } from './outbox-pipe.ts';
+export type { FromQueueArnOptions, IIdempotentQueue } from './queue-base.ts';
 export type { IdempotencyTableGrants } from './table-grants.ts';
 export type { GuardedFunction } from './targets.ts';

@@ -7,17 +7,17 @@ import { Queue, QueueEncryption } from 'aws-cdk-lib/aws-sqs';
 import { Construct } from 'constructs';
 import { attribute } from '../lib/record.ts';
 import { type AlarmOptions, alarmsIn, onAnything, sumOf } from './alarms.ts';
-import type { IdempotencyTable } from './idempotency-table.ts';
-import type { IdempotentQueue } from './idempotent-queue.ts';
+import type { IIdempotencyTable } from './idempotency-table.ts';
 import { grantThrough } from './key-grants.ts';
+import type { IIdempotentQueue } from './queue-base.ts';
 
 export interface OutboxPipeProps extends AlarmOptions {
-  /** Where messages are staged. Its stream is turned on. */
-  readonly table: IdempotencyTable;
+  /** Where messages are staged. Its stream is turned on; of an imported table, `tableStreamArn` must be known. */
+  readonly table: IIdempotencyTable;
   /** Whose messages this pipe takes: the `destination` that handlers give. One pipe for each. */
   readonly destination: string;
   /** Where they go. */
-  readonly queue: IdempotentQueue;
+  readonly queue: IIdempotentQueue;
   /**
    * Messages that are sent at once, 1 to 10. With more than one, a message that SQS refuses can be overtaken by a later one
    * of its group.
@@ -82,9 +82,7 @@ export class OutboxPipe extends Construct {
     );
     const tableKey = table.table.encryptionKey;
     if (tableKey) grantThrough('dynamodb', tableKey, this.role, 'kms:Decrypt');
-    allow(['sqs:SendMessage'], queue.queue.queueArn);
-    const queueKey = queue.queue.encryptionMasterKey;
-    if (queueKey) grantThrough('sqs', queueKey, this.role, 'kms:Decrypt', 'kms:GenerateDataKey');
+    queue.grantSendMessages(this.role);
     allow(['sqs:SendMessage'], this.deadLetterQueue.queueArn);
     this.logGroup.grantWrite(this.role);
 
