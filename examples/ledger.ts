@@ -6,13 +6,16 @@ import type { Charge } from './payment-provider.ts';
 
 const { SHOP_TABLE: TableName = '' } = process.env;
 
-/** For the FIFO queue of charges: books each in the ledger, once, however often its message comes. */
-export const handler = idempotent(eachRecord(book), { observe: metrics });
+/** For a queue of charges: books each in the ledger, once, however often it comes and under whatever ids. */
+export const handler = idempotent(eachRecord<SQSRecord, Charge>(book), { key: chargeIn, observe: metrics });
 
-export async function book(
-  { payload: charge }: WithPayload<SQSRecord, Charge>,
-  op: Operation,
-): Promise<void> {
+/** The queue's ids do not last: a message that is redriven from the dead-letter queue has others. */
+function chargeIn({ body }: SQSRecord): string {
+  const { id }: Charge = JSON.parse(body);
+  return id;
+}
+
+async function book({ payload: charge }: WithPayload<SQSRecord, Charge>, op: Operation): Promise<void> {
   const { id, customer, amount, currency } = charge;
   console.info('Booking', customer, amount, currency);
   const entry = { id: `entry#${op.token('entry')}`, charge: id, customer, amount, currency };

@@ -54,7 +54,7 @@ export type GuardedHandler<Event, Result> = (
 export function idempotent<Event = any>(options?: IdempotentOptions<Event>): IdempotentMiddleware;
 export function idempotent<Event, Result>(
   handler: (event: Event, context: IdempotentContext, ...rest: any[]) => Result,
-  options?: IdempotentOptions<NoInfer<SubjectOf<Event>>>,
+  options?: NoInfer<IdempotentOptions<SubjectOf<Event>>>,
 ): GuardedHandler<Event, Result>;
 export function idempotent(
   first?: IdempotentOptions | ((...args: any[]) => unknown),

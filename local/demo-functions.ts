@@ -1,15 +1,8 @@
 import middy from '@middy/core';
-import type {
-  APIGatewayProxyEventV2,
-  APIGatewayProxyStructuredResultV2,
-  SQSBatchResponse,
-  SQSEvent,
-  SQSRecord,
-} from 'aws-lambda';
-import { book } from '../examples/ledger.ts';
+import type { APIGatewayProxyEventV2, APIGatewayProxyStructuredResultV2 } from 'aws-lambda';
 import { cors, corsHeaders, pay } from '../examples/payments.ts';
 import { pay as payGuarded } from '../examples/payments-guarded.ts';
-import { eachRecord, idempotent } from '../lib/index.ts';
+import { idempotent } from '../lib/index.ts';
 
 /** The examples as `npm start` shows them besides. One module, so that they are bundled once. */
 
@@ -24,8 +17,3 @@ export const keyOptional = middy<APIGatewayProxyEventV2, APIGatewayProxyStructur
   .use(idempotent({ required: false, http: { headers: corsHeaders } }))
   .use(cors)
   .handler(pay);
-
-/** For a queue without deduplication ids: two messages are one if they tell of one charge. */
-export const ledgerByCharge = middy<SQSEvent, SQSBatchResponse>()
-  .use(idempotent({ key: ({ body }: SQSRecord) => JSON.parse(body).id }))
-  .handler(eachRecord(book));

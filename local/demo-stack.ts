@@ -42,10 +42,11 @@ export class DemoStack extends PaymentsStack {
     // Refuses a duplicate for no longer than its lease, and that is its timeout and a second.
     this.#addPayments('PayPage', { entry: variants, handler: 'keyOptional', timeout: three });
 
-    const ledgerByCharge = this.#createFunction(this, 'LedgerByCharge', {
-      ...{ entry: variants, handler: 'ledgerByCharge', timeout: three },
+    // Its messages have no deduplication ids at all.
+    const standard = this.#createFunction(this, 'EnterFromStandardQueue', {
+      ...{ entry: 'examples/ledger.ts', timeout: three },
     });
-    new IdempotentQueue(this, 'Charges', { fifo: false, consumer: ledgerByCharge });
+    new IdempotentQueue(this, 'Charges', { fifo: false, consumer: standard });
 
     this.#addRelayed();
   }

@@ -139,7 +139,7 @@ async function synthesizeDemo(folder: string, paymentsUrl: string): Promise<void
 const timing: Readonly<Record<string, FunctionOverrides>> = {
   IssueStatement: { timeoutSeconds: 30 },
   EnterInLedger: { timeoutSeconds: 3, retryAfterSeconds: 1 },
-  LedgerByCharge: { retryAfterSeconds: 0 },
+  EnterFromStandardQueue: { retryAfterSeconds: 0 },
   'Relayed/ChargePayment': { timeoutSeconds: 3 },
   'Relayed/Relay': { timeoutSeconds: 3 },
   // When the lease of an attempt that was killed is over: its timeout and a second.

@@ -108,7 +108,7 @@ export const isMetric = (text: string): boolean => text.startsWith('{"_aws":');
 
 /** Where nobody is answered, it is about the consumer. */
 const isOf = ({ expected }: Scenario, { functions }: Stage, functionName: string): boolean =>
-  [functions.EnterInLedger, functions.LedgerByCharge].includes(functionName) ===
+  [functions.EnterInLedger, functions.EnterFromStandardQueue].includes(functionName) ===
   (expected.answers.length === 0);
 
 const worded = ({ charges, orders, entries }: Effects): string =>
@@ -356,6 +356,14 @@ function killAtCommit({ stack, shop }: Stage, charge: Charge): { readonly isDone
       return isDone;
     },
   };
+}
+
+/** Kills the ledger at its next request, before DynamoDB sees that, again and again as long as `isDue` says so. */
+function killWhile({ stack, shop }: Stage, isDue: () => boolean): void {
+  stack.faults.inject({
+    ...{ times: Number.POSITIVE_INFINITY, fault: 'drop-before' },
+    match: ({ caller }) => caller === shop.ledger && isDue() && stack.function(shop.ledger).crash() > 0,
+  });
 }
 
 /** The charges of a customer's ledger entries, in the order in which they were committed. */
@@ -613,6 +621,38 @@ export const scenarios: readonly Scenario[] = [
           'the function was killed while it committed the first': kill.isDone,
           'the poison is the only dead letter': dead.map(({ body }) => body).join() === poison.body,
           'the order was kept': bookedCharges(stage, charges).join() === '1,2',
+        },
+      };
+    },
+  },
+  {
+    name: 'Finished neighbour redriven',
+    guarantee:
+      'It was booked, the kills kept it from being acknowledged, and it became a dead letter beside the poison. SQS gives it new ids; `key` names the charge, so it stays one entry.',
+    expected: { runs: 1, effects: '1 entry', answers: [] },
+    async play(stage, order) {
+      const { stack, shop } = stage;
+      const [queue, deadLetters] = [stack.queue(shop.queue), stack.queue(shop.deadLetters)];
+      const charge = newCharge(order);
+      const poison = { body: 'poison', deduplicationId: randomUUID() };
+      const isOurs = ({ groupId }: { groupId?: string }): boolean => groupId === order.customer;
+      const bodies = (): string[] => deadLetters.messages.filter(isOurs).map(({ body }) => body);
+      const kill = killAtCommit(stage, charge);
+      let dead: string[] = [];
+      killWhile(stage, () => kill.isDone && dead.length === 0);
+      await sendToLedger(stage, order.customer, [messageOf(charge), poison]);
+      await queue.drained();
+      dead = bodies();
+      const booked = await effectsOf(stage, shop, order);
+      deadLetters.redrive();
+      await queue.drained();
+      return {
+        answers: [],
+        checks: {
+          'it was killed while it committed the charge': kill.isDone,
+          'the charge, booked, was a dead letter beside the poison':
+            booked.entries === 1 && dead.join() === [messageOf(charge).body, poison.body].join(),
+          'redriven, only the poison became one again': bodies().join() === poison.body,
         },
       };
     },
