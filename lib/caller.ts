@@ -21,7 +21,7 @@ export function callerName(known: Authenticated): string | undefined {
   const cognitoIdentityId = text(known.cognitoIdentityId);
   if (cognitoIdentityId) return JSON.stringify(['cognito-identity', cognitoIdentityId]);
   const arn = text(known.userArn);
-  if (arn) return JSON.stringify(['iam', arn.replace(/(:assumed-role\/[^/]+)\/.*$/, '$1')]);
+  if (arn) return JSON.stringify(['iam', withoutSession(arn)]);
   const principalId = text(known.principalId);
   if (principalId) return JSON.stringify(['principal', principalId]);
   const apiKeyId = text(known.apiKeyId);
@@ -31,3 +31,11 @@ export function callerName(known: Authenticated): string | undefined {
 
 const text = (value: unknown): string | undefined =>
   typeof value === 'string' && value !== '' ? value : typeof value === 'number' ? String(value) : undefined;
+
+/** `arn:aws:sts::123456789012:assumed-role/shop/session` → `…:assumed-role/shop` */
+function withoutSession(arn: string): string {
+  const mark = ':assumed-role/';
+  const role = arn.indexOf(mark);
+  const session = role === -1 ? -1 : arn.indexOf('/', role + mark.length);
+  return session === -1 ? arn : arn.slice(0, session);
+}

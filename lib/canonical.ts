@@ -13,17 +13,7 @@ import { isPlain } from './validate.ts';
  * symbol, a `Promise`, an instance without own members.
  */
 export function canonicalText(value: unknown): string {
-  return write(value, []);
-}
-
-/**
- * The canonical text of a JSON document. Numbers that a double cannot carry (`12345678901234567891`) are
- * compared digit by digit instead of being rounded into their neighbour's.
- *
- * @throws `SyntaxError` where `text` is not JSON.
- */
-export function canonicalJson(text: string): string {
-  return canonicalText(mayRound.test(text) ? JSON.parse(text, keepExactNumbers) : JSON.parse(text));
+  return write(value, new Set());
 }
 
 /** The canonical text of name-value pairs (a query, a form): by name; order counts among equal names only. */
@@ -39,7 +29,8 @@ export function sha256(text: string | Uint8Array): string {
 /** SHA-256 as AWS writes it: 64 hexadecimal digits. */
 export const hexSha256 = (text: string): string => hash('sha256', text, 'hex');
 
-function write(value: unknown, ancestors: object[]): string {
+/** @param ancestors what `value` lies in: one set for all levels, for a copy of it at each would cost more than the value */
+function write(value: unknown, ancestors: Set<object>): string {
   switch (typeof value) {
     case 'string':
       return JSON.stringify(value);
@@ -56,69 +47,87 @@ function write(value: unknown, ancestors: object[]): string {
       throw unprintable(`a ${typeof value}`);
   }
   if (value === null) return 'null';
-  if (value instanceof ExactNumber) return value.text;
   if (value instanceof Date) return `Date(${value.getTime()})`;
   if (ArrayBuffer.isView(value)) {
     const bytes = new Uint8Array(value.buffer, value.byteOffset, value.byteLength);
     return `${value.constructor.name}(${sha256(bytes)})`;
   }
   if (value instanceof ArrayBuffer) return `ArrayBuffer(${sha256(new Uint8Array(value))})`;
-  if (ancestors.includes(value)) throw unprintable('a cycle');
-  if (ancestors.length >= maxDepth) throw unprintable(`more than ${maxDepth} levels of nesting`);
-  const path = [...ancestors, value];
-  // Unlike `map`, this does not skip holes.
-  if (Array.isArray(value)) return `[${Array.from(value, (item) => write(item, path)).join()}]`;
-  if (value instanceof Map) return `Map${write([...value], path)}`;
-  if (value instanceof Set) return `Set${write([...value], path)}`;
-  if ('toJSON' in value && typeof value.toJSON === 'function') return write(value.toJSON(), path);
-  const entries = Object.entries(value).sort(byName);
+  if (ancestors.has(value)) throw unprintable('a cycle');
+  if (ancestors.size >= maxDepth) throw tooDeep();
+  ancestors.add(value);
+  const text = writeObject(value, ancestors);
+  ancestors.delete(value);
+  return text;
+}
+
+function writeObject(value: object, ancestors: Set<object>): string {
+  if (Array.isArray(value)) {
+    const items: string[] = [];
+    // Unlike `map`, this does not skip holes.
+    for (const item of value) items.push(write(item, ancestors));
+    return arrayText(items);
+  }
+  if (value instanceof Map) return `Map${write([...value], ancestors)}`;
+  if (value instanceof Set) return `Set${write([...value], ancestors)}`;
+  if ('toJSON' in value && typeof value.toJSON === 'function') return write(value.toJSON(), ancestors);
+  const entries = Object.entries(value);
   // Two of these would look alike whatever is in them: a Promise, a RegExp, an instance with private fields.
   if (entries.length === 0 && !isPlain(value)) {
     throw unprintable(`an instance of ${value.constructor.name}, which shows nothing of its content`);
   }
-  const members: string[] = [];
+  const members: Member[] = [];
   for (const [name, member] of entries) {
-    if (member !== undefined) members.push(`${JSON.stringify(name)}:${write(member, path)}`);
+    if (member !== undefined) members.push([name, write(member, ancestors)]);
   }
-  return `{${members.join()}}`;
+  return objectText(members);
 }
 
-/** Shallow enough for the stack, deeper than data is. */
-const maxDepth = 1_000;
+/** A member's name, and its value as canonical text. */
+export type Member = [name: string, text: string];
 
-const byName = ([left]: [string, unknown], [right]: [string, unknown]): number => (left < right ? -1 : 1);
+/** Sorts `members`. Of several with one name the last one counts, as for `JSON.parse`. */
+export function objectText(members: Member[]): string {
+  members.sort(([left], [right]) => (left < right ? -1 : left > right ? 1 : 0));
+  const texts: string[] = [];
+  for (let index = 0; index < members.length; index++) {
+    const [name, member] = members[index] as Member;
+    if (members[index + 1]?.[0] !== name) texts.push(`${JSON.stringify(name)}:${member}`);
+  }
+  return `{${joined(texts)}}`;
+}
+
+export const arrayText = (items: readonly string[]): string => `[${joined(items)}]`;
+
+/**
+ * Puts commas between `texts`. Short ones are copied together. A long one is only linked by the engine (`+=`), for to copy
+ * it would cost as much as itself for every level that it lies in.
+ */
+function joined(texts: readonly string[]): string {
+  let text = '';
+  let from = 0;
+  for (let index = 0; index < texts.length; index++) {
+    const long = texts[index] ?? '';
+    if (long.length < shortLength) continue;
+    if (index > from) text += `${comma(from)}${texts.slice(from, index).join()}`;
+    text += comma(index);
+    text += long;
+    from = index + 1;
+  }
+  return from < texts.length ? `${text}${comma(from)}${texts.slice(from).join()}` : text;
+}
+
+const comma = (index: number): string => (index === 0 ? '' : ',');
+const shortLength = 128;
+
+/** Shallow enough for the stack, deeper than data is. */
+export const maxDepth = 1_000;
+
+export const tooDeep = (): IdempotencyError => unprintable(`more than ${maxDepth} levels of nesting`);
 
 function unprintable(what: string): IdempotencyError {
   return new IdempotencyError(
     'BAD_PAYLOAD',
     `The payload cannot be fingerprinted: it holds ${what}. Give \`fingerprint\` a function that returns the plain data that matters, or \`fingerprint: false\`.`,
   );
-}
-
-/** A number as written, where a double would have changed it. */
-class ExactNumber {
-  readonly text: string;
-  constructor(text: string) {
-    this.text = text;
-  }
-}
-
-/** Sixteen digits or more, or an exponent: what fits in neither is exact as a double. */
-const mayRound = /\d[\d.]{15,}|\d[eE]/;
-
-function keepExactNumbers(_key: string, value: unknown, { source }: { source?: string } = {}): unknown {
-  if (typeof value !== 'number' || source === undefined) return value;
-  const written = decimal(source);
-  return Number.isFinite(value) && decimal(String(value)) === written ? value : new ExactNumber(written);
-}
-
-/** `-12.50e3` → `-125e2`: sign, digits without zeros at either end, power of ten. */
-function decimal(source: string): string {
-  const [, sign = '', whole = '', fraction = '', exponent = '0'] =
-    /^(-?)(\d+)(?:\.(\d+))?(?:[eE]([+-]?\d+))?$/.exec(source) ?? [];
-  const digits = (whole + fraction).replace(/^0+/, '');
-  const significant = digits.replace(/0+$/, '');
-  if (significant === '') return '0';
-  const power = BigInt(exponent) - BigInt(fraction.length) + BigInt(digits.length - significant.length);
-  return `${sign}${significant}e${power}`;
 }

@@ -21,6 +21,12 @@ const format = { devalue: 1, deflate: 2 } as const;
 const writeUnitBytes = 1024;
 const claimOverheadBytes = 400;
 
+/**
+ * The most that is compressed, and so the most that is unpacked: a record that somebody else has written may claim to be any
+ * size. Lambda answers with 6 MB at most.
+ */
+const maxUnpackedBytes = 16_000_000;
+
 export type Encoded =
   /** `plain` is what `seal` was given: equal for equal values, which sealed bytes are not. */
   | { readonly kind: 'bytes'; readonly bytes: Uint8Array; readonly plain: Uint8Array }
@@ -82,7 +88,7 @@ export async function decode(
   if (head === undefined || head & ~(format.devalue | format.deflate)) throw new Error('Unknown format.');
   const body = plain.subarray(1);
   try {
-    const text = Buffer.from(head & format.deflate ? inflateRawSync(body) : body).toString('utf8');
+    const text = Buffer.from(head & format.deflate ? unpacked(body) : body).toString('utf8');
     return head & format.devalue ? parse(text, revivers) : JSON.parse(text);
   } catch (error) {
     // Its message quotes what could not be read, and that is somebody's answer.
@@ -141,8 +147,10 @@ function serialise(value: unknown): Serialised {
   }
 }
 
+const unpacked = (body: Uint8Array): Buffer => inflateRawSync(body, { maxOutputLength: maxUnpackedBytes });
+
 function compress(plain: Uint8Array): Uint8Array {
-  if (units(plain.length) === 1) return plain;
+  if (units(plain.length) === 1 || plain.length > maxUnpackedBytes) return plain;
   const packed = deflateRawSync(plain.subarray(1));
   return units(packed.length) < units(plain.length)
     ? withHead((plain[0] ?? 0) | format.deflate, packed)

@@ -68,6 +68,8 @@ const inlineBytes = 4_096;
 const chunkBytes = 380_000;
 /** 1,000 write units are what one partition takes in a second. */
 const maxAnswerBytes = 1_000_000;
+/** A record that somebody else has written may name any number. */
+const maxChunks = Math.ceil(maxAnswerBytes / chunkBytes);
 
 /**
  * A store on a DynamoDB table: string keys `pk` and `sk`, TTL on `expiresAt`, on-demand. Every write is conditional, so
@@ -165,7 +167,8 @@ export function dynamoStore(options: DynamoStoreOptions = {}): DynamoStore {
   };
 
   /** All items of a partition whose sort key begins so, in their order. */
-  const query = async (pk: string, prefix: string): Promise<Item[]> => {
+  /** @param enough how many items to stop at: a page has 1 MB at most, all pages together may have any size */
+  const query = async (pk: string, prefix: string, enough = Number.POSITIVE_INFINITY): Promise<Item[]> => {
     const found: Item[] = [];
     let ExclusiveStartKey: Item | undefined;
     do {
@@ -175,7 +178,7 @@ export function dynamoStore(options: DynamoStoreOptions = {}): DynamoStore {
       );
       found.push(...(page.Items ?? []));
       ExclusiveStartKey = page.LastEvaluatedKey;
-    } while (ExclusiveStartKey);
+    } while (ExclusiveStartKey && found.length < enough);
     return found;
   };
 
@@ -265,8 +268,8 @@ export function dynamoStore(options: DynamoStoreOptions = {}): DynamoStore {
     },
 
     async readChunks({ pk, window, answer }) {
-      if (answer?.kind !== 'chunks') return undefined;
-      const chunks = await query(pk, chunkSortKeyPrefix(window, answer.writeId));
+      if (answer?.kind !== 'chunks' || answer.count > maxChunks) return undefined;
+      const chunks = await query(pk, chunkSortKeyPrefix(window, answer.writeId), maxChunks + 1);
       if (chunks.length !== answer.count) return undefined;
       return Buffer.concat(chunks.map((item) => item[attribute.data]?.B ?? new Uint8Array()));
     },

@@ -1,6 +1,7 @@
-import { Buffer } from 'node:buffer';
+import { Buffer, isUtf8 } from 'node:buffer';
 import { callerName } from './caller.ts';
-import { canonicalJson, canonicalPairs, canonicalText } from './canonical.ts';
+import { canonicalPairs, canonicalText } from './canonical.ts';
+import { canonicalJson } from './canonical-json.ts';
 import { IdempotencyError } from './errors.ts';
 
 /** An HTTP request as API Gateway (REST v1, HTTP v2), an Application Load Balancer or a Function URL hand it over. */
@@ -59,13 +60,18 @@ export function headerLines({ raw }: HttpEvent, name: string): string[] {
   for (const headers of [raw.multiValueHeaders, raw.headers]) {
     const lines: string[] = [];
     for (const [header, value] of Object.entries(headers ?? {})) {
-      if (header.toLowerCase() !== wanted || value === undefined || value === null) continue;
-      if (typeof value === 'string') lines.push(value);
-      else lines.push(...value);
+      if (header.toLowerCase() !== wanted) continue;
+      for (const line of linesOf(value)) lines.push(line);
     }
     if (lines.length > 0) return lines;
   }
   return [];
+}
+
+/** Of a member that may be a text, a list of texts, or in an event made by hand anything. */
+function linesOf(value: unknown): string[] {
+  if (typeof value === 'string') return [value];
+  return Array.isArray(value) ? value.filter((line) => typeof line === 'string') : [];
 }
 
 /**
@@ -79,11 +85,11 @@ export function canonicalRequest(event: HttpEvent): string {
 }
 
 function canonicalQuery({ format, raw }: HttpEvent): string {
-  if (format === 'v2') return canonicalPairs(new URLSearchParams(raw.rawQueryString ?? ''));
+  if (format === 'v2') return canonicalPairs(formPairs(byteTextOf(raw.rawQueryString ?? '')));
   const pairs: [string, string][] = [];
   const parameters = raw.multiValueQueryStringParameters ?? raw.queryStringParameters ?? {};
   for (const [name, values] of Object.entries(parameters)) {
-    for (const value of typeof values === 'string' ? [values] : (values ?? [])) pairs.push([name, value]);
+    for (const value of linesOf(values)) pairs.push([name, value]);
   }
   return canonicalPairs(pairs);
 }
@@ -93,15 +99,16 @@ function canonicalBody(event: HttpEvent): unknown {
   // A body parser ran first: what it made is what we have. Not a string, so it is not mistaken for an unparsed one.
   if (typeof body !== 'string') return body === undefined || body === null ? '' : [canonicalText(body)];
   const contentType = headerLines(event, 'content-type')[0] ?? '';
-  const bytes = () => Buffer.from(body, isBase64Encoded ? 'base64' : 'utf8');
-  // Latin-1 keeps every byte of a binary body apart; UTF-8 would fold the invalid ones into one.
-  const byteText = () => bytes().toString('latin1');
-  const text = isBase64Encoded ? bytes().toString('utf8') : body;
+  const bytes = isBase64Encoded ? Buffer.from(body, 'base64') : undefined;
+  const byteText = () => bytes?.toString('latin1') ?? byteTextOf(body);
   if (/^application\/x-www-form-urlencoded\b/i.test(contentType)) {
-    return { form: canonicalPairs(new URLSearchParams(text)) };
+    return { form: canonicalPairs(formPairs(byteText())) };
   }
   const boundary = /^multipart\/.*\bboundary=(?:"([^"]+)"|([^\s";]+))/i.exec(contentType);
   if (boundary) return { multipart: byteText().split(`--${boundary[1] ?? boundary[2]}`) };
+  // Read as UTF-8, all bytes that are not would be one.
+  if (bytes && !isUtf8(bytes)) return byteText();
+  const text = bytes?.toString('utf8') ?? body;
   if (/\bjson\b/i.test(contentType) || /^\s*[[{]/.test(text)) {
     try {
       return [canonicalJson(text)];
@@ -111,6 +118,30 @@ function canonicalBody(event: HttpEvent): unknown {
   }
   return byteText();
 }
+
+/**
+ * One character for each byte of `text`, so that bytes that are no UTF-8 stay apart. Half a surrogate pair has no bytes:
+ * then it is the text itself, which no bytes look like.
+ */
+const byteTextOf = (text: string): string =>
+  text.isWellFormed() ? Buffer.from(text, 'utf8').toString('latin1') : text;
+
+/** The pairs of a form or a query, one character for each byte. `URLSearchParams` would fold all that is no UTF-8. */
+function formPairs(byteText: string): [string, string][] {
+  const pairs: [string, string][] = [];
+  for (const pair of byteText.split('&')) {
+    if (pair === '') continue;
+    const sign = pair.indexOf('=');
+    const end = sign === -1 ? pair.length : sign;
+    pairs.push([percentDecoded(pair.slice(0, end)), percentDecoded(pair.slice(end + 1))]);
+  }
+  return pairs;
+}
+
+const percentDecoded = (text: string): string =>
+  text
+    .replaceAll('+', ' ')
+    .replace(/%([0-9a-f]{2})/gi, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)));
 
 /**
  * Who is calling, as the gateway authenticated them; `undefined` where the API is open. Headers and query never

@@ -2,6 +2,9 @@ import { IdempotencyError } from './errors.ts';
 
 export const maxKeyLength = 255;
 
+/** The longest key in quotes, with all its characters escaped, and room for parameters. More is refused unread. */
+const maxHeaderLength = 2_048;
+
 /** RFC 9651: a String as an Item. Parameters are allowed there; none is defined for a key, so none counts. */
 const characters = /(?:[\x20-\x21\x23-\x5b\x5d-\x7e]|\\["\\])*/.source;
 const bareItem = [
@@ -34,7 +37,18 @@ export function keyFromHeader(
 ): string | undefined {
   if (lines.length === 0) return undefined;
   if (lines.length > 1) throw badKey(name, `was sent ${lines.length} times`, 'Send it once.');
-  const text = (lines[0] ?? '').replace(/^[ \t]+|[ \t]+$/g, '');
+  const text = lines[0] ?? '';
+  if (text.length > maxHeaderLength) {
+    throw badKey(
+      name,
+      `has ${text.length} characters, more than the ${maxHeaderLength} that are read`,
+      'Send a UUID, or a hash of what you have.',
+    );
+  }
+  return checkedKey(text.replace(/^[ \t]+|[ \t]+$/g, ''), name, syntax);
+}
+
+function checkedKey(text: string, name: string, syntax: 'lenient' | 'strict'): string {
   const quoted = quotedKey.exec(text);
   let key: string;
   if (quoted) {
