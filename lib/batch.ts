@@ -113,15 +113,19 @@ function sqsRecord(raw: Fields): BatchRecord {
     group: isFifo ? group : undefined,
     // With content-based deduplication the id is the body's SHA-256, and the same text may be sent twice on purpose.
     key: () =>
-      isFifo && deduplicationId !== undefined && deduplicationId !== hexSha256(body)
+      isFifo && deduplicationId !== undefined && !isMadeOfContent(deduplicationId, body)
         ? [group, deduplicationId]
         : messageId,
     tenant: () => eventSourceARN,
-    payload: () => body,
+    payload: () => canonicalText(body),
     isComparable: true,
     body: () => parse(body, messageId),
   };
 }
+
+/** Of a body that another middleware has parsed the text is gone: then any SHA-256 may be its. */
+const isMadeOfContent = (deduplicationId: string, body: unknown): boolean =>
+  typeof body === 'string' ? deduplicationId === hexSha256(body) : /^[\da-f]{64}$/.test(deduplicationId);
 
 /** @see https://docs.aws.amazon.com/lambda/latest/dg/with-kinesis.html */
 function kinesisRecord(raw: Fields): BatchRecord {
@@ -181,7 +185,7 @@ function snsRecord(raw: Fields): BatchRecord {
     group: undefined,
     key: () => MessageId,
     tenant: () => TopicArn,
-    payload: () => Message,
+    payload: () => canonicalText(Message),
     isComparable: true,
     body: () => parse(Message, MessageId),
   };
