@@ -6,15 +6,15 @@ import type { Context } from 'aws-lambda';
 import { asRecord, type Batch, type BatchRecord, isBelow, itemFailures, lowestOf } from './batch.ts';
 import { type BatchOperations, type Operation, UnguardedOperation, withBatch } from './context.ts';
 import { afterActing, IdempotencyError } from './errors.ts';
-import type { Begun, Run } from './guard.ts';
-import { type Identity, identifyRecord } from './identity.ts';
+import { type Identity, type IdentitySettings, identifyRecord } from './identity.ts';
 import { type Guard, refuseSharedNamespace } from './namespace.ts';
 import { refusalOf } from './operation.ts';
-import type { Settings } from './options.ts';
 import type { Ended } from './plain-reply.ts';
 import { plainReply } from './plain-reply.ts';
 import { inParallel } from './pool.ts';
 import { type Execution, enter, type Request, sendUnrecorded } from './request.ts';
+import type { Begun, Run } from './run.ts';
+import type { Settings } from './settings.ts';
 
 /** The SDK opens at most 50 sockets for a client; more requests at once would wait inside it, out of sight. */
 const maxParallel = 50;
@@ -23,7 +23,11 @@ const maxParallel = 50;
  * @throws what shows that the guard is set up wrongly, and for services without partial failures what `report` says; else
  * what is wrong with a record is that record's failure.
  */
-export async function beginBatch(guard: Guard, batch: Batch, context: Context | undefined): Promise<Begun> {
+export async function beginBatch(
+  guard: Guard<BatchSettings>,
+  batch: Batch,
+  context: Context | undefined,
+): Promise<Begun> {
   refuseTumblingWindow(batch);
   refuseSharedNamespace(guard);
   const guarded = new GuardedBatch(guard.settings, batch, context);
@@ -37,6 +41,9 @@ export async function beginBatch(guard: Guard, batch: Batch, context: Context | 
     run: guarded,
   };
 }
+
+/** A batch's guard names an operation for every record. */
+export type BatchSettings = Settings & IdentitySettings;
 
 /** A batch's records, each by itself, for a handler that says what becomes of each. `raw` may be a copy. */
 export interface RecordByRecord extends BatchOperations {
@@ -60,7 +67,7 @@ type Standing =
   | { readonly kind: 'follows'; readonly leader: BatchRecord };
 
 class GuardedBatch implements Run, RecordByRecord {
-  readonly #settings: Settings;
+  readonly #settings: BatchSettings;
   readonly #batch: Batch;
   readonly #context: Context | undefined;
   readonly #standings = new Map<BatchRecord, Standing>();
@@ -74,7 +81,7 @@ class GuardedBatch implements Run, RecordByRecord {
   /** … or may have copied it. */
   readonly #byId = new Map<unknown, BatchRecord>();
 
-  constructor(settings: Settings, batch: Batch, context: Context | undefined) {
+  constructor(settings: BatchSettings, batch: Batch, context: Context | undefined) {
     this.#settings = settings;
     this.#batch = batch;
     this.#context = context;

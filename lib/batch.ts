@@ -1,7 +1,7 @@
 import { Buffer } from 'node:buffer';
 import { canonicalText, hexSha256 } from './canonical.ts';
 import { IdempotencyError } from './errors.ts';
-import type { Key } from './options.ts';
+import type { Key } from './identity.ts';
 
 /** One record of a batch, whatever service sent it. */
 export interface BatchRecord {

@@ -2,9 +2,9 @@
 import type { Encoded } from './codec.ts';
 import { answerIn } from './codec.ts';
 import { IdempotencyError } from './errors.ts';
-import { claimOccurrence } from './observe.ts';
+import { claimOccurrence } from './occurrence.ts';
 import { Attempt, type Claimed, insist, inTime, maxRaces, overtaken, refusalOf, stand } from './operation.ts';
-import type { Settings } from './options.ts';
+import type { Settings } from './settings.ts';
 import type { ClaimRecord, TransactionRequest, Written } from './store.ts';
 import { type AtomicWork, isEmpty, outcomeUnknown, rejected, transact } from './transact.ts';
 

@@ -1,5 +1,4 @@
 import type { ClaimStatus } from './record.ts';
-import type { Rejection } from './store.ts';
 
 /**
  * What went wrong, as a stable string.
@@ -65,6 +64,16 @@ export interface RecordSummary {
   readonly leaseUntil: Date;
   /** When the key may be used for something new. */
   readonly endsAt: Date;
+}
+
+/** One of the handler's own writes whose condition failed. */
+export interface Rejection {
+  /** Its place in `writes`, from 0. */
+  readonly index: number;
+  /** DynamoDB's word for it, e.g. `ConditionalCheckFailed`. */
+  readonly code: string;
+  /** The item that the condition met, if there was one. */
+  readonly item?: Record<string, any>;
 }
 
 interface ErrorDetails {

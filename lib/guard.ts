@@ -5,38 +5,26 @@
 import type { Context } from 'aws-lambda';
 import { asBatch } from './batch.ts';
 import { beginBatch, UnguardedBatch } from './batch-guard.ts';
-import { type IdempotentContext, UnguardedOperation, withBatch, withOperation } from './context.ts';
+import { UnguardedOperation, withBatch, withOperation } from './context.ts';
 import { afterActing, IdempotencyError } from './errors.ts';
 import { asHttpEvent, type HttpEvent } from './http.ts';
 import { identify } from './identity.ts';
 import { type Guard, refuseSharedNamespace } from './namespace.ts';
 import type { UnguardedReason } from './observe.ts';
 import { refusalOf } from './operation.ts';
-import type { Settings } from './options.ts';
-import { type Ended, plainReply, type Reply } from './plain-reply.ts';
+import type { GuardSettings } from './options.ts';
+import { plainReply, type Reply } from './plain-reply.ts';
 import { replay } from './recall.ts';
 import { httpReply } from './reply.ts';
 import { answerOrThrow, enter, sendUnrecorded } from './request.ts';
-
-export type Begun =
-  /** `event` and `context` are what the handler is to be given. */
-  | { readonly kind: 'run'; readonly event: unknown; readonly context: IdempotentContext; readonly run: Run }
-  | { readonly kind: 'answer'; readonly answer: unknown };
-
-/** A handler's execution, as a front door reports how it ended: one of its first three methods is called, once. */
-export interface Run {
-  /** The handler returned: resolves to what the caller gets. */
-  returned(result: unknown): Promise<unknown>;
-  /** It threw. Never rejects; resolves to what the caller gets. */
-  threw(error: unknown): Promise<Ended>;
-  /** It returned `result`, which was lost on the way out: what was done must not be done again. Never rejects. */
-  returnedInVain(result: unknown): Promise<void>;
-  /** What the caller gets where another middleware has answered for the handler: only a batch has to add to it. */
-  completed?(answer: unknown): unknown;
-}
+import type { Begun } from './run.ts';
 
 /** @throws what `claim` and `identify` throw; for HTTP events only what is not the caller's business. */
-export async function begin(guard: Guard, event: unknown, context: Context | undefined): Promise<Begun> {
+export async function begin(
+  guard: Guard<GuardSettings>,
+  event: unknown,
+  context: Context | undefined,
+): Promise<Begun> {
   const { settings } = guard;
   if (settings.disabled()) {
     warnOfDisabled();
@@ -44,7 +32,7 @@ export async function begin(guard: Guard, event: unknown, context: Context | und
     return asBatch(event) ? { ...begun, context: withBatch(context, new UnguardedBatch(settings)) } : begun;
   }
   const http = asHttpEvent(event);
-  const reply = http ? httpReply(settings, http) : plainReply;
+  const reply = http ? httpReply(settings.http, http) : plainReply;
   try {
     refuseDurableExecution(context);
     const batch = http ? undefined : asBatch(event);
@@ -55,7 +43,7 @@ export async function begin(guard: Guard, event: unknown, context: Context | und
 }
 
 async function beginOne(
-  guard: Guard,
+  guard: Guard<GuardSettings>,
   event: unknown,
   context: Context | undefined,
   http: HttpEvent | undefined,
@@ -84,7 +72,7 @@ async function beginOne(
 }
 
 function unguarded(
-  settings: Settings,
+  settings: GuardSettings,
   event: unknown,
   context: Context | undefined,
   reason: UnguardedReason,

@@ -5,7 +5,7 @@ import { IdempotencyError, show } from './errors.ts';
 import { begin } from './guard.ts';
 import { type IdempotentMiddleware, idempotentMiddleware } from './middy.ts';
 import type { Guard } from './namespace.ts';
-import { type IdempotentOptions, resolveOptions, type Settings } from './options.ts';
+import { type GuardSettings, type IdempotentOptions, resolveOptions } from './options.ts';
 import { kindOf } from './validate.ts';
 
 /**
@@ -70,9 +70,9 @@ export function idempotent(
   return idempotentMiddleware(resolveOptions(first));
 }
 
-function wrap(handler: (...args: any[]) => unknown, settings: Settings): GuardedHandler<any, any> {
+function wrap(handler: (...args: any[]) => unknown, settings: GuardSettings): GuardedHandler<any, any> {
   refuseStreaming(handler);
-  const guard: Guard = { settings, subject: handler };
+  const guard: Guard<GuardSettings> = { settings, subject: handler };
   async function guarded(this: unknown, event: unknown, context?: Context, ...rest: unknown[]): Promise<any> {
     refuseOtherThanContext(handler.name, context);
     const begun = await begin(guard, event, context);

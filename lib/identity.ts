@@ -11,8 +11,24 @@ import { canonicalText, sha256 } from './canonical.ts';
 import { IdempotencyError } from './errors.ts';
 import { asHttpEvent, callerOf, canonicalRequest, type HttpEvent, headerLines } from './http.ts';
 import { keyFromHeader } from './key-syntax.ts';
-import type { Key, Settings } from './options.ts';
 import { kindOf } from './validate.ts';
+
+/** A key: one value, or parts that are told apart (`['a', 'bc']` is not `['ab', 'c']`; `1` is `'1'`). */
+export type Key = string | number | readonly (string | number | undefined)[] | undefined;
+
+/** What names an operation, where the event itself is not to say. */
+export interface IdentitySettings {
+  readonly key: ((event: any, context: Context) => Key) | undefined;
+  readonly tenant: ((event: any, context: Context) => string | undefined) | undefined;
+  readonly fingerprint: false | ((event: any, context: Context) => unknown) | undefined;
+  readonly required: boolean;
+  readonly namespace: () => { readonly name: string; readonly isDefault: boolean };
+  readonly http: {
+    readonly header: string;
+    readonly methods: readonly string[];
+    readonly keySyntax: 'lenient' | 'strict';
+  };
+}
 
 /** Which operation an event belongs to, or why it belongs to none. */
 export type Identity =
@@ -44,7 +60,7 @@ interface Shape {
  * @throws `MISSING_KEY`, `BAD_KEY`, `MISSING_TENANT`, `BAD_PAYLOAD`, `UNSUPPORTED`
  */
 export function identify(
-  settings: Settings,
+  settings: IdentitySettings,
   event: unknown,
   context: Context,
   http: HttpEvent | undefined,
@@ -53,12 +69,12 @@ export function identify(
 }
 
 /** The same for one record of a batch; options are given the record. */
-export function identifyRecord(settings: Settings, record: BatchRecord, context: Context): Identity {
+export function identifyRecord(settings: IdentitySettings, record: BatchRecord, context: Context): Identity {
   return identityOf(settings, record.raw, context, { ...record, isGuarded: true }, undefined);
 }
 
 function identityOf(
-  settings: Settings,
+  settings: IdentitySettings,
   event: unknown,
   context: Context,
   shape: Shape,
@@ -87,7 +103,7 @@ function identityOf(
 }
 
 function fingerprintOf(
-  { fingerprint }: Settings,
+  { fingerprint }: IdentitySettings,
   event: unknown,
   context: Context,
   shape: Shape,
@@ -107,7 +123,7 @@ export function wholePayload(event: unknown): string {
   return sha256(shapeOf(event, asHttpEvent(event)).payload());
 }
 
-function shapeOf(event: unknown, http: HttpEvent | undefined, options?: Settings['http']): Shape {
+function shapeOf(event: unknown, http: HttpEvent | undefined, options?: IdentitySettings['http']): Shape {
   const header = options?.header ?? 'Idempotency-Key';
   const syntax = options?.keySyntax ?? 'lenient';
   if (http) {
@@ -181,7 +197,7 @@ function checkedTenant(tenant: unknown): string {
   );
 }
 
-function missingKey(settings: Settings, http: HttpEvent | undefined): IdempotencyError {
+function missingKey(settings: IdentitySettings, http: HttpEvent | undefined): IdempotencyError {
   if (settings.key) {
     return new IdempotencyError(
       'MISSING_KEY',

@@ -23,13 +23,13 @@ export {
 export { type EmfOptions, emf } from './emf.ts';
 export { IdempotencyError, type IdempotencyErrorCode, type RecordSummary } from './errors.ts';
 export { type Answer, type GuardedHandler, idempotent, type SubjectOf } from './idempotent.ts';
-export { wholePayload } from './identity.ts';
+export { type Key, wholePayload } from './identity.ts';
 export { type MemoryStore, type MemoryStoreOptions, memoryStore } from './memory-store.ts';
 export { messageKey } from './message-key.ts';
 export type { IdempotentMiddleware, MiddyRequest } from './middy.ts';
 export type { IdempotencyEvent, UnguardedReason } from './observe.ts';
 export { type OpenApiFragment, openApi } from './openapi.ts';
-export type { HttpOptions, IdempotentOptions, Key, Outcome } from './options.ts';
+export type { HttpOptions, IdempotentOptions } from './options.ts';
 export type { Message } from './outbox.ts';
 export type { ErrorProfile } from './refusal.ts';
 export { type Destination, type RelayOptions, relayOutbox } from './relay.ts';
@@ -44,6 +44,7 @@ export {
   sendOnce,
   type TopicMessage,
 } from './send-once.ts';
+export type { Outcome } from './settings.ts';
 export type {
   ClaimRecord,
   ClaimWritten,

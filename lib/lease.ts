@@ -1,6 +1,6 @@
 import type { Context } from 'aws-lambda';
 import type { Lease } from './operation.ts';
-import type { Settings } from './options.ts';
+import type { Settings } from './settings.ts';
 
 /** Lambda's longest run is 900 s. */
 const longestInvocationMs = 900_000;

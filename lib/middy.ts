@@ -1,8 +1,9 @@
 import type { Context } from 'aws-lambda';
 import { afterActing } from './errors.ts';
-import { begin, type Run } from './guard.ts';
+import { begin } from './guard.ts';
 import type { Guard } from './namespace.ts';
-import type { Settings } from './options.ts';
+import type { GuardSettings } from './options.ts';
+import type { Run } from './run.ts';
 
 /** The part of Middy's request that the middleware touches; Middy itself is never imported, it may not be there. */
 export interface MiddyRequest {
@@ -23,8 +24,8 @@ export interface IdempotentMiddleware {
   onError(request: MiddyRequest): Promise<void>;
 }
 
-export function idempotentMiddleware(settings: Settings): IdempotentMiddleware {
-  const guard: Guard = { settings, subject: {} };
+export function idempotentMiddleware(settings: GuardSettings): IdempotentMiddleware {
+  const guard: Guard<GuardSettings> = { settings, subject: {} };
   // By request, not in a variable of this closure: one sandbox may serve concurrent requests.
   const chains = new WeakMap<object, Chain>();
 

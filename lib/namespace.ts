@@ -1,9 +1,9 @@
 import { IdempotencyError } from './errors.ts';
-import type { Settings } from './options.ts';
+import type { Settings } from './settings.ts';
 
 /** What guards share: settings, and whose they are (to tell two guards on one namespace from one that is used twice). */
-export interface Guard {
-  readonly settings: Settings;
+export interface Guard<Resolved extends Settings = Settings> {
+  readonly settings: Resolved;
   readonly subject: object;
 }
 

@@ -1,5 +1,5 @@
 import { maxKeyLength } from './key-syntax.ts';
-import { type IdempotentOptions, resolveOptions, type Settings } from './options.ts';
+import { type GuardSettings, type IdempotentOptions, resolveOptions } from './options.ts';
 import { type ErrorProfile, refusals, statusPhrase } from './refusal.ts';
 
 /** An OpenAPI 3.1 fragment: what a document must say about its guarded operations. */
@@ -63,7 +63,7 @@ export function openApi(options: IdempotentOptions = {}): OpenApiFragment {
   };
 }
 
-function keyParameter({ required, ttlMs, http }: Settings): object {
+function keyParameter({ required, ttlMs, http }: GuardSettings): object {
   const quoted = '"(?:[ !#-\\[\\]-~]|\\\\["\\\\])+"';
   const bare = '[!#-+\\--~]+';
   return {
@@ -98,7 +98,7 @@ interface RefusalResponse {
 }
 
 /** One response a status: several refusals may share it, and OpenAPI knows one. */
-function refusalResponses({ required, http }: Settings): RefusalResponse[] {
+function refusalResponses({ required, http }: GuardSettings): RefusalResponse[] {
   const isStripe = http.errors === 'stripe';
   const titles = new Map<number, string[]>();
   for (const [code, { status, title, stripe }] of Object.entries(refusals)) {

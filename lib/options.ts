@@ -2,22 +2,14 @@ import type { Context } from 'aws-lambda';
 import { AnswerCache, type CacheOptions } from './cache.ts';
 import { dynamoStore } from './dynamo-store.ts';
 import { IdempotencyError, show } from './errors.ts';
-import type { IdempotencyEvent, Occurrence } from './observe.ts';
+import type { IdentitySettings, Key } from './identity.ts';
+import type { IdempotencyEvent } from './observe.ts';
 import { defaultTtlSeconds, environment } from './record.ts';
 import type { ErrorProfile } from './refusal.ts';
-import type { HttpResponse } from './reply.ts';
-import { type Clock, type Store, systemClock } from './store.ts';
+import type { HttpResponse, ReplySettings } from './reply.ts';
+import type { Outcome, Settings } from './settings.ts';
+import { type Store, systemClock } from './store.ts';
 import { check, checkKnown, isBetween, isBoolean, isFunction, isOneOf, isRecord } from './validate.ts';
-
-/** A key: one value, or parts that are told apart (`['a', 'bc']` is not `['ab', 'c']`; `1` is `'1'`). */
-export type Key = string | number | readonly (string | number | undefined)[] | undefined;
-
-/** What a handler returned, as `remember` judges it. */
-export interface Outcome {
-  readonly value: unknown;
-  /** The status of an HTTP answer to an HTTP event. */
-  readonly statusCode: number | undefined;
-}
 
 /** Options of a guard. All have defaults; they are checked and frozen when the guard is made. */
 export interface IdempotentOptions<Event = any> {
@@ -162,29 +154,8 @@ export interface HttpOptions<Event = any> {
 }
 
 /** A guard's options, resolved. */
-export interface Settings {
-  /** The store; the default one is opened on first use, so that a module can be imported without a table. */
-  readonly store: () => Store;
-  readonly namespace: () => { readonly name: string; readonly isDefault: boolean };
-  readonly clock: () => Clock;
-  readonly key: IdempotentOptions['key'];
-  readonly tenant: IdempotentOptions['tenant'];
-  readonly fingerprint: IdempotentOptions['fingerprint'];
-  readonly required: boolean;
-  readonly ttlMs: number;
-  readonly leaseMs: number | undefined;
-  /** 0: refuse at once. */
-  readonly waitMs: number;
-  readonly remember: (outcome: Outcome) => boolean;
-  readonly claim: 'eager' | 'at-commit';
-  readonly destinations: () => readonly string[];
-  readonly whenStoreFails: 'fail' | 'run';
-  readonly keep: { readonly key: boolean; readonly input: boolean };
-  readonly http: Required<Omit<HttpOptions, 'headers' | 'docsUrl'>> &
-    Pick<HttpOptions, 'headers' | 'docsUrl'>;
-  readonly cache: AnswerCache | undefined;
-  readonly onReplay: IdempotentOptions['onReplay'];
-  readonly observe: (occurrence: Occurrence) => void;
+export interface GuardSettings extends Settings, IdentitySettings {
+  readonly http: IdentitySettings['http'] & ReplySettings;
   readonly disabled: () => boolean;
 }
 
@@ -192,7 +163,7 @@ const maxTtlSeconds = 315_360_000;
 const maxNamespaceLength = 255;
 
 /** @throws `BAD_OPTION`, naming the option, the value, its type and the fix. */
-export function resolveOptions(options: IdempotentOptions = {}): Settings {
+export function resolveOptions(options: IdempotentOptions = {}): GuardSettings {
   checkKnown('', options, optionNames, powertoolsNames);
   checkKnown('http.', options.http, httpOptionNames);
   checkKnown('keep.', options.keep, ['key', 'input']);
@@ -288,7 +259,7 @@ export function resolveOptions(options: IdempotentOptions = {}): Settings {
   if (options.store && !disabled()) namespace();
   const clock = () => store().clock ?? systemClock;
   const nowMs = () => (disabled() ? Date.now() : clock().now());
-  return Object.freeze<Settings>({
+  return Object.freeze<GuardSettings>({
     store,
     namespace,
     clock,

@@ -2,8 +2,8 @@ import type { Context } from 'aws-lambda';
 import { decode, type Encoded } from './codec.ts';
 import { IdempotencyError } from './errors.ts';
 import { summarise } from './operation.ts';
-import type { Settings } from './options.ts';
 import type { Reply } from './plain-reply.ts';
+import type { Settings } from './settings.ts';
 import type { ClaimRecord, Unavailable, UnavailableReason } from './store.ts';
 
 interface Caller {

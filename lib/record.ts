@@ -51,6 +51,17 @@ export type StepStatus = 'STARTED' | 'DONE';
 /** `RELEASED`: given back before anything was begun. It binds nobody; it only keeps a late request of its own claim out. */
 export type ClaimStatus = 'IN_PROGRESS' | 'COMPLETED' | 'RELEASED';
 
+/** Why a completed operation has no answer to give. */
+export type UnavailableReason =
+  /** It cannot be serialised: a function, a class instance, a stream. */
+  | 'unserialisable'
+  /** It is larger than {@link Store.maxAnswerBytes} as stored. */
+  | 'too-large'
+  /** `seal` failed. */
+  | 'not-sealed'
+  /** The handler returned, but what came after it failed before the answer was final. */
+  | 'not-final';
+
 /** Environment variables that configure a guard without options; the constructs set them. */
 export const environment = {
   table: 'IDEMPOTENCY_TABLE',

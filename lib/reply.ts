@@ -1,8 +1,7 @@
 import type { IdempotencyError } from './errors.ts';
 import type { HttpEvent } from './http.ts';
-import type { Settings } from './options.ts';
 import type { Reply } from './plain-reply.ts';
-import { refusal } from './refusal.ts';
+import { type ErrorProfile, refusal } from './refusal.ts';
 import { isFunction, isRecord } from './validate.ts';
 
 /** An answer to API Gateway, a load balancer or a Function URL. */
@@ -15,8 +14,15 @@ export interface HttpResponse {
   readonly cookies?: readonly string[];
 }
 
+/** How answers that are the guard's own look. */
+export interface ReplySettings {
+  readonly errors: ErrorProfile | ((error: IdempotencyError) => HttpResponse);
+  readonly headers: ((event: any) => Record<string, string>) | undefined;
+  readonly docsUrl: string | undefined;
+}
+
 /** The reply of a call that came as `http`. */
-export const httpReply = (settings: Settings, http: HttpEvent): Reply => ({
+export const httpReply = (settings: ReplySettings, http: HttpEvent): Reply => ({
   toStore: (answer) => withoutPrivateHeaders(http, answer),
   statusOf: (answer) => statusCodeOf(http, answer),
   replayed: (answer) => replayed(settings, http, answer),
@@ -28,8 +34,12 @@ export const httpReply = (settings: Settings, http: HttpEvent): Reply => ({
 });
 
 /** The HTTP answer to a call that is refused, or `undefined` where the error is to be thrown. */
-function refused(settings: Settings, http: HttpEvent, error: IdempotencyError): HttpResponse | undefined {
-  const { errors, docsUrl, headers } = settings.http;
+function refused(
+  settings: ReplySettings,
+  http: HttpEvent,
+  error: IdempotencyError,
+): HttpResponse | undefined {
+  const { errors, docsUrl, headers } = settings;
   const standard = refusal(typeof errors === 'function' ? 'problem' : errors, error, docsUrl);
   if (standard === undefined) return undefined;
   const answer = typeof errors === 'function' ? errors(error) : standard;
@@ -48,10 +58,10 @@ const retryAfterOf = ({ retryAfterSeconds }: IdempotencyError, status: number): 
   retryAfterSeconds ?? (status === 503 ? 1 : undefined);
 
 /** A stored answer as a repeat gets it: marked as replayed, in the shape that its event source expects. */
-function replayed(settings: Settings, http: HttpEvent, answer: unknown): unknown {
+function replayed(settings: ReplySettings, http: HttpEvent, answer: unknown): unknown {
   const response = responseOf(http, http.format === 'v2' ? inferredResponse(answer) : answer);
   if (response === undefined) return answer;
-  const { errors, headers } = settings.http;
+  const { errors, headers } = settings;
   // A stored 5xx stays what it is: Stripe's SDKs would retry it in vain.
   const isFinal = errors === 'stripe' && Number(response.statusCode) >= 500;
   return withHeaders(http, response, {

@@ -9,7 +9,7 @@ import { GuardedOperation } from './context.ts';
 import { IdempotencyError } from './errors.ts';
 import type { Identity } from './identity.ts';
 import { leaseOf, remainingTimeOf } from './lease.ts';
-import { claimOccurrence, type Settlement, settledOccurrence } from './observe.ts';
+import { claimOccurrence, type Settlement, settledOccurrence } from './occurrence.ts';
 import {
   type Attempt,
   type Claimed,
@@ -21,9 +21,9 @@ import {
   type Settled,
   unclaimed,
 } from './operation.ts';
-import type { Settings } from './options.ts';
 import type { Ended, Reply } from './plain-reply.ts';
 import { replay, tellUnavailable } from './recall.ts';
+import type { Settings } from './settings.ts';
 import type { ClaimRecord } from './store.ts';
 import { type AtomicWork, transactUnrecorded } from './transact.ts';
 import { isClaimed, type Phase, Work } from './work.ts';

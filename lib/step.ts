@@ -2,8 +2,8 @@
 import { answerIn, decode, type Encoded, encode } from './codec.ts';
 import { IdempotencyError, show } from './errors.ts';
 import { type Attempt, insist, inTime, overtaken } from './operation.ts';
-import type { Settings } from './options.ts';
 import { tellUnavailable, whyNot } from './recall.ts';
+import type { Settings } from './settings.ts';
 import type { NewStep, StepRecord, StepWritten, Unavailable } from './store.ts';
 
 /** A step's record must fit into one item, which takes 400 KB. */

@@ -1,4 +1,8 @@
-import type { ClaimStatus, StepStatus } from './record.ts';
+import type { Rejection } from './errors.ts';
+import type { ClaimStatus, StepStatus, UnavailableReason } from './record.ts';
+
+export type { Rejection } from './errors.ts';
+export type { UnavailableReason } from './record.ts';
 
 /** Time, as the protocol sees it. Give a store another one to test expiry, leases and skewed clocks. */
 export interface Clock {
@@ -25,17 +29,6 @@ export interface Unavailable {
   /** Where and what, e.g. `$.total is a Money`; at most 300 characters, and nothing of the value. */
   readonly detail?: string;
 }
-
-/** Why a completed operation has no answer to give. */
-export type UnavailableReason =
-  /** It cannot be serialised: a function, a class instance, a stream. */
-  | 'unserialisable'
-  /** It is larger than {@link Store.maxAnswerBytes} as stored. */
-  | 'too-large'
-  /** `seal` failed. */
-  | 'not-sealed'
-  /** The handler returned, but what came after it failed before the answer was final. */
-  | 'not-final';
 
 /** The claim item: one operation's state. Times are epoch milliseconds. */
 export interface ClaimRecord {
@@ -158,16 +151,6 @@ export interface TransactionRequest {
   readonly step?: NewStep;
   readonly writes: readonly TransactWrite[];
   readonly messages: readonly StagedMessage[];
-}
-
-/** One of the handler's own writes whose condition failed. */
-export interface Rejection {
-  /** Its place in `writes`, from 0. */
-  readonly index: number;
-  /** DynamoDB's word for it, e.g. `ConditionalCheckFailed`. */
-  readonly code: string;
-  /** The item that the condition met, if there was one. */
-  readonly item?: Record<string, any>;
 }
 
 export type Transacted =

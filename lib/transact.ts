@@ -7,8 +7,8 @@
 import { randomUUID } from 'node:crypto';
 import { IdempotencyError, show, storeUnavailable } from './errors.ts';
 import { type Attempt, backoff, inTime } from './operation.ts';
-import type { Settings } from './options.ts';
 import { type Message, staged } from './outbox.ts';
+import type { Settings } from './settings.ts';
 import type { Clock, Store, Transacted, Transaction, TransactionRequest, TransactWrite } from './store.ts';
 
 /** Writes and messages that are to happen at once, or not at all. */
