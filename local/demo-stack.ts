@@ -70,7 +70,7 @@ export class DemoStack extends PaymentsStack {
       environment: { LEDGER_QUEUE_URL: ledger.queue.queueUrl },
       timeout: Duration.seconds(10),
     });
-    ledger.queue.grantSendMessages(relay);
+    ledger.grantSendMessages(relay);
     relay.addEventSource(
       new DynamoEventSource(table.table, {
         startingPosition: StartingPosition.TRIM_HORIZON,

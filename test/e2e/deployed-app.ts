@@ -70,7 +70,7 @@ export class ShopStack extends Stack {
       runtime: Runtime.NODEJS_24_X,
       environment: { QUEUE_URL: mail.queue.queueUrl },
     });
-    mail.queue.grantSendMessages(relay);
+    mail.grantSendMessages(relay);
     relay.addEventSource(
       new DynamoEventSource(this.#table.table, {
         startingPosition: StartingPosition.TRIM_HORIZON,
