@@ -2,13 +2,13 @@
  * Writes that are idempotent by nature: creating what may be there already, and changing only the version that was read.
  * No guard, no record: the condition on the item itself decides, and what stopped it is the answer.
  */
-import { randomUUID } from 'node:crypto';
 import { isDeepStrictEqual } from 'node:util';
 import { PutItemCommand, UpdateItemCommand } from '@aws-sdk/client-dynamodb';
 import type { DynamoClient } from './dynamo-client.ts';
 import { sendConditional } from './dynamo-send.ts';
 import { converter } from './dynamo-values.ts';
 import { IdempotencyError, show } from './errors.ts';
+import { uniqueId } from './unique-id.ts';
 import { checkKnown, isFunction, isPlain, isRecord } from './validate.ts';
 
 /** Plain JavaScript values, as `@aws-sdk/lib-dynamodb` takes and gives them. */
@@ -192,7 +192,7 @@ function updateEntry<Item extends object>(options: UpdateVersionOptions<Item>): 
     'newVersion',
   ]);
   const { tableName, key, version, set = {}, remove = [] } = options;
-  const { versionAttribute = 'version', newVersion = randomUUID() } = options;
+  const { versionAttribute = 'version', newVersion = uniqueId() } = options;
   if (typeof versionAttribute !== 'string' || versionAttribute === '') {
     throw bad(`Expected \`versionAttribute\` to be an attribute's name, got ${show(versionAttribute)}.`);
   }

@@ -1,9 +1,9 @@
-import { randomUUID } from 'node:crypto';
 import type { Context } from 'aws-lambda';
 import { afterActing, IdempotencyError } from './errors.ts';
 import { leaseIsOver } from './operation.ts';
 import { tokenOf } from './token.ts';
 import type { AtomicWork } from './transact.ts';
+import { uniqueId } from './unique-id.ts';
 import type { Work } from './work.ts';
 
 /** The operation that a handler is working on: `context.idempotency`, or `operation(context)`. */
@@ -117,8 +117,8 @@ function operationOfRecord(context: unknown, record: unknown): Operation {
 }
 
 /**
- * A copy of `context` that carries `operation`. A copy, because nested guards and concurrent calls may share one
- * context; with accessors and prototype, because Lambda's `callbackWaitsForEmptyEventLoop` is an accessor.
+ * Another context with the members of `context`, which carries `operation`. Another one, because nested guards and concurrent
+ * calls may share one context.
  */
 export function withOperation(context: Context | undefined, operation: Operation): IdempotentContext {
   // Inside a batch it is the operation that counts, no longer the batch.
@@ -135,7 +135,7 @@ function withHidden(
   values: Readonly<Record<string | symbol, unknown>>,
 ): object {
   const from = context ?? {};
-  const copy = Object.create(Object.getPrototypeOf(from), Object.getOwnPropertyDescriptors(from));
+  const copy = isOfClass(from) ? viewOf(from) : copyOf(from);
   for (const name of Reflect.ownKeys(values)) {
     Object.defineProperty(copy, name, {
       value: values[name],
@@ -145,6 +145,37 @@ function withHidden(
     });
   }
   return copy;
+}
+
+const isRoot = (prototype: object | null): boolean =>
+  prototype === null || Object.getPrototypeOf(prototype) === null;
+
+const isOfClass = (value: object): boolean => !isRoot(Object.getPrototypeOf(value));
+
+/** With accessors, because Lambda's `callbackWaitsForEmptyEventLoop` is one. */
+const copyOf = (from: object): object =>
+  Object.create(Object.getPrototypeOf(from), Object.getOwnPropertyDescriptors(from));
+
+/** Methods of a class may need its private fields, which no copy has: all that is read, set and called is the original's. */
+function viewOf(from: object): object {
+  const view = Object.create(Object.getPrototypeOf(from));
+  for (let owner = from; !isRoot(owner); owner = Object.getPrototypeOf(owner)) {
+    for (const name of Reflect.ownKeys(owner)) {
+      if (name === 'constructor' || Object.hasOwn(view, name)) continue;
+      const { value, enumerable } = Object.getOwnPropertyDescriptor(owner, name) ?? {};
+      const method =
+        owner !== from && typeof value === 'function'
+          ? (...args: unknown[]) => Reflect.apply(value, from, args)
+          : undefined;
+      Object.defineProperty(view, name, {
+        get: () => method ?? Reflect.get(from, name),
+        set: (next) => Reflect.set(from, name, next),
+        configurable: true,
+        enumerable: enumerable ?? false,
+      });
+    }
+  }
+  return view;
 }
 
 // Classes, so that a logged context shows no key: it is behind a private field.
@@ -245,7 +276,7 @@ export class UnguardedOperation implements Operation {
   readonly attempt = 1;
   readonly expiresAt = new Date(0);
   readonly signal: AbortSignal = new AbortController().signal;
-  readonly #window = randomUUID();
+  readonly #window = uniqueId();
   readonly #send: SendUnrecorded;
 
   constructor(send: SendUnrecorded = nothingToSendWith) {

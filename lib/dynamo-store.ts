@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto';
 import {
   DescribeTableCommand,
   DescribeTimeToLiveCommand,
@@ -28,6 +27,7 @@ import {
   type StoredAnswer,
   type Written,
 } from './store.ts';
+import { uniqueId } from './unique-id.ts';
 import { check, checkKnown, isFunction, isRecord } from './validate.ts';
 
 export interface DynamoStoreOptions {
@@ -187,7 +187,7 @@ export function dynamoStore(options: DynamoStoreOptions = {}): DynamoStore {
     if (!(answer instanceof Uint8Array)) return { kind: 'unavailable', ...answer };
     if (answer.length <= inlineBytes) return { kind: 'inline', bytes: answer };
     // A new id for every write: a repeat after a lost answer must not mix its chunks with an earlier one's.
-    const writeId = randomUUID();
+    const writeId = uniqueId();
     const puts: Promise<unknown>[] = [];
     for (let start = 0; start < answer.length; start += chunkBytes) {
       const data = answer.subarray(start, start + chunkBytes);

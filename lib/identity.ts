@@ -103,14 +103,30 @@ function identityOf(
 }
 
 function fingerprintOf(
-  { fingerprint }: IdentitySettings,
+  settings: IdentitySettings,
   event: unknown,
   context: Context,
   shape: Shape,
 ): string | undefined {
+  const { fingerprint } = settings;
   if (fingerprint === false) return undefined;
-  if (fingerprint) return sha256(canonicalText(fingerprint(event, context)));
+  if (fingerprint) {
+    const compared: unknown = fingerprint(event, context);
+    if (!knownToCompare.has(settings)) tellComparing(settings, compared);
+    return sha256(canonicalText(compared));
+  }
   return shape.isComparable ? sha256(shape.payload()) : undefined;
+}
+
+/** Guards whose `fingerprint` has returned something, or that were told that it did not. */
+const knownToCompare = new WeakSet<IdentitySettings>();
+
+function tellComparing(settings: IdentitySettings, compared: unknown): void {
+  knownToCompare.add(settings);
+  if (compared !== undefined) return;
+  console.warn(
+    '[idemkit] Option `fingerprint` returned undefined, so payloads are not compared: a key that is used again with other parameters is answered with the first answer. Return what must be equal; where nothing must, say `fingerprint: false`.',
+  );
 }
 
 /**

@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto';
 import { IdempotencyError } from './errors.ts';
 import { cleanupAtSeconds } from './record.ts';
 import {
@@ -16,6 +15,7 @@ import {
   type TransactionRequest,
   type Written,
 } from './store.ts';
+import { uniqueId } from './unique-id.ts';
 
 export interface MemoryStoreOptions {
   /** @default the system's */
@@ -119,7 +119,7 @@ export function memoryStore({ clock = systemClock }: MemoryStoreOptions = {}): M
   };
 
   return {
-    id: `memory:${randomUUID()}`,
+    id: `memory:${uniqueId()}`,
     defaultNamespace: 'memory',
     clock,
     maxAnswerBytes: Number.POSITIVE_INFINITY,

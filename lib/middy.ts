@@ -25,15 +25,17 @@ export interface IdempotentMiddleware {
 }
 
 export function idempotentMiddleware(settings: GuardSettings): IdempotentMiddleware {
-  const guard: Guard<GuardSettings> = { settings, subject: {} };
+  const byHand: Guard<GuardSettings> = { settings, subject: {} };
+  /** The use whose members are being read. */
+  let reading = { isChain: false };
   // By request, not in a variable of this closure: one sandbox may serve concurrent requests.
   const chains = new WeakMap<object, Chain>();
 
-  return {
-    async before(request) {
+  const beforeOf = (guard: () => Guard<GuardSettings>) =>
+    async function before(request: MiddyRequest): Promise<void> {
       // In this order: the other one is how Middy calls the handler, and an outer guard in the chain is watching.
       const { context, event } = request;
-      const begun = await begin(guard, event, context);
+      const begun = await begin(guard(), event, context);
       if (begun.kind === 'answer') {
         // The property and not a returned value, for an answer may be `undefined`.
         request.earlyResponse = begun.answer;
@@ -42,15 +44,31 @@ export function idempotentMiddleware(settings: GuardSettings): IdempotentMiddlew
       request.event = begun.event;
       request.context = begun.context;
       chains.set(request, new Chain(request, begun.run));
+    };
+  // Middy reads a returned value as an early answer, so neither of these may return one.
+  async function after(request: MiddyRequest): Promise<void> {
+    await chains.get(request)?.ended();
+  }
+  async function onError(request: MiddyRequest): Promise<void> {
+    // Middy calls every onError, also for a request whose claim we did not win or have settled already.
+    await chains.get(request)?.failed();
+    chains.get(request)?.completeAnswer();
+  }
+
+  // `use()` reads all three members, once for a chain: so two chains that share this object are told apart. Whoever reads and
+  // calls them one by one is one guard.
+  return {
+    get before() {
+      const use = { isChain: false };
+      reading = use;
+      return beforeOf(() => (use.isChain ? { settings, subject: use } : byHand));
     },
-    // Middy reads a returned value as an early answer, so neither of these may return one.
-    async after(request) {
-      await chains.get(request)?.ended();
+    get after() {
+      return after;
     },
-    async onError(request) {
-      // Middy calls every onError, also for a request whose claim we did not win or have settled already.
-      await chains.get(request)?.failed();
-      chains.get(request)?.completeAnswer();
+    get onError() {
+      reading.isChain = true;
+      return onError;
     },
   };
 }

@@ -36,7 +36,6 @@
  * A request can arrive long after its sender gave up on it, so nothing is deleted: a `RELEASED` record ends later than the moment
  * at which its claim was asked for, and stops whatever of that claim is still on its way.
  */
-import { randomUUID } from 'node:crypto';
 import { bounded } from './bounded.ts';
 import { IdempotencyError, type RecordSummary, storeUnavailable } from './errors.ts';
 import {
@@ -49,6 +48,7 @@ import {
   type Store,
   type Written,
 } from './store.ts';
+import { uniqueId } from './unique-id.ts';
 
 export interface ClaimRequest extends Pick<NewClaim, 'pk' | 'fingerprint' | 'rawKey' | 'rawInput'> {
   readonly store: Store;
@@ -106,7 +106,7 @@ export async function claim(request: ClaimRequest): Promise<Claimed> {
   const { store, clock, pk, lease } = request;
   // Zero milliseconds left is a deadline, not the lack of one.
   if (lease.timeLeftMs() <= 0) throw noTimeLeft();
-  const owner = randomUUID();
+  const owner = uniqueId();
   const waitUntilMs = clock.now() + Math.min(request.waitMs, lease.timeLeftMs() - reserveMs);
   const settled = recognised(request);
   if (settled) return settled;
@@ -412,7 +412,7 @@ export class Attempt {
 const leaseEnd = ({ clock, lease }: ClaimRequest): number => clock.now() + lease.durationMs();
 
 /** An attempt without a claim: its commit is to claim and complete at once. */
-export const unclaimed = (request: ClaimRequest): Attempt => Attempt.first(request, randomUUID());
+export const unclaimed = (request: ClaimRequest): Attempt => Attempt.first(request, uniqueId());
 
 export const overtaken = (record: ClaimRecord | undefined, nowMs: number): IdempotencyError =>
   new IdempotencyError(

@@ -39,18 +39,54 @@ function refused(
   http: HttpEvent,
   error: IdempotencyError,
 ): HttpResponse | undefined {
-  const { errors, docsUrl, headers } = settings;
+  const { errors, docsUrl } = settings;
   const standard = refusal(typeof errors === 'function' ? 'problem' : errors, error, docsUrl);
   if (standard === undefined) return undefined;
-  const answer = typeof errors === 'function' ? errors(error) : standard;
+  const answer = typeof errors === 'function' ? refusedBy(settings, errors, error, standard) : standard;
   const retryAfter = hasHeader(answer, 'retry-after') ? undefined : retryAfterOf(error, standard.statusCode);
   return {
     ...withHeaders(http, answer, {
       ...(retryAfter !== undefined && { 'Retry-After': String(retryAfter) }),
-      ...headers?.(http.raw),
+      ...headersFor(settings, http),
     }),
     statusCode: answer.statusCode,
   };
+}
+
+/** The answer that `http.errors` makes; the standard one where it makes none, for what was done must be told. */
+function refusedBy(
+  settings: ReplySettings,
+  errors: (error: IdempotencyError) => HttpResponse,
+  error: IdempotencyError,
+  standard: HttpResponse,
+): HttpResponse {
+  try {
+    const answer: unknown = errors(error);
+    const status = (answer as Partial<HttpResponse> | null | undefined)?.statusCode;
+    if (status !== undefined && Number.isInteger(Number(status))) return answer as HttpResponse;
+    tellOnce(settings, 'errors', 'returned no response with a `statusCode`', answer);
+  } catch (thrown) {
+    tellOnce(settings, 'errors', 'threw', thrown);
+  }
+  return standard;
+}
+
+/** What `http.headers` gives; nothing where it throws. */
+function headersFor(settings: ReplySettings, http: HttpEvent): Record<string, string> {
+  try {
+    return settings.headers?.(http.raw) ?? {};
+  } catch (thrown) {
+    tellOnce(settings, 'headers', 'threw', thrown);
+    return {};
+  }
+}
+
+const told = { errors: new WeakSet<ReplySettings>(), headers: new WeakSet<ReplySettings>() };
+
+function tellOnce(settings: ReplySettings, option: keyof typeof told, what: string, value: unknown): void {
+  if (told[option].has(settings)) return;
+  told[option].add(settings);
+  console.warn(`[idemkit] Option \`http.${option}\` ${what}, so the answer goes out without it:`, value);
 }
 
 /** A store of the user's own may not say, but a 503 without it tells a client nothing. */
@@ -61,13 +97,13 @@ const retryAfterOf = ({ retryAfterSeconds }: IdempotencyError, status: number): 
 function replayed(settings: ReplySettings, http: HttpEvent, answer: unknown): unknown {
   const response = responseOf(http, http.format === 'v2' ? inferredResponse(answer) : answer);
   if (response === undefined) return answer;
-  const { errors, headers } = settings;
+  const { errors } = settings;
   // A stored 5xx stays what it is: Stripe's SDKs would retry it in vain.
   const isFinal = errors === 'stripe' && Number(response.statusCode) >= 500;
   return withHeaders(http, response, {
     'Idempotent-Replayed': 'true',
     ...(isFinal && { 'Stripe-Should-Retry': 'false' }),
-    ...headers?.(http.raw),
+    ...headersFor(settings, http),
   });
 }
 

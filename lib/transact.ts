@@ -4,12 +4,12 @@
  * A transaction that was cancelled is read in this order: the claim (is it still ours?), the step's own record (was it
  * done?), conflicts (send it again), and only then the handler's own conditions.
  */
-import { randomUUID } from 'node:crypto';
 import { IdempotencyError, show, storeUnavailable } from './errors.ts';
 import { type Attempt, backoff, inTime } from './operation.ts';
 import { type Message, staged } from './outbox.ts';
 import type { Settings } from './settings.ts';
 import type { Clock, Store, Transacted, Transaction, TransactionRequest, TransactWrite } from './store.ts';
+import { uniqueId } from './unique-id.ts';
 
 /** Writes and messages that are to happen at once, or not at all. */
 export interface AtomicWork {
@@ -65,7 +65,7 @@ export async function transact(
 export async function transactUnrecorded(settings: Settings, name: string, work: AtomicWork): Promise<void> {
   const store = settings.store();
   const clock = settings.clock();
-  const window = randomUUID();
+  const window = uniqueId();
   const nowMs = clock.now();
   const transaction = await build(store, settings, name, work, {
     ...{ pk: `unguarded#${window}`, window, nowMs, endsAtMs: nowMs + settings.ttlMs },
@@ -94,7 +94,7 @@ async function build(
   }
   const { pk, window } = record;
   const place = { pk, window, name, destinations: settings.destinations(), seal: store.seal };
-  const token = randomUUID();
+  const token = uniqueId();
   return store.transact({ ...record, writes, messages: await staged(messages, place), token });
 }
 
