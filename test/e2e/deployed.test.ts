@@ -131,12 +131,10 @@ describe('the deployed app', () => {
         // One set for all guards: nobody waits for a message, and its answer is short.
         'Enter-Role dynamodb:GetItem',
         'Enter-Role dynamodb:Query',
-        // The CDK's own grants for consumers, senders and readers of streams.
+        // The CDK's own grants for consumers and for readers of streams.
         'Enter-Role sqs:ChangeMessageVisibility',
         'Enter-Role sqs:GetQueueUrl',
         'Relay-ServiceRole dynamodb:ListStreams',
-        'Relay-ServiceRole sqs:GetQueueAttributes',
-        'Relay-ServiceRole sqs:GetQueueUrl',
         // Pipes asks for it, says AWS.
         'LedgerOutbox-Role dynamodb:ListStreams',
         // No message of the journey is a dead letter.
