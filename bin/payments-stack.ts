@@ -74,6 +74,7 @@ export class PaymentsStack extends Stack {
     const bookInLedger = this.#createFunction('EnterInLedger', 'ledger.ts', {
       level: 'committed',
       namespace: 'ledger',
+      namesKey: true,
       environment: { SHOP_TABLE: this.shop.tableName },
     });
     const ledger = new IdempotentQueue(this, 'Ledger', { consumer: bookInLedger });

@@ -75,9 +75,18 @@ export interface ProtectOptions {
   /**
    * For how long an answer is replayed.
    *
-   * @default - one day, or the longest retention of a queue or stream that calls the function, if that is longer
+   * @default - one day, or if that is longer, for as long as a queue or stream that calls the function may deliver again: its
+   * retention, with a dead-letter queue the longer of both, in a FIFO queue the sum of both. What the template does not say counts as the longest there is
    */
   readonly ttl?: Duration;
+  /**
+   * Whether the handler's guard names the key of its messages itself, by the option `key`. The ids of a queue do not last: redriven
+   * from a dead-letter queue, a message that was done would run again. Synthesis warns where a queue with a dead-letter queue calls a function
+   * without it.
+   *
+   * @default false
+   */
+  readonly namesKey?: boolean;
   /**
    * Whose keys these are. A function that is to know another one's keys has the same.
    *

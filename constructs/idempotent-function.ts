@@ -40,6 +40,7 @@ export class IdempotentFunction extends Construct implements IGrantable {
       table,
       ttl,
       namespace = this.node.path,
+      namesKey,
       level,
       destinations,
       logRetention,
@@ -78,6 +79,7 @@ export class IdempotentFunction extends Construct implements IGrantable {
     table.protect(this.function, {
       namespace,
       ...(ttl && { ttl }),
+      ...(namesKey !== undefined && { namesKey }),
       ...(level !== undefined && { level }),
       ...(destinations && { destinations }),
     });

@@ -1,4 +1,4 @@
-import { Annotations, type Duration, Lazy, Stack, Token, Tokenization } from 'aws-cdk-lib';
+import { Annotations, type Duration, Lazy, Stack, Tokenization } from 'aws-cdk-lib';
 import { CfnMethod } from 'aws-cdk-lib/aws-apigateway';
 import { CfnIntegration } from 'aws-cdk-lib/aws-apigatewayv2';
 import { CfnGlobalTable, CfnTable } from 'aws-cdk-lib/aws-dynamodb';
@@ -15,6 +15,7 @@ import { addressesOf } from './targets.ts';
 interface Protection {
   readonly ttl?: Duration;
   readonly namespace: string;
+  readonly namesKey: boolean;
 }
 
 const protections = new WeakMap<LambdaFunction, Protection>();
@@ -26,10 +27,12 @@ export function protectFunction(
   {
     ttl,
     namespace = fn.node.path,
+    namesKey = false,
     destinations,
   }: {
     readonly ttl?: Duration;
     readonly namespace?: string;
+    readonly namesKey?: boolean;
     /** Called at synthesis. */
     readonly destinations: () => readonly string[];
   },
@@ -39,7 +42,7 @@ export function protectFunction(
       `function '${fn.node.path}' keeps its records in a table already: call protect once, and pass tables of its own handlers through dynamoStore({ tableName })`,
     );
   }
-  protections.set(fn, { namespace, ...(ttl && { ttl }) });
+  protections.set(fn, { namespace, namesKey, ...(ttl && { ttl }) });
   fn.addEnvironment(environment.table, tableName);
   fn.addEnvironment(environment.namespace, namespace);
   fn.addEnvironment(
@@ -68,14 +71,21 @@ export function namespaceOf(fn: LambdaFunction): string {
 
 /** A record must outlive the message: one that is delivered again after that would run again. */
 function defaultTtl(fn: LambdaFunction): number {
-  return Math.max(defaultTtlSeconds, ...sourcesOf(fn).map(({ retentionSeconds }) => retentionSeconds));
+  return Math.max(defaultTtlSeconds, ...sourcesOf(fn).map(({ life }) => life.seconds));
+}
+
+/** For how long a record may be delivered again. */
+interface Life {
+  readonly seconds: number;
+  /** `false` where the template does not say: then `seconds` is the longest that the service allows. */
+  readonly isKnown: boolean;
 }
 
 /** What hands records to a function. */
 interface Source {
-  readonly resource: CfnQueue | CfnTable | CfnGlobalTable | CfnStream;
-  /** How long it keeps a record, and so may deliver it again. */
-  readonly retentionSeconds: number;
+  /** Nothing for a queue of elsewhere. */
+  readonly resource: CfnQueue | CfnTable | CfnGlobalTable | CfnStream | undefined;
+  readonly life: Life;
   readonly mapping: CfnEventSourceMapping;
 }
 
@@ -85,40 +95,86 @@ function sourcesOf(fn: LambdaFunction): Source[] {
   return constructs
     .filter((construct) => construct instanceof CfnEventSourceMapping)
     .filter((mapping) => addresses.isAddress(mapping, mapping.functionName))
-    .flatMap((mapping) =>
-      constructs.flatMap((resource) => {
-        const source = asSource(resource);
+    .flatMap((mapping): Source[] => {
+      const found = constructs.flatMap((resource) => {
+        const source = asSource(resource, constructs);
         return source && areSame(mapping, mapping.eventSourceArn, source.arn) ? [{ ...source, mapping }] : [];
-      }),
-    );
+      });
+      const elsewhere = found.length === 0 ? lifeElsewhere(mapping) : undefined;
+      return elsewhere ? [{ resource: undefined, life: elsewhere, mapping }] : found;
+    });
 }
 
 /** Where a resource says nothing, it is as the service has it by default. */
-function asSource(resource: IConstruct): (Omit<Source, 'mapping'> & { readonly arn: string }) | undefined {
+function asSource(
+  resource: IConstruct,
+  constructs: readonly IConstruct[],
+): (Omit<Source, 'mapping'> & { readonly arn: string }) | undefined {
   if (resource instanceof CfnQueue) {
-    const retentionSeconds = numberOf(resource, resource.messageRetentionPeriod) ?? 4 * daySeconds;
-    return { resource, arn: resource.attrArn, retentionSeconds };
+    return { resource, arn: resource.attrArn, life: lifeOfMessages(resource, constructs) };
   }
   if (resource instanceof CfnTable || resource instanceof CfnGlobalTable) {
-    return { resource, arn: resource.attrStreamArn, retentionSeconds: daySeconds };
+    return { resource, arn: resource.attrStreamArn, life: { seconds: daySeconds, isKnown: true } };
   }
   if (resource instanceof CfnStream) {
-    const retentionSeconds = (numberOf(resource, resource.retentionPeriodHours) ?? 24) * 3_600;
-    return { resource, arn: resource.attrArn, retentionSeconds };
+    const hours = knownNumber(resource, resource.retentionPeriodHours, 24);
+    const life = { seconds: (hours ?? longestInStreamHours) * 3_600, isKnown: hours !== undefined };
+    return { resource, arn: resource.attrArn, life };
   }
   return undefined;
 }
 
+/** A message comes from its queue, and once more when it is redriven from the dead-letter queue. */
+function lifeOfMessages(queue: CfnQueue, constructs: readonly IConstruct[]): Life {
+  const own = retentionOf(queue);
+  const policy: { readonly deadLetterTargetArn?: unknown } | undefined = Stack.of(queue).resolve(
+    queue.redrivePolicy,
+  );
+  if (policy === undefined) return own;
+  const deadLetterQueue = constructs
+    .filter((construct) => construct instanceof CfnQueue)
+    .find((candidate) => areSame(queue, candidate.attrArn, policy.deadLetterTargetArn));
+  const dead = deadLetterQueue ? retentionOf(deadLetterQueue) : longestInQueue;
+  return {
+    // A dead letter of a FIFO queue begins a new age; one of a standard queue keeps its own.
+    seconds: queue.fifoQueue ? own.seconds + dead.seconds : Math.max(own.seconds, dead.seconds),
+    isKnown: own.isKnown && dead.isKnown,
+  };
+}
+
+function retentionOf(queue: CfnQueue): Life {
+  const seconds = knownNumber(queue, queue.messageRetentionPeriod, 4 * daySeconds);
+  return seconds === undefined ? longestInQueue : { seconds, isKnown: true };
+}
+
+/** A queue that the app does not make is taken to have a dead-letter queue, and both to keep messages as long as they can. */
+function lifeElsewhere(mapping: CfnEventSourceMapping): Life | undefined {
+  const arn: unknown = Stack.of(mapping).resolve(mapping.eventSourceArn);
+  if (typeof arn !== 'string' || arn.split(':')[2] !== 'sqs') return undefined;
+  const { seconds } = longestInQueue;
+  return { seconds: arn.endsWith('.fifo') ? 2 * seconds : seconds, isKnown: false };
+}
+
 const daySeconds = 86_400;
+
+/** @see https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SetQueueAttributes.html */
+const longestInQueue: Life = { seconds: 14 * daySeconds, isKnown: false };
+
+/** @see https://docs.aws.amazon.com/streams/latest/dev/kinesis-extended-retention.html */
+const longestInStreamHours = 8_760;
 
 /** @returns what AWS refuses. What is unwise becomes a warning, which can be acknowledged. */
 function checkSources(fn: LambdaFunction, ttl: Duration | undefined): string[] {
-  return sourcesOf(fn).flatMap(({ resource, retentionSeconds, mapping }) => {
+  return sourcesOf(fn).flatMap(({ resource, life: { seconds, isKnown }, mapping }) => {
     const ttlSeconds = ttl && knownSeconds(ttl);
-    if (ttlSeconds !== undefined && ttlSeconds < retentionSeconds) {
+    if (resource !== undefined && isKnown && ttlSeconds !== undefined && ttlSeconds < seconds) {
+      const kept =
+        resource instanceof CfnQueue && resource.redrivePolicy !== undefined
+          ? `'${resource.node.path}' and its dead-letter queue keep what is delivered`
+          : `'${resource.node.path}' keeps what it delivers`;
       Annotations.of(fn).addWarningV2(
         'idemkit:function:ttl',
-        `ttl is ${ttlSeconds} s, shorter than the ${retentionSeconds} s for which '${resource.node.path}' keeps what it delivers: a record that is delivered again after that would run again. Make ttl at least ${retentionSeconds} s, leave it out, or shorten the retention`,
+        `ttl is ${ttlSeconds} s, shorter than the ${seconds} s for which ${kept}: a record that is delivered again after that would run again. Make ttl at least ${seconds} s, leave it out, or shorten the retention`,
       );
     }
     return resource instanceof CfnQueue ? checkQueue(fn, resource, mapping) : [];
@@ -127,6 +183,7 @@ function checkSources(fn: LambdaFunction, ttl: Duration | undefined): string[] {
 
 function checkQueue(fn: LambdaFunction, queue: CfnQueue, mapping: CfnEventSourceMapping): string[] {
   if (queue.fifoQueue === true) adviseDeadLetterQueue(queue);
+  adviseKey(fn, queue);
   const timeoutSeconds = knownTimeoutSeconds(fn);
   const visibilitySeconds = knownNumber(queue, queue.visibilityTimeout, 30);
   if (timeoutSeconds === undefined || visibilitySeconds === undefined) return [];
@@ -145,6 +202,18 @@ function checkQueue(fn: LambdaFunction, queue: CfnQueue, mapping: CfnEventSource
     );
   }
   return [];
+}
+
+/** Warns where a message that was done, and is redriven all the same, would be taken for a new one. */
+function adviseKey(fn: LambdaFunction, queue: CfnQueue): void {
+  if (queue.redrivePolicy === undefined || protections.get(fn)?.namesKey) return;
+  const ids = queue.fifoQueue
+    ? 'SQS replaces the deduplication id of a message that it moves to a FIFO dead-letter queue'
+    : 'a redrive gives a message a new id';
+  Annotations.of(fn).addWarningV2(
+    'idemkit:function:redrive',
+    `queue '${queue.node.path}' has a dead-letter queue, and ${ids}: a message that function '${fn.node.path}' had finished before it got there runs again when it is redriven. Have the guard name the key, such as idempotent(eachRecord(…), { key: messageKey }), and say so with namesKey: true`,
+  );
 }
 
 /** Warns where a message that always fails has nowhere to go. */
@@ -270,8 +339,3 @@ const textOf = (at: IConstruct, value: unknown): string => JSON.stringify(Stack.
 
 const mentions = (at: IConstruct, value: unknown, part: unknown): boolean =>
   textOf(at, value).includes(textOf(at, part));
-
-function numberOf(at: IConstruct, value: unknown): number | undefined {
-  const resolved = Token.isUnresolved(value) ? Stack.of(at).resolve(value) : value;
-  return typeof resolved === 'number' ? resolved : undefined;
-}

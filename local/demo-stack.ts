@@ -44,7 +44,7 @@ export class DemoStack extends PaymentsStack {
 
     // Its messages have no deduplication ids at all.
     const standard = this.#createFunction(this, 'EnterFromStandardQueue', {
-      ...{ entry: 'examples/ledger.ts', timeout: three },
+      ...{ entry: 'examples/ledger.ts', namesKey: true, timeout: three },
     });
     new IdempotentQueue(this, 'Charges', { fifo: false, consumer: standard });
 
@@ -62,7 +62,11 @@ export class DemoStack extends PaymentsStack {
     });
     this.#addRoute(HttpMethod.POST, '/Relayed/payments', payments);
     const ledger = new IdempotentQueue(scope, 'Ledger', {
-      consumer: this.#createFunction(scope, 'EnterInLedger', { table, entry: 'examples/ledger.ts' }),
+      consumer: this.#createFunction(scope, 'EnterInLedger', {
+        table,
+        entry: 'examples/ledger.ts',
+        namesKey: true,
+      }),
     });
     const relay = new NodejsFunction(scope, 'Relay', {
       entry: inRepository('examples/relay.ts'),

@@ -41,7 +41,7 @@ describe.each(ways)('a queue whose consumer is %s', (_, qualify) => {
       FunctionResponseTypes: ['ReportBatchItemFailures'],
     });
     template.hasResourceProperties('AWS::SQS::Queue', { VisibilityTimeout: 60 });
-    expect(variablesOf(template, 'Consumer').IDEMPOTENCY_TTL_SECONDS).toBe('864000');
+    expect(variablesOf(template, 'Consumer').IDEMPOTENCY_TTL_SECONDS).toBe('2073600');
     expect(actionsOn(template, stack.resolve(queue.queue.queueArn))).toContain('sqs:ReceiveMessage');
   });
 });

@@ -170,10 +170,10 @@ describe("a queue's consumer", () => {
     });
   });
 
-  it('keeps its records for as long as the queue keeps messages', () => {
+  it('keeps its records for as long as the queue and its dead-letter queue keep messages', () => {
     const { stack } = createConsumed({ retentionPeriod: Duration.days(10) });
     expect(variablesOf(Template.fromStack(stack), 'Consumer')).toMatchObject({
-      IDEMPOTENCY_TTL_SECONDS: '864000',
+      IDEMPOTENCY_TTL_SECONDS: `${24 * 86_400}`,
     });
   });
 });
