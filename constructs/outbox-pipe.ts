@@ -1,4 +1,4 @@
-import { Duration, Stack } from 'aws-cdk-lib';
+import { Annotations, Duration, Stack } from 'aws-cdk-lib';
 import { type Alarm, type IMetric, Metric, type MetricOptions } from 'aws-cdk-lib/aws-cloudwatch';
 import { PolicyStatement, Role, ServicePrincipal } from 'aws-cdk-lib/aws-iam';
 import { LogGroup, RetentionDays } from 'aws-cdk-lib/aws-logs';
@@ -50,6 +50,12 @@ export class OutboxPipe extends Construct {
     super(scope, id);
     const { table, destination, queue } = props;
     check(props);
+    if (!queue.fifo) {
+      Annotations.of(this).addWarningV2(
+        'idemkit:outbox-pipe:standard-queue',
+        `the queue of destination '${destination}' is a standard one, which keeps no order and no deduplication ids: a message that is published twice arrives twice, and its consumer does not know it again. Use an IdempotentQueue with fifo, or stage with keyInBody and guard the consumer with messageKey`,
+      );
+    }
 
     this.deadLetterQueue = new Queue(this, 'DeadLetterQueue', {
       enforceSSL: true,

@@ -9,7 +9,7 @@ import { sendConditional } from './dynamo-send.ts';
 import { converter } from './dynamo-values.ts';
 import { IdempotencyError, show } from './errors.ts';
 import { uniqueId } from './unique-id.ts';
-import { checkKnown, isFunction, isPlain, isRecord } from './validate.ts';
+import { checkKnown, isFunction, isPlain, isRecord, kindOf } from './validate.ts';
 
 /** Plain JavaScript values, as `@aws-sdk/lib-dynamodb` takes and gives them. */
 type Values = Record<string, any>;
@@ -119,7 +119,7 @@ async function create<Item extends object>(
   checkClient(client);
   const { Put } = putEntry(options);
   const { toStored, fromStored } = await converter(client);
-  const stored = toStored(Put.Item);
+  const stored = asAttributes('item', () => toStored(Put.Item));
   const written = await sendConditional(client, new PutItemCommand({ ...Put, Item: stored }));
   const mine = fromStored(stored);
   if (written.applied) return { outcome: 'created', item: mine };
@@ -136,12 +136,20 @@ async function update<Item extends object>(
   checkClient(client);
   const { Update } = updateEntry(options);
   const { toStored, fromStored } = await converter(client);
-  const values = toStored(Update.ExpressionAttributeValues);
+  const values = asAttributes('set', () => {
+    try {
+      return toStored(Update.ExpressionAttributeValues);
+    } catch (error) {
+      // Under the attributes' own names: those of the expression are not known outside.
+      toStored(options.set ?? {});
+      throw error;
+    }
+  });
   const written = await sendConditional(
     client,
     new UpdateItemCommand({
       ...Update,
-      Key: toStored(Update.Key),
+      Key: asAttributes('key', () => toStored(Update.Key)),
       ExpressionAttributeValues: values,
       ReturnValues: 'ALL_NEW',
     }),
@@ -158,7 +166,7 @@ function putEntry<Item extends object>(options: CreateOnceOptions<Item>): PutEnt
   checkOptions('createOnce', options, ['tableName', 'item', 'partitionKey']);
   const { tableName, item, partitionKey } = options;
   if (!isRecord(item) || Array.isArray(item)) {
-    throw bad(`Expected \`item\` to be an object with the attributes of the item, got ${show(item)}.`);
+    throw bad(`Expected \`item\` to be an object with the attributes of the item, got ${kindOf(item)}.`);
   }
   if (typeof partitionKey !== 'string' || partitionKey === '') {
     throw bad(
@@ -167,7 +175,7 @@ function putEntry<Item extends object>(options: CreateOnceOptions<Item>): PutEnt
   }
   if (!isKeyValue(item[partitionKey])) {
     throw bad(
-      `Expected \`item\` to hold the partition key '${partitionKey}' as a text that is not empty, a number or bytes, got ${show(item[partitionKey])}. Put it into the item, or name the right attribute in \`partitionKey\`.`,
+      `Expected \`item\` to hold the partition key '${partitionKey}' as a text that is not empty, a number or bytes, got ${kindOf(item[partitionKey])}. Put it into the item, or name the right attribute in \`partitionKey\`.`,
     );
   }
   return {
@@ -199,23 +207,23 @@ function updateEntry<Item extends object>(options: UpdateVersionOptions<Item>): 
   const keys = isPlain(key) ? Object.entries(key) : [];
   if (keys.length < 1 || keys.length > 2 || !keys.every(([, value]) => isKeyValue(value))) {
     throw bad(
-      `Expected \`key\` to be the item's key, such as { pk: 'order#1', sk: 'order' }: one or two attributes, each a text that is not empty, a number or bytes; got ${show(key)}.`,
+      `Expected \`key\` to be the item's key, such as { pk: 'order#1', sk: 'order' }: one or two attributes, each a text that is not empty, a number or bytes; got ${kindOf(key)}.`,
     );
   }
   // A missing property is more likely an oversight than an item that has no version.
   if (!('version' in options) || !isVersion(version)) {
     throw bad(
-      `Expected \`version\` to be the version that was read, a text or a number, got ${'version' in options ? show(version) : 'nothing'}. Read the item first and pass its '${versionAttribute}'; pass undefined for an item that has none yet.`,
+      `Expected \`version\` to be the version that was read, a text or a number, got ${'version' in options ? kindOf(version) : 'nothing'}. Read the item first and pass its '${versionAttribute}'; pass undefined for an item that has none yet.`,
     );
   }
   if (typeof newVersion !== 'string' || newVersion === '' || newVersion === version) {
     throw bad(
-      `Expected \`newVersion\` to be a text that no version of this item has had, got ${show(newVersion)}. Leave it out for a random UUID.`,
+      `Expected \`newVersion\` to be a text that no version of this item has had, got ${newVersion === version ? 'the version that was read' : kindOf(newVersion)}. Leave it out for a random UUID.`,
     );
   }
-  if (!isPlain(set)) throw bad(`Expected \`set\` to be an object of attributes, got ${show(set)}.`);
+  if (!isPlain(set)) throw bad(`Expected \`set\` to be an object of attributes, got ${kindOf(set)}.`);
   if (!Array.isArray(remove) || !remove.every((name) => typeof name === 'string' && name !== '')) {
-    throw bad(`Expected \`remove\` to be an array of attributes' names, got ${show(remove)}.`);
+    throw bad(`Expected \`remove\` to be an array of attributes' names, got ${kindOf(remove)}.`);
   }
   const changed = [...Object.keys(set), ...remove];
   if (changed.length === 0) {
@@ -223,16 +231,16 @@ function updateEntry<Item extends object>(options: UpdateVersionOptions<Item>): 
   }
   for (const [at, name] of changed.entries()) {
     if (name === versionAttribute) {
-      throw bad(`updateVersion writes '${name}' itself. Leave it out of \`set\` and \`remove\`.`);
+      throw bad(`updateVersion writes ${named(name)} itself. Leave it out of \`set\` and \`remove\`.`);
     }
     if (keys.some(([keyName]) => keyName === name)) {
       throw bad(
-        `'${name}' is part of the key, which no update can change. Leave it out of \`set\` and \`remove\`.`,
+        `${named(name)} is part of the key, which no update can change. Leave it out of \`set\` and \`remove\`.`,
       );
     }
-    if (changed.indexOf(name) !== at) throw bad(`'${name}' is to be changed twice. Name it once.`);
+    if (changed.indexOf(name) !== at) throw bad(`${named(name)} is to be changed twice. Name it once.`);
     if (name in set && set[name] === undefined) {
-      throw bad(`\`set\` has undefined for '${name}'. Leave it out, or name it in \`remove\`.`);
+      throw bad(`\`set\` has undefined for ${named(name)}. Leave it out, or name it in \`remove\`.`);
     }
   }
 
@@ -274,13 +282,13 @@ const conditional = { ReturnValuesOnConditionCheckFailure: 'ALL_OLD' } as const;
 function checkClient(client: unknown): void {
   if (isRecord(client) && isFunction(client.send)) return;
   throw bad(
-    `Expected a DynamoDBClient or a DynamoDBDocumentClient as the first argument, got ${show(client)}. For an entry of \`writes\`, call .write(options).`,
+    `Expected a DynamoDBClient or a DynamoDBDocumentClient as the first argument, got ${kindOf(client)}. For an entry of \`writes\`, call .write(options).`,
   );
 }
 
 function checkOptions(helper: string, options: unknown, known: readonly string[]): void {
   if (!isPlain(options)) {
-    throw bad(`Expected ${helper} to be given an object with \`tableName\`, …, got ${show(options)}.`);
+    throw bad(`Expected ${helper} to be given an object with \`tableName\`, …, got ${kindOf(options)}.`);
   }
   checkKnown('', options, known);
   const { tableName } = options;
@@ -295,6 +303,17 @@ const isKeyValue = (value: unknown): boolean =>
 
 const isVersion = (value: unknown): boolean =>
   value === undefined || Number.isFinite(value) || (typeof value === 'string' && value !== '');
+
+function asAttributes<Stored>(option: string, convert: () => Stored): Stored {
+  try {
+    return convert();
+  } catch (error) {
+    throw bad(`\`${option}\` has a value that DynamoDB cannot hold: ${(error as Error).message}.`);
+  }
+}
+
+/** In an item with free names, a name is data. */
+const named = (name: string): string => (/^[A-Za-z_][\w.-]{0,39}$/.test(name) ? `'${name}'` : 'an attribute');
 
 const bad = (message: string): IdempotencyError => new IdempotencyError('BAD_OPTION', message);
 

@@ -244,7 +244,7 @@ export function dynamoStore(options: DynamoStoreOptions = {}): DynamoStore {
             return { outcome: 'applied' };
           } catch (error) {
             if (isNamed(error, 'ValidationException')) await refuseWrongKeys(request.pk);
-            const cancelled = await readCancellation(error, request, items, client);
+            const cancelled = await readCancellation(error, request, input, items, client);
             if (cancelled) return cancelled;
             throw inDoubt(
               wasRepeated(error),

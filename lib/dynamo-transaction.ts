@@ -8,22 +8,12 @@ import type {
 import type { Item, Items } from './dynamo-items.ts';
 import { wasRepeated } from './dynamo-send.ts';
 import { converter } from './dynamo-values.ts';
-import { IdempotencyError, show, storeUnavailable } from './errors.ts';
-import type {
-  Completion,
-  Rejection,
-  StoredAnswer,
-  Transacted,
-  TransactionRequest,
-  TransactWrite,
-} from './store.ts';
-import { isRecord } from './validate.ts';
+import { IdempotencyError, storeUnavailable } from './errors.ts';
+import type { Completion, Rejection, StoredAnswer, Transacted, TransactionRequest } from './store.ts';
+import { badWrites, refuseTooMany, storedWrites, withoutValues, writeKinds } from './writes.ts';
 
 /** @see https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html */
-const maxItems = 100;
 const maxBytes = 4 * 1024 * 1024;
-
-const kinds = ['Put', 'Update', 'Delete', 'ConditionCheck'] as const;
 
 /**
  * @param storeAnswer stores what of an answer does not fit into the claim; only once nothing else is wrong
@@ -37,16 +27,9 @@ export async function transactionInput(
   client: object,
   isProven: boolean,
 ): Promise<TransactWriteItemsCommandInput> {
-  const { claim, step, messages, writes } = request;
-  const ownCount = (claim.kind === 'none' ? 0 : 1) + (step ? 1 : 0);
-  const count = ownCount + messages.length + writes.length;
-  if (count > maxItems) {
-    throw badWrites(
-      `A transaction takes at most ${maxItems} items; here are ${count}: ${writes.length} writes, ${messages.length} messages and ${ownCount} of the record. Split the work into steps.`,
-    );
-  }
-  const theirs = await marshalled(writes, client);
-  refuseDoubles(theirs);
+  const { claim, writes } = request;
+  refuseTooMany(request);
+  const theirs = writes.length === 0 ? [] : storedWrites(writes, (await converter(client)).toStored);
   const completes = claim.kind === 'complete' || claim.kind === 'record';
   const answer = completes ? await storeAnswer(claim.completion) : undefined;
   const TransactItems = [...ownItems(request, items, answer, isProven), ...theirs];
@@ -77,77 +60,6 @@ function ownItems(
   for (const message of messages) own.push({ Put: items.message(pk, window, message, nowMs, endsAtMs) });
   return own;
 }
-
-async function marshalled(writes: readonly TransactWrite[], client: object): Promise<TransactWriteItem[]> {
-  if (writes.length === 0) return [];
-  const { toStored } = await converter(client);
-  return writes.map((write, index) => {
-    const [kind, ...others] = kinds.filter((one) => isRecord(write) && write[one] !== undefined);
-    const action = kind && write[kind];
-    if (kind === undefined || action === undefined || others.length > 0) {
-      throw badWrites(
-        `Write ${index} must have one of ${kinds.join(', ')}, got ${isRecord(write) ? `the members ${show(Object.keys(write))}` : show(write)}.`,
-      );
-    }
-    if (typeof action.TableName !== 'string' || action.TableName === '') {
-      throw badWrites(`Write ${index} (${kind}) has no TableName, got ${show(action.TableName)}.`);
-    }
-    const { Item, Key } = action as { Item?: Record<string, unknown>; Key?: Record<string, unknown> };
-    const needed = kind === 'Put' ? 'Item' : 'Key';
-    if (!isRecord(kind === 'Put' ? Item : Key)) {
-      throw badWrites(`Write ${index} (${kind}) has no ${needed}.`);
-    }
-    try {
-      return {
-        [kind]: {
-          ...action,
-          ...(Item && { Item: toStored(Item) }),
-          ...(Key && { Key: toStored(Key) }),
-          ...(action.ExpressionAttributeValues && {
-            ExpressionAttributeValues: toStored(action.ExpressionAttributeValues),
-          }),
-          // Only so can a rejection show what it met.
-          ReturnValuesOnConditionCheckFailure: 'ALL_OLD',
-        },
-      } as TransactWriteItem;
-    } catch (cause) {
-      throw badWrites(
-        `Write ${index} (${kind}) has a value that DynamoDB cannot hold: ${(cause as Error).message.split('\n')[0]}`,
-      );
-    }
-  });
-}
-
-/**
- * What DynamoDB refuses as a whole, where it can be told: a Put does not say which of its attributes are the key, but
- * another write on the table does.
- */
-function refuseDoubles(writes: readonly TransactWriteItem[]): void {
-  const actions = writes.map(({ Put, Update, Delete, ConditionCheck }) => {
-    const keyed = Update ?? Delete ?? ConditionCheck;
-    return { table: Put?.TableName ?? keyed?.TableName ?? '', key: keyed?.Key, item: Put?.Item };
-  });
-  const keyNames = new Map<string, string[]>();
-  for (const { table, key } of actions) if (key) keyNames.set(table, Object.keys(key).sort());
-  const places = new Map<string, number>();
-  for (const [index, { table, key, item }] of actions.entries()) {
-    const attributes = key ?? item ?? {};
-    const names = keyNames.get(table) ?? Object.keys(attributes).sort();
-    const place = text([table, names.map((name) => [name, attributes[name]])]);
-    const double = places.get(place);
-    if (double !== undefined) {
-      throw badWrites(
-        `Writes ${double} and ${index} are on the same item of table '${table}'. Make one write of them.`,
-      );
-    }
-    places.set(place, index);
-  }
-}
-
-const text = (value: unknown): string =>
-  JSON.stringify(value, (_, inner) =>
-    inner instanceof Uint8Array ? Buffer.from(inner).toString('base64') : inner,
-  ) ?? '';
 
 /** Names and values, about as DynamoDB counts them. */
 function sizeOf(item: TransactWriteItem): number {
@@ -183,6 +95,7 @@ function sizeOfValue(value: AttributeValue): number {
 export async function readCancellation(
   error: unknown,
   request: TransactionRequest,
+  input: TransactWriteItemsCommandInput,
   items: Items,
   client: object,
 ): Promise<Transacted | undefined> {
@@ -200,14 +113,15 @@ export async function readCancellation(
     case 'ValidationException':
       // Without writes of the handler's it is our table that is wrong, which the store explains.
       if (request.writes.length === 0) return undefined;
-      throw badWrites(`DynamoDB refused the transaction, and nothing was written: ${message}`, error);
+      throw badWrites(
+        `DynamoDB refused the transaction, and nothing was written: ${withoutValues(message ?? '', input.TransactItems ?? [])}`,
+      );
     case 'ResourceNotFoundException':
       if (request.writes.length === 0) return undefined;
       throw inDoubt(
         isRepeat,
         badWrites(
           `One of the transaction's tables is not there, and nothing was written: ${tablesOf(request, items)}.`,
-          error,
         ),
       );
     case 'AccessDeniedException':
@@ -222,7 +136,7 @@ export async function readCancellation(
       );
     case 'TransactionCanceledException':
       if (!CancellationReasons) return undefined;
-      return cancelled(CancellationReasons, isRepeat, request, items, client);
+      return cancelled(CancellationReasons, isRepeat, request, input, items, client);
     default:
       return undefined;
   }
@@ -232,6 +146,7 @@ async function cancelled(
   reasons: readonly CancellationReason[],
   isRepeat: boolean,
   request: TransactionRequest,
+  input: TransactWriteItemsCommandInput,
   items: Items,
   client: object,
 ): Promise<Transacted> {
@@ -252,7 +167,8 @@ async function cancelled(
     for (const [index, { Code, Item, Message }] of reasons.slice(-request.writes.length).entries()) {
       if (Code === undefined || Code === 'None') continue;
       if (Code === 'ValidationError') {
-        const refused = badWrites(`Write ${index} was refused, and nothing was written: ${Message}`);
+        const said = withoutValues(Message ?? '', input.TransactItems ?? []);
+        const refused = badWrites(`Write ${index} was refused, and nothing was written: ${said}`);
         throw inDoubt(isRepeat, refused);
       }
       rejections.push({ index, code: Code, ...(Item && { item: fromStored(Item) }) });
@@ -269,9 +185,6 @@ export const inDoubt = (isRepeat: boolean, refusal: IdempotencyError): Idempoten
 const passing = new Set(['TransactionConflict', 'ThrottlingError', 'ProvisionedThroughputExceeded']);
 
 const tablesOf = ({ writes }: TransactionRequest, { tableName }: Items): string =>
-  [...new Set([tableName, ...writes.flatMap((write) => kinds.map((kind) => write[kind]?.TableName))])]
+  [...new Set([tableName, ...writes.flatMap((write) => writeKinds.map((kind) => write[kind]?.TableName))])]
     .filter((name) => name !== undefined)
     .join(', ');
-
-const badWrites = (message: string, cause?: unknown): IdempotencyError =>
-  new IdempotencyError('BAD_WRITES', message, { cause });

@@ -24,7 +24,7 @@ export { type EmfOptions, emf } from './emf.ts';
 export { IdempotencyError, type IdempotencyErrorCode, type RecordSummary } from './errors.ts';
 export { type Answer, type GuardedHandler, idempotent, type SubjectOf } from './idempotent.ts';
 export { type Key, wholePayload } from './identity.ts';
-export { type MemoryStore, type MemoryStoreOptions, memoryStore } from './memory-store.ts';
+export { type MemoryRecord, type MemoryStore, type MemoryStoreOptions, memoryStore } from './memory-store.ts';
 export { messageKey } from './message-key.ts';
 export type { IdempotentMiddleware, MiddyRequest } from './middy.ts';
 export type { IdempotencyEvent, UnguardedReason } from './observe.ts';

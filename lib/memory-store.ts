@@ -1,4 +1,5 @@
-import { IdempotencyError } from './errors.ts';
+import type { TransactWriteItem } from '@aws-sdk/client-dynamodb';
+import { fromStored, toStored } from './attribute-values.ts';
 import { cleanupAtSeconds } from './record.ts';
 import {
   type ClaimRecord,
@@ -6,6 +7,7 @@ import {
   type Completion,
   type NewClaim,
   type NewStep,
+  type Rejection,
   type StagedMessage,
   type StepRecord,
   type StepWritten,
@@ -13,30 +15,54 @@ import {
   systemClock,
   type Transacted,
   type TransactionRequest,
+  type TransactWrite,
   type Written,
 } from './store.ts';
 import { uniqueId } from './unique-id.ts';
+import { refuseTooMany, storedWrites } from './writes.ts';
 
 export interface MemoryStoreOptions {
   /** @default the system's */
   readonly clock?: Clock;
+  /**
+   * Decides of one of a handler's writes whether its condition fails, which stops the whole transaction (`COMMIT_REJECTED`):
+   * `true`, or the item that the condition met, as `rejections` is to show it.
+   *
+   * @default no condition fails
+   */
+  readonly conditionFails?: (write: TransactWrite) => boolean | Record<string, any> | undefined;
+}
+
+/** An operation as the store has it. */
+export interface MemoryRecord extends ClaimRecord {
+  /** Steps and transactions of its window, in the order in which they were recorded. */
+  readonly steps: readonly StepRecord[];
 }
 
 export interface MemoryStore extends Store {
   /** All messages that transactions and commits have staged, in their order. */
   readonly messages: readonly StagedMessage[];
+  /** All writes of transactions and commits that were applied, in their order, with values as DynamoDB would give them back. */
+  readonly writes: readonly TransactWrite[];
+  /** All operations that are there now, in the order in which they were first claimed. */
+  readonly records: readonly MemoryRecord[];
 }
 
 /**
- * A store in this process's memory, for tests: the same conditions as on DynamoDB, and records that are cleaned up once
- * their TTL is over. It protects nothing beyond the process, and it has no tables: a transaction with `writes` is refused
- * with `UNSUPPORTED`; test that on DynamoDB Local.
+ * A store in this process's memory, for tests: the same conditions on records as on DynamoDB, and records that are cleaned up once
+ * their TTL is over. It protects nothing beyond the process.
+ *
+ * It has no tables. `writes` are checked as for DynamoDB (`BAD_WRITES`) and listed, with `Put`, `Update`, `Delete` and
+ * `ConditionCheck` as they were given. Their expressions are not evaluated: neither that they are well formed, nor whether a condition
+ * holds, nor what an update makes of an item. `conditionFails` plays a condition that fails. What the expressions do is for a test on
+ * DynamoDB Local.
  */
-export function memoryStore({ clock = systemClock }: MemoryStoreOptions = {}): MemoryStore {
+export function memoryStore({ clock = systemClock, conditionFails }: MemoryStoreOptions = {}): MemoryStore {
   const claims = new Map<string, ClaimRecord>();
   const steps = new Map<string, NewStep>();
   const messages: StagedMessage[] = [];
   const messagePlaces = new Set<string>();
+  const writes: TransactWrite[] = [];
 
   const isOver = (endsAtMs: number): boolean => cleanupAtSeconds(endsAtMs) * 1000 <= clock.now();
   const current = (pk: string): ClaimRecord | undefined => {
@@ -69,6 +95,8 @@ export function memoryStore({ clock = systemClock }: MemoryStoreOptions = {}): M
     if (step && isOver(step.endsAtMs)) steps.delete(place);
     return steps.get(place);
   };
+  const stepsOf = ({ pk, window }: Pick<NewStep, 'pk' | 'window'>): StepRecord[] =>
+    [...steps.values()].filter((step) => step.pk === pk && step.window === window).map(asRecord);
   const putStep = (step: NewStep): StepWritten => {
     const found = stepAt(placeOf(step));
     if (found) return { applied: false, found: asRecord(found) };
@@ -96,7 +124,14 @@ export function memoryStore({ clock = systemClock }: MemoryStoreOptions = {}): M
     }
   };
 
-  const send = (request: TransactionRequest): Transacted => {
+  const rejectionsOf = (theirs: readonly TransactWrite[]): Rejection[] =>
+    theirs.flatMap((write, index) => {
+      const met = conditionFails?.(write) ?? false;
+      if (met === false) return [];
+      return [{ index, code: 'ConditionalCheckFailed', ...(met !== true && { item: met }) }];
+    });
+
+  const send = (request: TransactionRequest, theirs: readonly TransactWrite[]): Transacted => {
     const claim = applyClaim(request, false);
     const step = request.step && stepAt(placeOf(request.step));
     const { pk, window } = request;
@@ -111,7 +146,10 @@ export function memoryStore({ clock = systemClock }: MemoryStoreOptions = {}): M
         rejections: [],
       };
     }
+    const rejections = rejectionsOf(theirs);
+    if (rejections.length > 0) return { outcome: 'cancelled', conflict: false, rejections };
     applyClaim(request, true);
+    writes.push(...theirs);
     if (request.step) putStep(request.step);
     messages.push(...request.messages);
     for (const place of places) messagePlaces.add(place);
@@ -124,6 +162,12 @@ export function memoryStore({ clock = systemClock }: MemoryStoreOptions = {}): M
     clock,
     maxAnswerBytes: Number.POSITIVE_INFINITY,
     messages,
+    writes,
+
+    get records() {
+      const held = [...claims.keys()].map(current).filter((record) => record !== undefined);
+      return held.map((record) => ({ ...record, steps: stepsOf(record) }));
+    },
 
     async claim(claim) {
       return ifFree(claim, () => put(newRecord(claim)));
@@ -176,17 +220,13 @@ export function memoryStore({ clock = systemClock }: MemoryStoreOptions = {}): M
     },
 
     async readSteps({ pk, window }) {
-      return [...steps.values()].filter((step) => step.pk === pk && step.window === window).map(asRecord);
+      return stepsOf({ pk, window });
     },
 
     async transact(request) {
-      if (request.writes.length > 0) {
-        throw new IdempotencyError(
-          'UNSUPPORTED',
-          'memoryStore() has no tables, so it cannot apply `writes`. Test this handler with dynamoStore() on DynamoDB Local.',
-        );
-      }
-      return { send: async () => send(request) };
+      refuseTooMany(request);
+      const theirs = storedWrites(request.writes, toStored).map(asGiven);
+      return { send: async () => send(request, theirs) };
     },
 
     async read(pk) {
@@ -226,3 +266,13 @@ const asRecord = ({ name, status, owner, attempt, value }: NewStep): StepRecord 
   ...{ name, status, owner, attempt },
   ...(value !== undefined && { value }),
 });
+
+/** The write as it was given, with values as DynamoDB would give them back: a copy that the handler cannot change. */
+function asGiven(stored: TransactWriteItem): TransactWrite {
+  const [[kind, action] = ['', {}]] = Object.entries(stored);
+  const { ReturnValuesOnConditionCheckFailure: _, ...given } = action;
+  for (const name of ['Item', 'Key', 'ExpressionAttributeValues']) {
+    if (given[name]) given[name] = fromStored(given[name]);
+  }
+  return { [kind]: given };
+}

@@ -1,4 +1,4 @@
-export { type MemoryStoreOptions, memoryStore } from './memory-store.ts';
+export { type MemoryRecord, type MemoryStore, type MemoryStoreOptions, memoryStore } from './memory-store.ts';
 export { type ContractCase, storeContract } from './store-contract.ts';
 
 import type { Clock } from './store.ts';

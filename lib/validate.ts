@@ -72,7 +72,7 @@ export function classOf(value: object): string | undefined {
 }
 
 /** A member's name as a path shows it. In a map with free keys a name is data, so only what looks like a name is shown. */
-export const memberPath = (name: string): string => (/^[A-Za-z_]\w{0,39}$/.test(name) ? `.${name}` : '[…]');
+export const memberPath = (name: string): string => (/^:?[A-Za-z_]\w{0,39}$/.test(name) ? `.${name}` : '[…]');
 
 export const isThenable = (value: object): boolean => isFunction((value as { then?: unknown }).then);
 export const isRecord = (value: unknown): value is Record<string, unknown> =>

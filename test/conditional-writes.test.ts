@@ -214,15 +214,15 @@ describe('createOnce', () => {
       { item: undefined },
       'Expected `item` to be an object with the attributes of the item, got undefined.',
     ],
-    ['an array', { item: [] }, 'got [] (array).'],
+    ['an array', { item: [] }, 'got an array.'],
     ['no partition key', { partitionKey: undefined }, "partition key, such as 'pk', got undefined."],
     [
       'a key that the item lacks',
       { partitionKey: 'email' },
       "Expected `item` to hold the partition key 'email' as a text that is not empty, a number or bytes, got undefined. Put it into the item, or name the right attribute in `partitionKey`.",
     ],
-    ['an empty key', { item: { pk: '' } }, 'got "" (string).'],
-    ['an object as key', { item: { pk: { S: 'k' } } }, 'got {"S":"k"} (object).'],
+    ['an empty key', { item: { pk: '' } }, 'got a blank text.'],
+    ['an object as key', { item: { pk: { S: 'k' } } }, 'got an object.'],
     [
       'an unknown option',
       { partitionkey: 'pk' },
@@ -241,17 +241,30 @@ describe('createOnce', () => {
     );
   });
 
-  it('says what to install where the conversion of values is missing', async () => {
-    vi.doMock('@aws-sdk/util-dynamodb', () => {
-      throw new Error('Cannot find package');
+  describe('where @aws-sdk/util-dynamodb is not installed', () => {
+    beforeEach(() => {
+      vi.doMock('@aws-sdk/util-dynamodb', () => {
+        throw new Error('Cannot find package');
+      });
+      onTestFinished(() => void vi.doUnmock('@aws-sdk/util-dynamodb'));
     });
-    onTestFinished(() => void vi.doUnmock('@aws-sdk/util-dynamodb'));
-    await expect(create(user('Ann'))).rejects.toMatchObject({
-      code: 'UNSUPPORTED',
-      message:
-        '@aws-sdk/util-dynamodb cannot be loaded. Install it beside idemkit: npm install @aws-sdk/util-dynamodb',
+
+    it('converts values all the same', async () => {
+      expect(await create(user('Ann'))).toMatchObject({ outcome: 'created' });
+      expect(await create(user('Bob'))).toMatchObject({ outcome: 'exists', item: { name: 'Ann' } });
     });
-    expect(proxy.requests).toEqual([]);
+
+    it('says what to install for a client that wraps numbers in its class', async () => {
+      const wrapping = DynamoDBDocumentClient.from(clientFor(proxy.endpoint), {
+        unmarshallOptions: { wrapNumbers: true },
+      });
+      await expect(create(user('Ann'), wrapping)).rejects.toMatchObject({
+        code: 'UNSUPPORTED',
+        message:
+          '@aws-sdk/util-dynamodb cannot be loaded. Install it beside idemkit: npm install @aws-sdk/util-dynamodb',
+      });
+      expect(proxy.requests).toEqual([]);
+    });
   });
 
   it('has the type of the item, and a key that is one of its members', () => {
@@ -482,20 +495,20 @@ describe('updateVersion', () => {
       { key: undefined },
       "Expected `key` to be the item's key, such as { pk: 'order#1', sk: 'order' }",
     ],
-    ['an empty key', { key: {} }, 'got {} (object).'],
-    ['a key with a hole', { key: { pk: 'k', sk: undefined } }, 'got {"pk":"k"} (object).'],
+    ['an empty key', { key: {} }, 'got an object.'],
+    ['a key with a hole', { key: { pk: 'k', sk: undefined } }, 'got an object.'],
     ['three keys', { key: { a: 1, b: 2, c: 3 } }, 'one or two attributes'],
     ['a version that is neither', { version: null }, 'a text or a number, got null. Read the item first'],
-    ['an empty version', { version: '' }, 'got "" (string). Read the item first'],
-    ['NaN', { version: Number.NaN }, 'got NaN (number). Read the item first'],
+    ['an empty version', { version: '' }, 'got a blank text. Read the item first'],
+    ['NaN', { version: Number.NaN }, 'got NaN. Read the item first'],
     [
       'the old version as the new one',
       { newVersion: 'v1' },
-      'that no version of this item has had, got "v1" (string)',
+      'that no version of this item has had, got the version that was read.',
     ],
-    ['a number as new version', { newVersion: 2 }, 'got 2 (number). Leave it out for a random UUID.'],
+    ['a number as new version', { newVersion: 2 }, 'got a number. Leave it out for a random UUID.'],
     ['nothing to change', { set: {} }, 'updateVersion was given nothing to change.'],
-    ['an array to set', { set: [] }, 'Expected `set` to be an object of attributes, got [] (array).'],
+    ['an array to set', { set: [] }, 'Expected `set` to be an object of attributes, got an array.'],
     [
       'undefined to set',
       { set: { a: undefined } },
@@ -508,7 +521,7 @@ describe('updateVersion', () => {
     [
       'a text to remove',
       { remove: 'a' },
-      'Expected `remove` to be an array of attributes\' names, got "a" (string).',
+      "Expected `remove` to be an array of attributes' names, got a text.",
     ],
     [
       'an empty version attribute',

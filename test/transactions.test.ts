@@ -516,7 +516,7 @@ describe('what DynamoDB would refuse', () => {
     ['no writes at all', 'x', 'Expected `writes` to be an array'],
     ['a write that is no object', [7], 'Write 0 must have one of Put'],
     ['two actions in one write', [{ Put: {}, Delete: {} }], 'Write 0 must have one of Put'],
-    ['an unknown action', [{ Get: {} }], '["Get"]'],
+    ['an unknown action', [{ Get: {} }], 'got an object with none of them'],
     ['no table', [{ Put: { Item: { pk: 'a' } } }], 'Write 0 (Put) has no TableName'],
     ['no item', [{ Put: { TableName: 't' } }], 'Write 0 (Put) has no Item'],
     ['no key', [{ Delete: { TableName: 't' } }], 'Write 0 (Delete) has no Key'],

@@ -1,4 +1,4 @@
-import { Duration } from 'aws-cdk-lib';
+import { Annotations as CdkAnnotations, Duration } from 'aws-cdk-lib';
 import { Annotations, Match, Template } from 'aws-cdk-lib/assertions';
 import { MultiRegionConsistency, TableEncryptionV2 } from 'aws-cdk-lib/aws-dynamodb';
 import { Key } from 'aws-cdk-lib/aws-kms';
@@ -65,6 +65,23 @@ describe('a pipe', () => {
         },
       },
     });
+  });
+
+  it('warns of a standard queue, which keeps neither order nor ids, until that is acknowledged', () => {
+    const stack = createStack();
+    const table = new IdempotencyTable(stack, 'Idempotency');
+    const queue = new IdempotentQueue(stack, 'Ledger', { fifo: false });
+    const pipe = new OutboxPipe(stack, 'Outbox', { table, queue, destination: 'ledger' });
+    const warned = Match.stringLikeRegexp("queue of destination 'ledger' is a standard one");
+    expect(Annotations.fromStack(stack).findWarning('/Test/Outbox', warned)).toHaveLength(1);
+
+    const other = create();
+    expect(
+      Annotations.fromStack(other.stack).findWarning('*', Match.stringLikeRegexp('standard one')),
+    ).toEqual([]);
+
+    CdkAnnotations.of(pipe).acknowledgeWarning('idemkit:outbox-pipe:standard-queue');
+    expect(Annotations.fromStack(stack).findWarning('*', warned)).toEqual([]);
   });
 
   it('gives a standard queue no ids', () => {
