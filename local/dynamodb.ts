@@ -1,24 +1,16 @@
-import { type ChildProcess, execFile, spawn } from 'node:child_process';
-import { createHash } from 'node:crypto';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { createReadStream } from 'node:fs';
-import { access, mkdir, mkdtemp, readdir, rename, rm } from 'node:fs/promises';
 import { createServer } from 'node:net';
-import { homedir } from 'node:os';
 import { join } from 'node:path';
-import { pipeline } from 'node:stream/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { promisify } from 'node:util';
-
-const run = promisify(execFile);
+import { defaultJava, findJavaProblem, howToGetJava, javaVersion } from './java.ts';
+import { defaultCache, installNpmFiles, reasonOf } from './npm-files.ts';
 
 const EMULATOR = {
   spec: 'amplify-dynamodb-simulator@2.9.30',
   integrity:
     'sha512-xTeeRLvzEfqyd5lh3bH4c0kHvSHHmmhD5ZDsHFKAQ5g2Zl6JqlFdutaQhCLHzxEp6Ry1o7TB6niIoXuQAnSewQ==',
 };
-const JAVA_VERSION = 17;
-const HOW_TO_GET_JAVA = `Install a Java ${JAVA_VERSION} runtime (Debian: apt-get install openjdk-${JAVA_VERSION}-jre-headless)`;
 const OR_BRING_YOUR_OWN =
   'or set DYNAMODB_ENDPOINT to a running DynamoDB Local (Docker: amazon/dynamodb-local) or to a real AWS endpoint.';
 
@@ -79,9 +71,16 @@ export async function startDynamoDb(options: DynamoDbOptions = {}): Promise<Dyna
     return { endpoint, stop: async () => {} };
   }
 
-  const java = options.java ?? (process.env.JAVA_HOME ? join(process.env.JAVA_HOME, 'bin', 'java') : 'java');
+  const java = options.java ?? defaultJava();
   await checkJava(java);
-  const directory = await install(options.emulator ?? EMULATOR, options.cacheDirectory ?? defaultCache());
+  const directory = await installNpmFiles(
+    {
+      ...{ title: 'DynamoDB Local', cacheName: 'dynamodb-local', folder: 'emulator' },
+      ...{ downloadMegabytes: 57, diskMegabytes: 150, otherwise: OR_BRING_YOUR_OWN },
+      ...(options.emulator ?? EMULATOR),
+    },
+    { cache: options.cacheDirectory ?? defaultCache() },
+  );
 
   for (let attempt = 1; ; attempt++) {
     const started = await launch(java, directory, options.startTimeoutMs ?? 60_000);
@@ -97,7 +96,7 @@ async function checkReachable(endpoint: string): Promise<void> {
     await response.arrayBuffer();
   } catch (cause) {
     throw new Error(
-      `DYNAMODB_ENDPOINT is '${endpoint}', but nothing answers there (${reason(cause)}). ` +
+      `DYNAMODB_ENDPOINT is '${endpoint}', but nothing answers there (${reasonOf(cause)}). ` +
         'Start DynamoDB Local at that address, correct the URL, or unset DYNAMODB_ENDPOINT to let us start one.',
       { cause },
     );
@@ -105,97 +104,11 @@ async function checkReachable(endpoint: string): Promise<void> {
 }
 
 async function checkJava(java: string): Promise<void> {
-  let output: string;
-  try {
-    const { stdout, stderr } = await run(java, ['-version'], { timeout: 30_000 });
-    output = stdout + stderr;
-  } catch (cause) {
-    throw new Error(
-      `DynamoDB Local needs Java ${JAVA_VERSION} or later, and '${java}' does not run (${reason(cause)}). ` +
-        `${HOW_TO_GET_JAVA}, ${OR_BRING_YOUR_OWN}`,
-      { cause },
-    );
-  }
-  const version = /version "(?:1\.)?(\d+)/.exec(output)?.[1];
-  if (version === undefined || Number(version) < JAVA_VERSION) {
-    throw new Error(
-      `DynamoDB Local needs Java ${JAVA_VERSION} or later, and '${java}' is ${version === undefined ? `unknown: ${output.trim()}` : `Java ${version}`}. ` +
-        `${HOW_TO_GET_JAVA}, ${OR_BRING_YOUR_OWN}`,
-    );
-  }
-}
-
-/** Where what is downloaded stays. */
-export function defaultCache(): string {
-  return (
-    process.env.IDEMKIT_CACHE || join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'idemkit')
+  const problem = await findJavaProblem('jre', java);
+  if (problem === undefined) return;
+  throw new Error(
+    `DynamoDB Local needs Java ${javaVersion} or later, and ${problem}. ${howToGetJava('jre')}, ${OR_BRING_YOUR_OWN}`,
   );
-}
-
-async function install(emulator: { spec: string; integrity: string }, cache: string): Promise<string> {
-  const id = createHash('sha256').update(emulator.integrity).digest('hex').slice(0, 12);
-  const installed = join(cache, `dynamodb-local-${id}`);
-  if (await exists(installed)) return installed;
-
-  await mkdir(cache, { recursive: true });
-  // Next to its final place, so that the rename stays within one file system and is atomic.
-  const temporary = await mkdtemp(`${installed}.part-`);
-  try {
-    process.stderr.write(`Downloading DynamoDB Local (57 MB, once) to ${cache}\n`);
-    const tarball = await download(emulator.spec, temporary);
-    const integrity = await integrityOf(tarball);
-    if (integrity !== emulator.integrity) {
-      throw new Error(
-        `The tarball of ${emulator.spec} is not the expected one: its integrity is ${integrity} instead of ` +
-          `${emulator.integrity}. Check the registry that npm is configured to use, ${OR_BRING_YOUR_OWN}`,
-      );
-    }
-    await run('tar', ['-xzf', tarball, '-C', temporary, 'package/emulator']).catch((cause) => {
-      throw new Error(
-        `Could not unpack ${emulator.spec} into ${cache} (${reason(cause)}). Check that tar is installed and ` +
-          `that the disk has 150 MB to spare, ${OR_BRING_YOUR_OWN}`,
-        { cause },
-      );
-    });
-    await rename(join(temporary, 'package', 'emulator'), installed).catch(async (cause) => {
-      // Another process was quicker; its copy passed the same check.
-      if (!(await exists(installed))) throw cause;
-    });
-    return installed;
-  } finally {
-    await rm(temporary, { recursive: true, force: true });
-  }
-}
-
-async function download(spec: string, directory: string): Promise<string> {
-  const options = [
-    '--ignore-scripts',
-    '--loglevel=error',
-    // npm's own retries take more than a minute to admit that there is no network.
-    '--fetch-retry-mintimeout=1000',
-    '--fetch-retry-maxtimeout=5000',
-  ];
-  try {
-    await run('npm', ['pack', spec, '--pack-destination', directory, ...options], { timeout: 10 * 60_000 });
-  } catch (cause) {
-    const [words] = reason(cause)
-      .replaceAll(/^npm (error|ERR!) ?/gm, '')
-      .split(/\n +at /);
-    throw new Error(
-      `Could not download DynamoDB Local with 'npm pack ${spec}' (${words}). ` +
-        `Check the network and npm's registry and proxy settings, ${OR_BRING_YOUR_OWN}`,
-      { cause },
-    );
-  }
-  const name = (await readdir(directory)).find((file) => file.endsWith('.tgz'));
-  if (name === undefined) throw new Error(`'npm pack ${spec}' left no tarball; ${OR_BRING_YOUR_OWN}`);
-  return join(directory, name);
-}
-
-async function integrityOf(file: string): Promise<string> {
-  const hash = createHash('sha512');
-  await pipeline(createReadStream(file), hash);
-  return `sha512-${hash.digest('base64')}`;
 }
 
 async function launch(
@@ -322,20 +235,4 @@ function onSignal(signal: NodeJS.Signals): void {
 function stopListening(): void {
   process.off('exit', killAll);
   for (const signal of SIGNALS) process.off(signal, onSignal);
-}
-
-async function exists(path: string): Promise<boolean> {
-  return access(path).then(
-    () => true,
-    () => false,
-  );
-}
-
-function reason(error: unknown): string {
-  const { message, stderr, killed, cause } = error as Error & { stderr?: string; killed?: boolean };
-  if (killed) return 'it took too long';
-  if (stderr?.trim()) return stderr.trim();
-  // fetch only says "fetch failed"; the system's error is its cause, sometimes with nothing but a code.
-  if (cause instanceof Error) return cause.message || (cause as NodeJS.ErrnoException).code || message;
-  return message;
 }

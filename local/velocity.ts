@@ -1,10 +1,11 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
-import { access, mkdir, mkdtemp, readdir, rename, rm } from 'node:fs/promises';
-import { homedir } from 'node:os';
+import { mkdir, mkdtemp, readdir, rename, rm } from 'node:fs/promises';
 import { delimiter, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
+import { defaultJava, howToGetJava, javaVersion } from './java.ts';
+import { defaultCache, exists } from './npm-files.ts';
 
 const run = promisify(execFile);
 
@@ -50,7 +51,7 @@ export interface VelocityEngine {
  */
 export async function startVelocity(): Promise<VelocityEngine> {
   const classPath = await findVelocity();
-  const java = process.env.JAVA_HOME ? join(process.env.JAVA_HOME, 'bin', 'java') : 'java';
+  const java = defaultJava();
   const source = fileURLToPath(new URL('VelocityTemplates.java', import.meta.url));
   const child = spawn(java, ['-XX:TieredStopAtLevel=1', '-cp', classPath, source], {
     stdio: ['pipe', 'pipe', 'pipe'],
@@ -74,7 +75,7 @@ export async function startVelocity(): Promise<VelocityEngine> {
       if (value !== undefined) return renderedOf(value);
       throw new Error(
         startError
-          ? `Velocity needs Java 17 or later, and '${java}' does not run (${startError.message}). Install one (Debian: apt-get install openjdk-17-jre-headless).`
+          ? `Velocity needs Java ${javaVersion} or later, and '${java}' does not run (${startError.message}). ${howToGetJava('jdk')}.`
           : `Velocity ended. '${java}' said:\n${said.trim() || '(nothing)'}`,
       );
     },
@@ -97,9 +98,7 @@ async function findVelocity(): Promise<string> {
 }
 
 function cacheDirectory(): string {
-  const cache =
-    process.env.IDEMKIT_CACHE || join(process.env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'idemkit');
-  return join(cache, 'velocity-1.7');
+  return join(defaultCache(), 'velocity-1.7');
 }
 
 async function classPathIn(directory: string): Promise<string | undefined> {
@@ -182,13 +181,6 @@ async function end(child: ChildProcess): Promise<void> {
   const exited = new Promise((resolve) => child.once('exit', resolve));
   child.kill('SIGKILL');
   await exited;
-}
-
-function exists(path: string): Promise<boolean> {
-  return access(path).then(
-    () => true,
-    () => false,
-  );
 }
 
 function reasonOf(error: unknown): string {

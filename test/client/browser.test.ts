@@ -1,11 +1,11 @@
-import { existsSync } from 'node:fs';
 import { createServer, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { build, type Metafile } from 'esbuild';
-import { type Browser, chromium, type Page } from 'playwright-core';
+import type { Browser, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type * as client from '../../lib/client.ts';
+import { launchChromium } from '../../local/chromium.ts';
 import { type ScriptedServer, type Step, scriptedServer } from './scripted-server.ts';
 
 /** What `idemkit/client` may weigh in a page, minified. Raised only in the commit that needs it. */
@@ -49,7 +49,7 @@ beforeAll(async () => {
   });
   await new Promise<void>((resolve) => site.listen(0, '127.0.0.1', resolve));
   siteOrigin = `http://127.0.0.1:${(site.address() as AddressInfo).port}`;
-  browser = await launch();
+  browser = await launchChromium();
 });
 
 afterAll(async () => {
@@ -67,17 +67,6 @@ afterEach(async () => {
   await page?.close();
   await api?.[Symbol.asyncDispose]();
 });
-
-async function launch(): Promise<Browser> {
-  const executablePath = process.env.CHROMIUM_PATH || '/usr/bin/chromium';
-  if (!existsSync(executablePath)) {
-    throw new Error(
-      `No Chromium at ${executablePath}. Install it (Debian: \`apt-get install chromium\`), or set CHROMIUM_PATH to one.`,
-    );
-  }
-  const isRoot = process.getuid?.() === 0;
-  return chromium.launch({ executablePath, args: isRoot ? ['--no-sandbox'] : [] });
-}
 
 /** Headers by which the API lets pages of the site call it, and read when to come back. */
 const cors = (): Record<string, string> => ({

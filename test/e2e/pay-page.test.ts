@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
-import { existsSync } from 'node:fs';
-import { type Browser, chromium, type Page } from 'playwright-core';
+import type { Browser, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { launchChromium } from '../../local/chromium.ts';
 import { type Demo, startDemo } from '../../local/demo.ts';
 import { type PayPage, startPayPage } from '../../local/pay-page.ts';
 import { type PaymentProvider, startPaymentProvider } from '../../local/payment-provider.ts';
@@ -16,12 +16,6 @@ let demo: Demo;
 let page: Page;
 
 beforeAll(async () => {
-  const executablePath = process.env.CHROMIUM_PATH || '/usr/bin/chromium';
-  if (!existsSync(executablePath)) {
-    throw new Error(
-      `There is no Chromium at ${executablePath}. Install it (Debian: apt-get install chromium), or name one in CHROMIUM_PATH.`,
-    );
-  }
   provider = await startPaymentProvider();
   site = await startPayPage(provider.charges);
   demo = await startDemo({
@@ -31,8 +25,7 @@ beforeAll(async () => {
     dynamodbEndpoint: dynamodbEndpoint(),
   });
   site.connect(`${demo.stack.url}${demo.payPagePath}`);
-  const args = process.getuid?.() === 0 ? ['--no-sandbox'] : [];
-  browser = await chromium.launch({ executablePath, args });
+  browser = await launchChromium();
 }, 120_000);
 afterAll(async () => {
   await browser?.close();
