@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { type HttpResponse, IdempotencyError, idempotent, type Operation } from '../lib/index.ts';
-import { httpEvent } from './support/hands.ts';
+import { httpEvent, incompressible } from './support/hands.ts';
 import { failureOf, sdkAttempts, workbench } from './support/work.ts';
 
 const bench = workbench();
@@ -50,6 +50,25 @@ describe('an overtaken attempt whose successor left no answer', () => {
     expect(answer.statusCode).toBe(410);
     expect(answer.body).toContain('may have happened');
     expect(answer.body).not.toContain('not been done');
+  });
+});
+
+describe('an overtaken attempt whose successor has left an answer that cannot be fetched', () => {
+  it('may have done the work: it says so, and to try again', async () => {
+    const successor = bench.guard(() => incompressible(9_000));
+    const first = bench.guard(async () => {
+      bench.clock.advance(61_000);
+      await successor({ id: bench.id });
+      bench.proxy.inject({
+        ...{ operation: 'Query', times: Infinity, fault: { status: 500, type: 'InternalServerError' } },
+      });
+      return 'mine';
+    });
+    const error = await failureOf(first({ id: bench.id }));
+    expect(error).toMatchObject({ code: 'STORE_UNAVAILABLE', effect: 'possible', retryAfterSeconds: 1 });
+    expect(error.message).toContain('may have happened');
+    expect(error.message).not.toMatch(/nothing has been done/i);
+    expect(error.cause).toMatchObject({ code: 'STORE_UNAVAILABLE' });
   });
 });
 

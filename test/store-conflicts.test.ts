@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { idempotent, operation } from '../lib/index.ts';
+import { createOnce, idempotent, operation } from '../lib/index.ts';
 import { sqsEvent, sqsMessage } from './support/batch-events.ts';
+import { clientFor } from './support/dynamodb.ts';
 import { httpEvent } from './support/hands.ts';
 import { failureOf, sdkAttempts, workbench } from './support/work.ts';
 
@@ -112,5 +113,21 @@ describe('once a record of the operation was seen', () => {
     expect(await call({ id: bench.id })).toMatchObject({ body: 'false' });
     expect(own.runs).toBe(1);
     expect(bench.seen.seen).toMatchObject([{ type: 'unguarded', reason: 'store-failed' }]);
+  });
+});
+
+describe('a write whose first answer was lost, and that then met a transaction', () => {
+  it('is known as applied when its condition fails on what it had written itself', async () => {
+    const client = clientFor(bench.proxy.endpoint, { maxAttempts: sdkAttempts });
+    const item = { pk: bench.id, sk: 'own', amount: 7 };
+    const options = { tableName: bench.own.tableName, item, partitionKey: 'pk' } as const;
+    bench.proxy.inject({ operation: 'PutItem', fault: 'drop-after' });
+    bench.proxy.inject({
+      operation: 'PutItem',
+      fault: { status: 400, type: 'TransactionConflictException' },
+    });
+    expect(await createOnce(client, options)).toEqual({ outcome: 'created', item });
+    expect(bench.sent()).toEqual(['PutItem 200', 'PutItem 400', 'PutItem 400']);
+    expect(await createOnce(client, options)).toEqual({ outcome: 'exists', item });
   });
 });
