@@ -164,7 +164,8 @@ abstract class TableBase extends Construct implements IIdempotencyTable {
     }
     protectFunction(fn, this.tableName, {
       ...options,
-      destinations: () => destinations ?? (level === 'committed' ? this.#outboxDestinations : []),
+      destinations: () =>
+        destinations ?? (level === 'committed' ? [...new Set(this.#outboxDestinations)] : []),
     });
     return level === 'committed' ? this.grants.commit(fn) : this.grants.guard(fn);
   }
@@ -195,12 +196,13 @@ abstract class TableBase extends Construct implements IIdempotencyTable {
   /** @internal */
   openOutbox(destination: string): string {
     const destinations = this.#outboxDestinations;
+    const stream = this.openStream(destination);
     if (destinations.includes(destination)) {
-      throw new Error(
-        `destination '${destination}' has a reader already, and a second one would publish each message again: give every OutboxPipe a destination of its own`,
+      Annotations.of(this).addWarningV2(
+        'idemkit:outbox:destination',
+        `destination '${destination}' has more than one reader, and each of them publishes every message: give every OutboxPipe a destination of its own, unless each has a queue of its own and all of these are meant`,
       );
     }
-    const stream = this.openStream(destination);
     destinations.push(destination);
     if (destinations.length === 3) {
       Annotations.of(this).addWarningV2(

@@ -127,19 +127,24 @@ function asSource(
 /** A message comes from its queue, and once more when it is redriven from the dead-letter queue. */
 function lifeOfMessages(queue: CfnQueue, constructs: readonly IConstruct[]): Life {
   const own = retentionOf(queue);
-  const policy: { readonly deadLetterTargetArn?: unknown } | undefined = Stack.of(queue).resolve(
-    queue.redrivePolicy,
-  );
-  if (policy === undefined) return own;
-  const deadLetterQueue = constructs
-    .filter((construct) => construct instanceof CfnQueue)
-    .find((candidate) => areSame(queue, candidate.attrArn, policy.deadLetterTargetArn));
+  if (queue.redrivePolicy === undefined) return own;
+  const deadLetterQueue = deadLetterQueueOf(queue, constructs);
   const dead = deadLetterQueue ? retentionOf(deadLetterQueue) : longestInQueue;
   return {
     // A dead letter of a FIFO queue begins a new age; one of a standard queue keeps its own.
     seconds: queue.fifoQueue ? own.seconds + dead.seconds : Math.max(own.seconds, dead.seconds),
     isKnown: own.isKnown && dead.isKnown,
   };
+}
+
+/** Nothing for one that this app does not make. */
+function deadLetterQueueOf(queue: CfnQueue, constructs: readonly IConstruct[]): CfnQueue | undefined {
+  const policy: { readonly deadLetterTargetArn?: unknown } | undefined = Stack.of(queue).resolve(
+    queue.redrivePolicy,
+  );
+  return constructs
+    .filter((construct) => construct instanceof CfnQueue)
+    .find((candidate) => areSame(queue, candidate.attrArn, policy?.deadLetterTargetArn));
 }
 
 function retentionOf(queue: CfnQueue): Life {
@@ -183,6 +188,7 @@ function checkSources(fn: LambdaFunction, ttl: Duration | undefined): string[] {
 
 function checkQueue(fn: LambdaFunction, queue: CfnQueue, mapping: CfnEventSourceMapping): string[] {
   if (queue.fifoQueue === true) adviseDeadLetterQueue(queue);
+  else adviseDeadLetterRetention(queue);
   adviseKey(fn, queue);
   const timeoutSeconds = knownTimeoutSeconds(fn);
   const visibilitySeconds = knownNumber(queue, queue.visibilityTimeout, 30);
@@ -213,6 +219,18 @@ function adviseKey(fn: LambdaFunction, queue: CfnQueue): void {
   Annotations.of(fn).addWarningV2(
     'idemkit:function:redrive',
     `queue '${queue.node.path}' has a dead-letter queue, and ${ids}: a message that function '${fn.node.path}' had finished before it got there runs again when it is redriven. Have the guard name the key, such as idempotent(eachRecord(…), { key: messageKey }), and say so with namesKey: true`,
+  );
+}
+
+/** Warns where a message of a standard queue, which keeps its age, can expire as soon as it is moved to the dead-letter queue. */
+function adviseDeadLetterRetention(queue: CfnQueue): void {
+  const deadLetterQueue = deadLetterQueueOf(queue, queue.node.root.node.findAll());
+  if (deadLetterQueue === undefined) return;
+  const [own, dead] = [retentionOf(queue), retentionOf(deadLetterQueue)];
+  if (!own.isKnown || !dead.isKnown || dead.seconds > own.seconds) return;
+  Annotations.of(queue).addWarningV2(
+    'idemkit:queue:dead-letter-retention',
+    `queue '${queue.node.path}' keeps a message for ${own.seconds} s and its dead-letter queue for ${dead.seconds} s, counted from when it was sent: a message that is moved late is gone at once. Give the dead-letter queue the longer retentionPeriod`,
   );
 }
 

@@ -55,6 +55,17 @@ describe('advice', () => {
       () => createReader(minute, { ttl: Duration.days(1) }).stack,
     ],
     [
+      'a standard queue whose dead-letter queue keeps messages no longer than itself',
+      'idemkit:queue:dead-letter-retention',
+      /'Test\/Queue\/Resource' keeps a message for 345600 s and its dead-letter queue for 345600 s/,
+      () => {
+        const { stack, queue } = createReader(minute);
+        const deadLetterTargetArn = new Queue(stack, 'Dead').queueArn;
+        (queue.node.defaultChild as CfnQueue).redrivePolicy = { deadLetterTargetArn, maxReceiveCount: 5 };
+        return stack;
+      },
+    ],
+    [
       'few deliveries before the dead-letter queue',
       'idemkit:queue:max-receive-count',
       /maxReceiveCount is 4.*use at least 5/,

@@ -75,16 +75,22 @@ describe('an imported table', () => {
     expect(variablesOf(template, 'Payments')).toMatchObject({ IDEMPOTENCY_DESTINATIONS: 'ledger' });
   });
 
-  it('fails to feed a pipe where its stream is not known, with the fix, or one destination twice', () => {
+  it('fails to feed a pipe where its stream is not known, with the fix', () => {
     const { stack, table } = importTable();
     const queue = new IdempotentQueue(stack, 'Ledger');
     expect(() => new OutboxPipe(stack, 'Outbox', { table, queue, destination: 'ledger' })).toThrow(
       /'Test\/Idempotency' was imported without its stream: add tableStreamArn/,
     );
-    const known = IdempotencyTable.fromTableAttributes(stack, 'Known', { tableArn, tableStreamArn });
-    new OutboxPipe(stack, 'First', { table: known, queue, destination: 'ledger' });
-    expect(() => new OutboxPipe(stack, 'Second', { table: known, queue, destination: 'ledger' })).toThrow(
-      /destination 'ledger' has a reader already/,
+  });
+
+  it('is warned of two pipes for one destination', () => {
+    const stack = createStack();
+    const table = IdempotencyTable.fromTableAttributes(stack, 'Known', { tableArn, tableStreamArn });
+    const queue = new IdempotentQueue(stack, 'Ledger');
+    for (const id of ['First', 'Second']) new OutboxPipe(stack, id, { table, queue, destination: 'ledger' });
+    Annotations.fromStack(stack).hasWarning(
+      '/Test/Known',
+      Match.stringLikeRegexp("destination 'ledger' has more than one reader"),
     );
   });
 });

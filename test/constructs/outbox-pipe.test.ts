@@ -1,4 +1,4 @@
-import { Annotations as CdkAnnotations, Duration } from 'aws-cdk-lib';
+import { Annotations as Advice, Duration } from 'aws-cdk-lib';
 import { Annotations, Match, Template } from 'aws-cdk-lib/assertions';
 import { MultiRegionConsistency, TableEncryptionV2 } from 'aws-cdk-lib/aws-dynamodb';
 import { Key } from 'aws-cdk-lib/aws-kms';
@@ -80,7 +80,7 @@ describe('a pipe', () => {
       Annotations.fromStack(other.stack).findWarning('*', Match.stringLikeRegexp('standard one')),
     ).toEqual([]);
 
-    CdkAnnotations.of(pipe).acknowledgeWarning('idemkit:outbox-pipe:standard-queue');
+    Advice.of(pipe).acknowledgeWarning('idemkit:outbox-pipe:standard-queue');
     expect(Annotations.fromStack(stack).findWarning('*', warned)).toEqual([]);
   });
 
@@ -169,11 +169,16 @@ describe('two pipes on one table', () => {
     Annotations.fromStack(stack).hasNoWarning('*', Match.stringLikeRegexp('two readers'));
   });
 
-  it('fail on one destination, which both would publish', () => {
+  it('are warned of one destination, which both publish', () => {
     const { stack, table, queue } = create();
-    expect(() => new OutboxPipe(stack, 'Again', { table, queue, destination: 'ledger' })).toThrow(
-      /destination 'ledger' has a reader already/,
-    );
+    table.protect(createFunction(stack, 'Committing'), { level: 'committed' });
+    new OutboxPipe(stack, 'Again', { table, queue, destination: 'ledger' });
+    const template = Template.fromStack(stack);
+    expect(variablesOf(template, 'Committing')).toMatchObject({ IDEMPOTENCY_DESTINATIONS: 'ledger' });
+    const published = Match.stringLikeRegexp("destination 'ledger' has more than one reader");
+    Annotations.fromStack(stack).hasWarning('/Test/Idempotency', published);
+    Advice.of(table).acknowledgeWarning('idemkit:outbox:destination');
+    Annotations.fromStack(stack).hasNoWarning('*', published);
   });
 
   it('are joined by a third one with a warning', () => {
