@@ -2,14 +2,17 @@ import middy from '@middy/core';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import {
   deduplicationId,
+  eachRecord,
   IdempotencyError,
   type IdempotencyErrorCode,
   type IdempotentOptions,
   idempotent,
   type Operation,
   operation,
+  type Store,
 } from '../lib/index.ts';
 import { type ManualClock, manualClock } from '../lib/testing.ts';
+import { snsEvent, snsNotification } from './support/batch-events.ts';
 import {
   type Fault,
   type FaultyStore,
@@ -120,29 +123,45 @@ const eager: Record<string, Handler> = {
     act();
     return deduplicationId(op, '');
   },
-  'calls another guard, which refuses': async ({ act, clock }) => {
-    act();
+};
+
+/** Refusals of another guard or batch that a handler calls after it has acted. */
+const inner: Record<string, (options: IdempotentOptions) => Promise<unknown>> = {
+  'another payload': async (options) => {
     let print = 0;
-    const inner = idempotent(async () => 'inner', {
-      store: faultyStore(clock),
-      namespace: 'inner',
-      key: () => 'k',
-      fingerprint: () => ++print,
-    });
-    await inner({});
-    return inner({});
+    const call = idempotent(async () => 'inner', { ...options, fingerprint: () => ++print });
+    await call({});
+    return call({});
   },
-  'calls another guard in a durable execution': async ({ act, clock }) => {
-    act();
-    const options = { store: faultyStore(clock), namespace: 'inner', key: () => 'k' };
-    return idempotent(async () => 'inner', options)({}, { executionContext: {}, lambdaContext: {} } as never);
+  'a durable execution': (options) =>
+    idempotent(async () => 'inner', options)({}, { executionContext: {}, lambdaContext: {} } as never),
+  'no time left': (options) => idempotent(async () => 'inner', options)({}, contextWith(0)),
+  'no key': (options) => idempotent(async () => 'inner', { ...options, key: () => undefined })({}),
+  'no tenant': (options) => idempotent(async () => 'inner', { ...options, tenant: () => undefined })({}),
+  'a payload that cannot be compared': (options) =>
+    idempotent(async () => 'inner', { ...options, fingerprint: () => () => {} })({}),
+  'a wrong option': async (options) => idempotent(async () => 'inner', { ...options, ttlSeconds: 0 }),
+  'a namespace of its own that it has not': async ({ store }) => {
+    const shared = { store: { ...(store as Store), defaultNamespace: 'inner' }, key: () => 'k' };
+    await idempotent(async () => 'first', shared)({});
+    return idempotent(async () => 'second', shared)({});
   },
-  'calls another guard, for which no time is left': async ({ act, clock }) => {
-    act();
-    const options = { store: faultyStore(clock), namespace: 'inner', key: () => 'k' };
-    return idempotent(async () => 'inner', options)({}, contextWith(0));
+  'a batch that fails': () => {
+    const handler = eachRecord<any>(
+      () => {
+        throw new Error('down');
+      },
+      { onFailure: () => {} },
+    );
+    return handler(snsEvent(snsNotification('1'), snsNotification('2')), contextWith(30_000));
   },
 };
+for (const [reason, refuse] of Object.entries(inner)) {
+  eager[`calls what refuses: ${reason}`] = async ({ act, clock }) => {
+    act();
+    return refuse({ store: faultyStore(clock), namespace: 'inner', key: () => 'k' });
+  };
+}
 
 /** With a claim at the commit, a handler has no effect outside of it. */
 const atCommit: Record<string, Handler> = {
@@ -324,13 +343,20 @@ const scenes = [
 const events = { 'a direct call': {}, 'an HTTP request': httpEvent('key') };
 
 beforeEach(() => {
-  // That an answer could not be recorded is told, and here it is meant.
-  vi.spyOn(console, 'error').mockImplementation(() => {});
+  // That an answer could not be recorded, or kept, is told, and here it is meant.
+  for (const level of ['error', 'warn'] as const) vi.spyOn(console, level).mockImplementation(() => {});
 });
 afterEach(() => {
   vi.restoreAllMocks();
 });
 
+const everyCode: Record<IdempotencyErrorCode, true> = {
+  ...{ MISSING_KEY: true, BAD_KEY: true, MISSING_TENANT: true, BAD_PAYLOAD: true, PAYLOAD_MISMATCH: true },
+  ...{ IN_PROGRESS: true, OVERTAKEN: true, NO_TIME_LEFT: true, STORE_UNAVAILABLE: true },
+  ...{ STORE_MISCONFIGURED: true, RESULT_UNAVAILABLE: true, COMMIT_REJECTED: true, OUTCOME_UNKNOWN: true },
+  ...{ INDETERMINATE: true, NOT_COMMITTED: true, RESULT_DIFFERS: true, BAD_STEP: true, BAD_WRITES: true },
+  ...{ BATCH_FAILED: true, NAMESPACE_CLASH: true, UNSUPPORTED: true, NOT_GUARDED: true, BAD_OPTION: true },
+};
 const seenCodes = new Set<IdempotencyErrorCode>();
 const seenNone = new Set<IdempotencyErrorCode>();
 
@@ -356,26 +382,8 @@ describe("no error says `effect: 'none'` where something was done:", () => {
     expect(lies).toEqual([]);
   });
 
-  it('which was asked of every code that a call can end with', () => {
-    expect([...seenCodes].sort()).toEqual([
-      'BAD_KEY',
-      'BAD_STEP',
-      'BAD_WRITES',
-      'COMMIT_REJECTED',
-      'INDETERMINATE',
-      'IN_PROGRESS',
-      'NOT_COMMITTED',
-      'NOT_GUARDED',
-      'NO_TIME_LEFT',
-      'OUTCOME_UNKNOWN',
-      'OVERTAKEN',
-      'PAYLOAD_MISMATCH',
-      'RESULT_DIFFERS',
-      'RESULT_UNAVAILABLE',
-      'STORE_MISCONFIGURED',
-      'STORE_UNAVAILABLE',
-      'UNSUPPORTED',
-    ]);
+  it('which was asked of every code that there is', () => {
+    expect([...seenCodes].sort()).toEqual(Object.keys(everyCode).sort());
   });
 
   it('and `none` is still said where that is certain', () => {
