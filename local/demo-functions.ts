@@ -12,8 +12,11 @@ export { handler as guarded } from '../examples/payments-guarded.ts';
 export const guardedShortLease = idempotent(payGuarded, { lease: { seconds: 3 } });
 export const shortLease = idempotent(pay, { lease: { seconds: 3 } });
 
-/** A request may come without a key: nothing guards it then. */
+/**
+ * For the page. A request may come without a key: nothing guards it then. A second click waits for the first one's payment, and is
+ * refused only where that takes longer.
+ */
 export const keyOptional = middy<APIGatewayProxyEventV2, APIGatewayProxyStructuredResultV2>()
-  .use(idempotent({ required: false, http: { headers: corsHeaders } }))
+  .use(idempotent({ required: false, whenBusy: { waitMs: 2_000 }, http: { headers: corsHeaders } }))
   .use(cors)
   .handler(pay);

@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 import type { Charge } from '../examples/payment-provider.ts';
 import { type Listening, listen } from './listen.ts';
+import { shown } from './payment-provider.ts';
 
 export interface PayPage extends Listening {
   /** Tells the page where to send payments. Not an option: the API has to know the page's origin first. */
@@ -34,9 +35,7 @@ export async function startPayPage(ledger: readonly Charge[]): Promise<PayPage> 
     if (file) send(200, file.type, file.content);
     else if (url.pathname === '/config.json') send(200, 'application/json', JSON.stringify({ paymentsUrl }));
     else if (url.pathname === '/charges') {
-      const customer = url.searchParams.get('customer');
-      const charges = ledger.filter((charge) => charge.customer === customer);
-      send(200, 'application/json', JSON.stringify(charges));
+      send(200, 'application/json', JSON.stringify(shown(ledger, message.url)));
     } else send(404, 'text/plain', 'Not found');
   }
 

@@ -5,7 +5,7 @@ import { type Listening, listen } from './listen.ts';
 
 /** Its URL is what the examples call `PAYMENTS_URL`. */
 export interface PaymentProvider extends Listening {
-  /** The ledger: every charge that was ever booked, in order. Live. `GET /charges` shows it, too. */
+  /** The ledger: every charge that was ever booked, in order. Live. `GET /charges` shows it, the latest first. */
   readonly charges: readonly Charge[];
   /**
    * Called once a charge has been booked and before the answer, which waits for it: the moment at which a caller that
@@ -16,6 +16,12 @@ export interface PaymentProvider extends Listening {
 
 /** Nobody's card is good for more. */
 export const creditLimit = 1_000_000;
+
+/** What `GET /charges` or `GET /charges?customer=…` answers: the latest first, for that is the one who asks has made. */
+export function shown(charges: readonly Charge[], url: string | undefined): Charge[] {
+  const customer = new URL(url ?? '/', 'http://localhost').searchParams.get('customer');
+  return charges.filter((charge) => customer === null || charge.customer === customer).toReversed();
+}
 
 /**
  * A payment provider to try things with. It books what it is told to, as often as it is told; what comes with an
@@ -40,7 +46,7 @@ export async function startPaymentProvider(): Promise<PaymentProvider> {
     const chunks: Buffer[] = [];
     for await (const chunk of message) chunks.push(chunk as Buffer);
     let status = 200;
-    let body: unknown = charges;
+    let body: unknown = shown(charges, message.url);
     if (message.method === 'POST') {
       const order = JSON.parse(Buffer.concat(chunks).toString()) as Order;
       const isDeclined = order.amount > creditLimit;

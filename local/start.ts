@@ -212,7 +212,7 @@ Without the key it is refused:
   curl -i ${url}/payments -H 'Content-Type: application/json' \\
     -d '{"customer":"ada","amount":4200,"currency":"EUR"}'
 
-What has been charged: curl ${provider.url}/charges
+What has been charged, the latest first: curl ${provider.url}/charges
 What the functions log appears below. Ctrl-C ends it all.
 
 `;

@@ -64,6 +64,7 @@ const next = element('next', HTMLButtonElement);
 const withKey = element('with-key', HTMLInputElement);
 const flaky = element('flaky', HTMLInputElement);
 const requests = element('requests', HTMLTableSectionElement);
+const headings = [...document.querySelectorAll('thead th')].map(({ textContent }) => textContent);
 
 let payment: Payment;
 let clicks = 0;
@@ -148,6 +149,8 @@ class Network {
     const cell = (text: string): HTMLTableCellElement => {
       const added = row.insertCell();
       added.textContent = text;
+      // Where there is no room for the table's head, each cell says what it is.
+      added.dataset.label = headings[added.cellIndex] ?? '';
       return added;
     };
     cell(String(this.#click));

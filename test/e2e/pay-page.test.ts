@@ -64,8 +64,23 @@ const charges = async () => {
 /** What the page says of it. */
 const shownCharges = async () => (await page.locator('#tally p').innerText()).replaceAll(/\s+/g, ' ');
 
+const payPage = () => demo.stack.function(demo.stage.functions.PayPage ?? '');
+const busy = () => payPage().sandboxes.filter((sandbox) => sandbox.busy).length;
+
 describe('a double click on Pay', () => {
-  test('charges once with a key: the second click is refused, asks again, and gets the first answer', async () => {
+  test('ends by itself: the second click waits for the payment, and has its answer as soon as it is made', async () => {
+    const gate = deferred();
+    provider.whenBooked(() => gate.promise);
+    await pay().dblclick();
+    await expect.poll(busy).toBe(2);
+    gate.resolve();
+    await paid();
+    await expect.poll(async () => (await answers()).sort()).toEqual(['201 no', '201 yes']);
+    expect(new Set((await requests()).map(([, key, , , , charge]) => `${key} ${charge}`)).size).toBe(1);
+    expect(await charges()).toBe(1);
+  });
+
+  test('charges once where the payment takes long: the second click is refused, asks again, and gets the first answer', async () => {
     const gate = deferred();
     provider.whenBooked(() => gate.promise);
     await pay().dblclick();
@@ -139,9 +154,7 @@ test('a reload in the middle of a payment keeps its key', async () => {
   await page.getByText('You have begun to pay this order').waitFor();
   expect(await page.locator('#order').textContent()).toBe(order);
   gate.resolve();
-  const { PayPage: payPage = '' } = demo.stage.functions;
-  const isBusy = () => demo.stack.function(payPage).sandboxes.some(({ busy }) => busy);
-  await expect.poll(isBusy).toBe(false);
+  await expect.poll(busy).toBe(0);
   await pay().click();
   await paid();
   expect(await answers()).toEqual(['201 yes']);
@@ -161,6 +174,45 @@ test('the next order has a key of its own', async () => {
   expect((await requests())[0]?.[1]).not.toBe(key);
   expect(await page.locator('#order').textContent()).not.toBe(order);
   expect(await charges()).toBe(1);
+});
+
+describe.each([320, 390])('on a phone of %i pixels', (width) => {
+  test('every request fits, with a name for each thing in it', async () => {
+    await page.setViewportSize({ width, height: 740 });
+    const gate = deferred();
+    provider.whenBooked(() => gate.promise);
+    await pay().dblclick();
+    await page.getByRole('cell', { name: /asks again in/ }).waitFor();
+    gate.resolve();
+    await paid();
+    await page.clock.fastForward(25_000);
+    await expect.poll(async () => (await answers()).sort()).toEqual(['201 no', '201 yes', '409 no']);
+
+    const widthOf = (selector: string) =>
+      page
+        .locator(selector)
+        .evaluate(({ scrollWidth, clientWidth }: any) => ({ scrollWidth, clientWidth })) as Promise<{
+        readonly scrollWidth: number;
+        readonly clientWidth: number;
+      }>;
+    expect((await widthOf('html')).scrollWidth).toBe(width);
+    const table = await widthOf('.scroll');
+    expect(table.scrollWidth).toBe(table.clientWidth);
+    // Nothing is cut off, and nothing is told by its column alone.
+    const cells = await page.locator('#requests td:not(:empty)').evaluateAll((all: any[]) =>
+      all.map((cell) => ({
+        isInside: cell.scrollWidth <= cell.clientWidth,
+        label: cell.ownerDocument.defaultView.getComputedStyle(cell, '::before').content,
+      })),
+    );
+    expect(cells.filter(({ isInside }) => !isInside)).toEqual([]);
+    expect(new Set(cells.map(({ label }) => label))).toEqual(
+      new Set(
+        ['Click', 'Key', 'Answer', 'Replayed', 'Retry-After', 'Charge', 'Then'].map((name) => `"${name}"`),
+      ),
+    );
+    expect(await page.getByRole('row').count()).toBe(4);
+  });
 });
 
 describe('across origins', () => {
