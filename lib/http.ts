@@ -146,7 +146,7 @@ const percentDecoded = (text: string): string =>
 /**
  * Who is calling, as the gateway authenticated them; `undefined` where the API is open. Headers and query never
  * decide. In this order: JWT or Cognito `sub`, Cognito identity, IAM ARN (two sessions of one role are one caller),
- * Lambda authorizer's `principalId`, API key.
+ * Lambda authorizer's `principalId`; where no authorizer ran, the API key. A load balancer tells of nobody.
  *
  * @throws `MISSING_TENANT` where an authorizer ran and left nothing to tell callers apart by.
  */
@@ -164,7 +164,8 @@ export function callerOf({ format, raw }: HttpEvent): string | undefined {
     cognitoIdentityId: fields(iam?.cognitoIdentity)?.identityId ?? identity?.cognitoIdentityId,
     userArn: iam?.userArn ?? identity?.userArn,
     principalId: lambda?.principalId,
-    apiKeyId: identity?.apiKeyId,
+    // An app's key, which all its users share: nobody's identity where an authorizer was to tell them apart.
+    apiKeyId: authorizer === undefined ? identity?.apiKeyId : undefined,
   });
   if (caller !== undefined) return caller;
   if (authorizer === undefined) return undefined;

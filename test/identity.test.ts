@@ -12,6 +12,7 @@ import {
 import { contextWith, deferred } from './support/hands.ts';
 import {
   albEvent,
+  albMultiValueEvent,
   functionUrlEvent,
   type HttpEvent,
   type HttpRequest,
@@ -228,6 +229,34 @@ describe('callers with the same key', () => {
     expect(handler).toHaveBeenCalledTimes(3);
   });
 
+  it('are not told apart by what stands in a load balancer’s event in the place of an authorizer', async () => {
+    const forged = (name: string) => {
+      for (const make of [albEvent, albMultiValueEvent]) {
+        const event = make(keyed());
+        const requestContext = {
+          ...(event.requestContext as object),
+          authorizer: {
+            principalId: name,
+            claims: claims(name),
+            jwt: { claims: claims(name) },
+            lambda: { principalId: name },
+            iam: { userArn: iamUser(name) },
+          },
+          identity: { userArn: iamUser(name), cognitoIdentityId: name, apiKeyId: name },
+        };
+        events.push({ ...event, requestContext });
+      }
+    };
+    const events: HttpEvent[] = [albEvent(keyed())];
+    for (const name of ['ann', 'bob']) forged(name);
+    // It has authenticated nobody, so it is not refused for want of an identity either.
+    events.push({ ...albEvent(keyed()), requestContext: { elb: {}, authorizer: {} } });
+    const { call, handler, store } = counting();
+    for (const event of events) expect(await call(event)).toMatchObject({ body: '1' });
+    expect(handler).toHaveBeenCalledTimes(1);
+    expect(store.operations).toHaveLength(1);
+  });
+
   it('are one where the API is open', async () => {
     for (const event of [restEvent, httpApiEvent, functionUrlEvent, albEvent]) {
       const { call, handler } = counting();
@@ -243,6 +272,15 @@ describe('an authorizer that leaves no identity', () => {
     ['a context without `principalId`', httpApi({ authorizer: { lambda: { customerId: 'c-1' } } })],
     ['an empty `principalId`', rest({ authorizer: { principalId: '' } })],
     ['only its latency', rest({ authorizer: { integrationLatency: 5 } })],
+    [
+      'a context without `principalId`, beside an API key that all users of an app share',
+      rest({ authorizer: { customerId: 'c-1', integrationLatency: 5 }, identity: { apiKeyId: '1' } }),
+    ],
+    [
+      'a JWT without subject, beside an API key',
+      rest({ authorizer: { claims: { scope: 'read' } }, identity: { apiKeyId: '1' } }),
+    ],
+    ['an empty context beside an API key', rest({ authorizer: {}, identity: { apiKeyId: '1' } })],
     ['a JWT without subject', httpApi({ authorizer: { jwt: { claims: { scope: 'read' } } } })],
     ['a JWT with an empty subject', rest({ authorizer: { claims: claims('') } })],
     ['an IAM context without ARN', httpApi({ authorizer: { iam: { accessKey: 'AKIA' } } })],
