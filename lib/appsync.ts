@@ -29,8 +29,10 @@ export const isMutation = ({ info }: AppSyncEvent): boolean => info.parentTypeNa
 
 /** AppSync has header names in lower case, and one value each. */
 export function appSyncHeaderLines({ request }: AppSyncEvent, name: string): string[] {
-  const value = request?.headers?.[name.toLowerCase()];
-  return value === undefined ? [] : [value];
+  const headers = request?.headers ?? {};
+  const wanted = name.toLowerCase();
+  const value: unknown = Object.hasOwn(headers, wanted) ? headers[wanted] : undefined;
+  return typeof value === 'string' ? [value] : [];
 }
 
 /** Field and arguments: not the selection, for a retry that asks for other members of the result is the same mutation. */

@@ -2,6 +2,7 @@ import { Buffer } from 'node:buffer';
 import { canonicalText, hexSha256 } from './canonical.ts';
 import { IdempotencyError } from './errors.ts';
 import type { Key } from './identity.ts';
+import { isRecord } from './validate.ts';
 
 /** One record of a batch, whatever service sent it. */
 export interface BatchRecord {
@@ -40,42 +41,105 @@ export function asBatch(event: unknown): Batch | undefined {
 
 /** A single record of one of these services, told by its shape. */
 export function asRecord(raw: unknown): BatchRecord | undefined {
-  if (typeof raw !== 'object' || raw === null) return undefined;
-  const { eventSource, EventSource, topic } = raw as Fields;
-  const read = readers[String(eventSource ?? EventSource)];
-  if (read) return read(raw as Fields);
-  return typeof topic === 'string' && 'offset' in raw ? kafkaRecord(raw as Fields, undefined) : undefined;
+  const service = serviceOf(raw) ?? (isKafkaRecord(raw) ? kafka : undefined);
+  return service && missingIn(raw, service) === undefined ? service.read(raw as Fields) : undefined;
+}
+
+/**
+ * Why `event` is no batch though it has `Records`; `undefined` where it has none, or none of a service that is known. An
+ * event that a test has made by hand lacks what the service always sends.
+ */
+export function whyNoBatch(event: unknown): string | undefined {
+  if (!isRecord(event) || !Array.isArray(event.Records) || event.Records.length === 0) return undefined;
+  const [first] = event.Records as unknown[];
+  const source = isRecord(first) ? sourceOf(first) : undefined;
+  if (source === undefined) return '`Records[0]` has no `eventSource`';
+  const service = serviceOf(first);
+  if (service === undefined) return undefined;
+  for (const [index, record] of event.Records.entries()) {
+    const missing = serviceOf(record) === service ? missingIn(record, service) : 'eventSource';
+    if (missing === undefined) continue;
+    return missing === 'eventSource'
+      ? `\`Records[${index}]\` is not from ${source} as \`Records[0]\` is`
+      : `\`Records[${index}]\` is from ${source}, but has no \`${missing}\``;
+  }
+  return undefined;
 }
 
 type Fields = Record<string, any>;
 
-const reports: Readonly<Record<string, Batch['report']>> = {
-  'aws:sqs': 'each',
-  'aws:kinesis': 'lowest',
-  'aws:dynamodb': 'lowest',
-  'aws:sns': 'throw',
-  'aws:s3': 'throw',
+/** A service that sends records. */
+interface Service {
+  readonly report: Batch['report'];
+  /** Members that its records always have, as paths; whatever lacks one is not its record. */
+  readonly members: readonly string[];
+  read(raw: Fields): BatchRecord;
+}
+
+const services: Readonly<Record<string, Service>> = {
+  'aws:sqs': { report: 'each', members: ['messageId', 'body'], read: sqsRecord },
+  'aws:kinesis': {
+    report: 'lowest',
+    members: ['eventID', 'kinesis.sequenceNumber', 'kinesis.data'],
+    read: kinesisRecord,
+  },
+  'aws:dynamodb': {
+    report: 'lowest',
+    members: ['eventID', 'dynamodb.SequenceNumber', 'dynamodb.Keys'],
+    read: dynamoRecord,
+  },
+  'aws:sns': { report: 'throw', members: ['Sns.MessageId', 'Sns.Message'], read: snsRecord },
+  'aws:s3': {
+    report: 'throw',
+    members: ['eventName', 's3.bucket.name', 's3.object.key'],
+    read: s3Record,
+  },
 };
 
-const readers: Readonly<Record<string, (raw: Fields) => BatchRecord>> = {
-  'aws:sqs': sqsRecord,
-  'aws:kinesis': kinesisRecord,
-  'aws:dynamodb': dynamoRecord,
-  'aws:sns': snsRecord,
-  'aws:s3': s3Record,
+const kafka: Service = {
+  report: 'throw',
+  members: ['topic', 'partition', 'offset'],
+  read: (raw) => kafkaRecord(raw, undefined),
 };
+
+const sourceOf = (raw: Record<string, unknown>): unknown => raw.eventSource ?? raw.EventSource;
+
+function serviceOf(raw: unknown): Service | undefined {
+  const source = isRecord(raw) ? sourceOf(raw) : undefined;
+  // Its name is what an event says: `toString` is none.
+  return typeof source === 'string' && Object.hasOwn(services, source) ? services[source] : undefined;
+}
+
+/** The first member of `service`'s records that `raw` lacks. */
+const missingIn = (raw: unknown, { members }: Service): string | undefined =>
+  members.find((path) => {
+    const found = path
+      .split('.')
+      .reduce<unknown>(
+        (value, name) => (isRecord(value) && Object.hasOwn(value, name) ? value[name] : undefined),
+        raw,
+      );
+    return found === undefined || found === null;
+  });
+
+/** Its records do not say where they are from. */
+const isKafkaRecord = (raw: unknown): boolean =>
+  isRecord(raw) &&
+  typeof raw.topic === 'string' &&
+  typeof raw.partition === 'number' &&
+  typeof raw.offset === 'number';
+
+const isPartitions = (value: unknown): value is Record<string, Fields[]> =>
+  isRecord(value) && Object.values(value).every((list) => Array.isArray(list) && list.every(isKafkaRecord));
 
 function asListBatch(event: Fields): Batch | undefined {
   const { Records } = event;
-  if (!Array.isArray(Records)) return undefined;
-  const source = String(Records[0]?.eventSource ?? Records[0]?.EventSource);
-  const report = reports[source];
-  const read = readers[source];
-  if (report === undefined || read === undefined) return undefined;
+  const service = Array.isArray(Records) ? serviceOf(Records[0]) : undefined;
+  if (service === undefined || whyNoBatch(event) !== undefined) return undefined;
   return {
     event,
-    records: Records.map(read),
-    report,
+    records: Records.map(service.read),
+    report: service.report,
     only: (records) => ({ ...event, Records: records.map(({ raw }) => raw) }),
   };
 }
@@ -83,18 +147,16 @@ function asListBatch(event: Fields): Batch | undefined {
 function asKafkaBatch(event: Fields): Batch | undefined {
   const { eventSource, records: partitions } = event;
   if (eventSource !== 'aws:kafka' && eventSource !== 'SelfManagedKafka') return undefined;
-  if (typeof partitions !== 'object' || partitions === null) return undefined;
+  if (!isPartitions(partitions)) return undefined;
   const source: unknown = event.eventSourceArn ?? event.bootstrapServers;
   const tenant = typeof source === 'string' ? source : undefined;
   return {
     event,
-    records: Object.values<Fields[]>(partitions).flatMap((list) =>
-      list.map((raw) => kafkaRecord(raw, tenant)),
-    ),
+    records: Object.values(partitions).flatMap((list) => list.map((raw) => kafkaRecord(raw, tenant))),
     report: 'throw',
     only(records) {
       const wanted = new Set(records.map(({ raw }) => raw));
-      const left = Object.entries<Fields[]>(partitions)
+      const left = Object.entries(partitions)
         .map(([name, list]) => [name, list.filter((raw) => wanted.has(raw))] as const)
         .filter(([, list]) => list.length > 0);
       return { ...event, records: Object.fromEntries(left) };
@@ -193,9 +255,14 @@ function snsRecord(raw: Fields): BatchRecord {
 
 /** @see https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html */
 function s3Record(raw: Fields): BatchRecord {
-  const { eventName, s3 = {} } = raw;
+  const { eventName, eventTime, responseElements, s3 = {} } = raw;
   const { bucket = {}, object = {} } = s3;
-  const key = [object.key, object.versionId ?? object.sequencer, eventName];
+  // Only writes and deletions have a sequencer; of tags, lists of access, restores and the like a version can have many.
+  const occurrence = isText(object.sequencer)
+    ? [object.sequencer]
+    : [eventTime, responseElements?.['x-amz-request-id']];
+  const version = isText(object.versionId) ? `version ${object.versionId}` : 'no version';
+  const key = [object.key, version, eventName, ...occurrence];
   return {
     raw,
     id: JSON.stringify([bucket.name, ...key]),
@@ -207,6 +274,8 @@ function s3Record(raw: Fields): BatchRecord {
     body: () => s3,
   };
 }
+
+const isText = (value: unknown): boolean => typeof value === 'string' && value !== '';
 
 /** The one to report of failed sequence numbers, which are decimal numbers beyond what a double carries. */
 export function lowestOf(ids: readonly string[]): string[] {

@@ -53,6 +53,18 @@ export function asHttpEvent(event: unknown): HttpEvent | undefined {
     : { format: 'alb', method, multiValue: isObject(raw.multiValueHeaders), raw };
 }
 
+/** What `event` lacks to be an HTTP request, though it has `headers`: a test has made it by hand. */
+export function whyNoHttpEvent(event: unknown): string | undefined {
+  if (!isObject(event) || !isObject(event.headers)) return undefined;
+  if (event.version === '2.0') {
+    return 'it has `headers` and `version: "2.0"`, but no `requestContext.http.method`, which an HTTP API and a Function URL send';
+  }
+  if (typeof event.httpMethod === 'string') {
+    return 'it has `headers` and `httpMethod`, but no `requestContext`, which a REST API and a load balancer send';
+  }
+  return 'it has `headers`, but neither `version: "2.0"` with `requestContext.http.method` (HTTP API, Function URL) nor `httpMethod` with `requestContext` (REST API, load balancer)';
+}
+
 /** Every line of the header `name`, whatever its casing. */
 export function headerLines({ raw }: HttpEvent, name: string): string[] {
   const wanted = name.toLowerCase();

@@ -6,12 +6,19 @@ import {
   canonicalMutation,
   isMutation,
 } from './appsync.ts';
-import { asRecord, type BatchRecord } from './batch.ts';
+import { asRecord, type BatchRecord, whyNoBatch } from './batch.ts';
 import { canonicalText, sha256 } from './canonical.ts';
 import { IdempotencyError } from './errors.ts';
-import { asHttpEvent, callerOf, canonicalRequest, type HttpEvent, headerLines } from './http.ts';
+import {
+  asHttpEvent,
+  callerOf,
+  canonicalRequest,
+  type HttpEvent,
+  headerLines,
+  whyNoHttpEvent,
+} from './http.ts';
 import { keyFromHeader } from './key-syntax.ts';
-import { kindOf } from './validate.ts';
+import { isRecord, kindOf } from './validate.ts';
 
 /** A key: one value, or parts that are told apart (`['a', 'bc']` is not `['ab', 'c']`; `1` is `'1'`). */
 export type Key = string | number | readonly (string | number | undefined)[] | undefined;
@@ -85,7 +92,7 @@ function identityOf(
   const key = settings.key ? settings.key(event, context) : shape.key();
   if (key === undefined) {
     if (!settings.required) return { kind: 'none', reason: 'no-key' };
-    throw missingKey(settings, http);
+    throw missingKey(settings, event, http);
   }
   const parts = checkedParts(key);
 
@@ -213,7 +220,11 @@ function checkedTenant(tenant: unknown): string {
   );
 }
 
-function missingKey(settings: IdentitySettings, http: HttpEvent | undefined): IdempotencyError {
+function missingKey(
+  settings: IdentitySettings,
+  event: unknown,
+  http: HttpEvent | undefined,
+): IdempotencyError {
   if (settings.key) {
     return new IdempotencyError(
       'MISSING_KEY',
@@ -222,10 +233,17 @@ function missingKey(settings: IdentitySettings, http: HttpEvent | undefined): Id
         : 'Option `key` returned undefined for this event or record and a key is required. Return a key, or set `required: false` to run such events unguarded.',
     );
   }
+  if (http) {
+    return new IdempotencyError(
+      'MISSING_KEY',
+      `This request needs the header ${settings.http.header}: a UUID, the same for every attempt of the same operation.`,
+    );
+  }
+  const byHand = whyNoHttpEvent(event) ?? whyNoBatch(event);
   return new IdempotencyError(
     'MISSING_KEY',
-    http
-      ? `This request needs the header ${settings.http.header}: a UUID, the same for every attempt of the same operation.`
+    byHand
+      ? `This event carries no idempotency key that can be read: ${byHand}. Events that services send are recognised by their shape; for a test, \`idemkit/testing\` makes them (httpEventV2, httpEventV1, albEvent, sqsEvent, …). For an event of your own give the option \`key\`.`
       : 'An event of this shape carries no idempotency key of its own. Give the option `key`, e.g. `key: (event) => event.orderId`, or `key: wholePayload` if equal payloads are one operation.',
   );
 }
@@ -241,22 +259,32 @@ function asEventBridgeEvent(event: unknown): EventBridgeEvent | undefined {
   const candidate = event as Partial<EventBridgeEvent> | null | undefined;
   return typeof candidate?.id === 'string' &&
     typeof candidate.source === 'string' &&
-    typeof candidate['detail-type'] === 'string'
+    typeof candidate['detail-type'] === 'string' &&
+    Object.hasOwn(candidate, 'detail')
     ? (candidate as EventBridgeEvent)
     : undefined;
 }
 
-/** AppSync can send an array of calls; services that are not known here send `Records`. */
+/** AppSync can send an array of calls; services that are not known here send `Records`, and so do tests. */
 function refuseUnknownBatches(event: unknown): void {
-  const { Records } = (event ?? {}) as { Records?: unknown };
-  const first = (Array.isArray(Records) ? Records[0] : undefined) as Record<string, unknown> | undefined;
-  const source = Array.isArray(event)
-    ? asAppSyncEvent(event[0]) && 'AppSync'
-    : (first?.eventSource ?? first?.EventSource);
-  if (typeof source !== 'string') return;
-  throw new IdempotencyError(
+  if (Array.isArray(event)) {
+    if (asAppSyncEvent(event[0])) throw unknownBatch('AppSync', undefined);
+    return;
+  }
+  const records = isRecord(event) && Array.isArray(event.Records) ? event.Records : [];
+  const source: unknown = records[0]?.eventSource ?? records[0]?.EventSource;
+  // A name that is no service's is not shown: it is the caller's word.
+  if (typeof source === 'string') {
+    throw unknownBatch(/^aws:[a-z\d-]{1,30}$/.test(source) ? source : 'unknown', whyNoBatch(event));
+  }
+}
+
+function unknownBatch(source: string, byHand: string | undefined): IdempotencyError {
+  return new IdempotencyError(
     'UNSUPPORTED',
-    `A batch of ${source} records cannot be guarded as one operation: a batch that is delivered again may be cut differently. Wrap the function that handles one record instead: const once = idempotent(handleRecord, { key: (record) => record.id }), and call it for each record.`,
+    byHand
+      ? `This event is no batch that a service sends: ${byHand}. For a test, \`idemkit/testing\` makes whole ones (sqsEvent, kinesisEvent, dynamoStreamEvent, snsEvent).`
+      : `A batch of ${source} records cannot be guarded as one operation: a batch that is delivered again may be cut differently. Wrap the function that handles one record instead: const once = idempotent(handleRecord, { key: (record) => record.id }), and call it for each record.`,
   );
 }
 
