@@ -1,5 +1,21 @@
 export { type MemoryRecord, type MemoryStore, type MemoryStoreOptions, memoryStore } from './memory-store.ts';
 export { type ContractCase, storeContract } from './store-contract.ts';
+export {
+  type AlbRequest,
+  albEvent,
+  type DynamoChange,
+  dynamoStreamEvent,
+  type HttpRequest,
+  httpEventV1,
+  httpEventV2,
+  type KinesisData,
+  kinesisEvent,
+  type RestRequest,
+  type SnsNotification,
+  type SqsMessage,
+  snsEvent,
+  sqsEvent,
+} from './test-events.ts';
 
 import type { Clock } from './store.ts';
 

@@ -1,3 +1,4 @@
+import type { S3EventRecord } from 'aws-lambda';
 import { describe, expect, it, vi } from 'vitest';
 import { eachRecord, type IdempotentOptions, idempotent, wholePayload } from '../lib/index.ts';
 import {
@@ -184,7 +185,7 @@ describe('a notification of S3', () => {
   async function runsOf(...notifications: Notification[]): Promise<number> {
     const runs = vi.fn();
     const handler = idempotent(
-      eachRecord(async (record: { s3: object }) => runs(record)),
+      eachRecord<S3EventRecord>(async (record) => runs(record)),
       {
         store: watchedStore(),
         namespace: 'n',

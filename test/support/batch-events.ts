@@ -15,52 +15,31 @@ import type {
   SQSEvent,
   SQSRecord,
 } from 'aws-lambda';
+import * as makers from '../../lib/testing.ts';
 
 const region = 'eu-west-1';
-const account = '111122223333';
+const account = '123456789012';
 
 const asText = (body: unknown): string => (typeof body === 'string' ? body : JSON.stringify(body));
 const base64 = (body: unknown): string => Buffer.from(asText(body)).toString('base64');
 const sha256 = (text: string): string => createHash('sha256').update(text).digest('hex');
 
+const only = <Item>([item]: readonly Item[]): Item => item as Item;
+
 /** A message of a standard queue. */
-export function sqsMessage(messageId: string, body: unknown = { id: messageId }): SQSRecord {
-  return {
-    messageId,
-    receiptHandle: `receipt-${messageId}`,
-    body: asText(body),
-    attributes: {
-      ApproximateReceiveCount: '1',
-      SentTimestamp: '1767225600000',
-      SenderId: account,
-      ApproximateFirstReceiveTimestamp: '1767225600001',
-    },
-    messageAttributes: {},
-    md5OfBody: '00000000000000000000000000000000',
-    eventSource: 'aws:sqs',
-    eventSourceARN: `arn:aws:sqs:${region}:${account}:orders`,
-    awsRegion: region,
-  };
-}
+export const sqsMessage = (messageId: string, body: unknown = { id: messageId }): SQSRecord =>
+  only(makers.sqsEvent({ messageId, body, queue: 'orders' }).Records);
 
 /** A message of a FIFO queue; without `deduplicationId` the id is made of the content. */
-export function fifoMessage(
+export const fifoMessage = (
   messageId: string,
-  MessageGroupId: string,
-  { body = { id: messageId } as unknown, deduplicationId = sha256(asText(body)) } = {},
-): SQSRecord {
-  const message = sqsMessage(messageId, body);
-  return {
-    ...message,
-    eventSourceARN: `${message.eventSourceARN}.fifo`,
-    attributes: {
-      ...message.attributes,
-      MessageGroupId,
-      MessageDeduplicationId: deduplicationId,
-      SequenceNumber: '18849496460467696128',
-    },
-  };
-}
+  groupId: string,
+  {
+    body = { id: messageId } as unknown,
+    ...deduplication
+  }: { body?: unknown; deduplicationId?: string } = {},
+): SQSRecord =>
+  only(makers.sqsEvent({ messageId, groupId, body, queue: 'orders.fifo', ...deduplication }).Records);
 
 export const sqsEvent = (...Records: SQSRecord[]): SQSEvent => ({ Records });
 
@@ -71,47 +50,27 @@ export const failedIn = (answer: unknown): string[] =>
 /** The sequence numbers are decimal, and the ones after the ninth are a digit longer. */
 export const sequenceNumber = (at: number): string => `${at}`;
 
-export function kinesisRecord(at: number, data: unknown = { at }, shard = 0): KinesisStreamRecord {
-  const number = sequenceNumber(at);
-  const stream = `arn:aws:kinesis:${region}:${account}:stream/orders`;
-  return {
-    awsRegion: region,
-    eventID: `shardId-00000000000${shard}:${number}`,
-    eventName: 'aws:kinesis:record',
-    eventSource: 'aws:kinesis',
-    eventSourceARN: stream,
-    eventVersion: '1.0',
-    invokeIdentityArn: `arn:aws:iam::${account}:role/orders`,
-    kinesis: {
-      kinesisSchemaVersion: '1.0',
-      partitionKey: 'p',
-      sequenceNumber: number,
-      data: base64(data),
-      approximateArrivalTimestamp: 1_767_225_600,
-    },
-  };
-}
+export const kinesisRecord = (at: number, data: unknown = { at }, shard = 0): KinesisStreamRecord =>
+  only(
+    makers.kinesisEvent({
+      ...{
+        data,
+        shardId: `shardId-00000000000${shard}`,
+        sequenceNumber: sequenceNumber(at),
+        stream: 'orders',
+      },
+    }).Records,
+  );
 
 export const kinesisEvent = (...Records: KinesisStreamRecord[]): KinesisStreamEvent => ({ Records });
 
-export function streamRecord(at: number, NewImage = { at: { N: String(at) } }): DynamoDBRecord {
-  return {
-    eventID: sha256(`event ${at}`).slice(0, 32),
-    eventName: 'INSERT',
-    eventVersion: '1.1',
-    eventSource: 'aws:dynamodb',
-    awsRegion: region,
-    dynamodb: {
-      ApproximateCreationDateTime: 1_767_225_600,
-      Keys: { at: { N: String(at) } },
-      NewImage,
-      SequenceNumber: sequenceNumber(at),
-      SizeBytes: 10,
-      StreamViewType: 'NEW_AND_OLD_IMAGES',
-    },
-    eventSourceARN: `arn:aws:dynamodb:${region}:${account}:table/orders/stream/2026-01-01T00:00:00.000`,
-  };
-}
+export const streamRecord = (at: number, newImage = { at: { N: String(at) } }): DynamoDBRecord =>
+  only(
+    makers.dynamoStreamEvent({
+      ...{ keys: { at: { N: String(at) } }, newImage, table: 'orders' },
+      ...{ eventId: sha256(`event ${at}`).slice(0, 32), sequenceNumber: sequenceNumber(at) },
+    }).Records,
+  );
 
 export const streamEvent = (...Records: DynamoDBRecord[]): DynamoDBStreamEvent => ({ Records });
 
@@ -150,27 +109,8 @@ export const selfManagedKafkaEvent = (...records: MSKRecord[]): SelfManagedKafka
   records: byPartition(records),
 });
 
-export function snsNotification(MessageId: string, message: unknown = { id: MessageId }): SNSEventRecord {
-  const TopicArn = `arn:aws:sns:${region}:${account}:orders`;
-  return {
-    EventVersion: '1.0',
-    EventSubscriptionArn: `${TopicArn}:1`,
-    EventSource: 'aws:sns',
-    Sns: {
-      SignatureVersion: '1',
-      Timestamp: '2026-01-01T00:00:00.000Z',
-      Signature: '',
-      SigningCertUrl: 'https://example.com',
-      MessageId,
-      Message: asText(message),
-      MessageAttributes: {},
-      Type: 'Notification',
-      UnsubscribeUrl: 'https://example.com',
-      TopicArn,
-      Subject: '',
-    },
-  };
-}
+export const snsNotification = (messageId: string, message: unknown = { id: messageId }): SNSEventRecord =>
+  only(makers.snsEvent({ messageId, message, topic: 'orders' }).Records);
 
 export const snsEvent = (...Records: SNSEventRecord[]): SNSEvent => ({ Records });
 

@@ -1,3 +1,5 @@
+import * as makers from '../../lib/testing.ts';
+
 /** A request as a client sends it. */
 export interface HttpRequest {
   /** @default 'POST' */
@@ -19,56 +21,16 @@ export interface HttpRequest {
 export type HttpEvent = Readonly<Record<string, unknown>>;
 
 /** The event that a REST API (payload format 1.0) makes of a request. */
-export function restEvent(request: HttpRequest = {}): HttpEvent {
-  const { method = 'POST', path = '/orders', query = '' } = request;
-  return {
-    resource: '/{proxy+}',
-    path,
-    httpMethod: method,
-    ...singleAndMulti(request, query),
-    pathParameters: { proxy: path.slice(1) },
-    stageVariables: null,
-    requestContext: {
-      accountId: '123456789012',
-      apiId: 'api',
-      httpMethod: method,
-      path: `/prod${path}`,
-      stage: 'prod',
-      requestId: 'request-1',
-      identity: { sourceIp: '192.0.2.1', userAgent: 'test', ...request.identity },
-      ...(request.authorizer && { authorizer: request.authorizer }),
-    },
-    ...bodyOf(request),
-  };
-}
+export const restEvent = (request: HttpRequest = {}): HttpEvent => ({
+  ...makers.httpEventV1(partsOf(request)),
+  ...bodyOf(request),
+});
 
-/** The event that an HTTP API (payload format 2.0) makes of a request: lower-case names, lines joined by commas. */
-export function httpApiEvent(request: HttpRequest = {}): HttpEvent {
-  const { method = 'POST', path = '/orders', query = '' } = request;
-  const headers: Record<string, string> = {};
-  for (const [name, value] of request.headers ?? []) {
-    const known = headers[name.toLowerCase()];
-    headers[name.toLowerCase()] = known === undefined ? value : `${known},${value}`;
-  }
-  return {
-    version: '2.0',
-    routeKey: '$default',
-    rawPath: path,
-    rawQueryString: query,
-    headers,
-    requestContext: {
-      accountId: '123456789012',
-      apiId: 'api',
-      domainName: 'api.example.com',
-      http: { method, path, protocol: 'HTTP/1.1', sourceIp: '192.0.2.1', userAgent: 'test' },
-      requestId: 'request-1',
-      routeKey: '$default',
-      stage: '$default',
-      ...(request.authorizer && { authorizer: request.authorizer }),
-    },
-    ...bodyOf(request),
-  };
-}
+/** The event that an HTTP API (payload format 2.0) makes of a request. */
+export const httpApiEvent = (request: HttpRequest = {}): HttpEvent => ({
+  ...makers.httpEventV2(partsOf(request)),
+  ...bodyOf(request),
+});
 
 /** A Function URL's event: payload format 2.0 with other context. */
 export function functionUrlEvent(request: HttpRequest = {}): HttpEvent {
@@ -85,33 +47,17 @@ export function functionUrlEvent(request: HttpRequest = {}): HttpEvent {
   };
 }
 
-/** The event that a load balancer makes of a request: lower-case names; only the last of several lines. */
-export function albEvent(request: HttpRequest = {}): HttpEvent {
-  const { multiValueHeaders: _, multiValueQueryStringParameters: __, ...event } = albMultiValueEvent(request);
-  const { headers, queryStringParameters } = singleAndMulti(request, request.query ?? '');
-  const lowerCase = Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value]);
-  return { ...event, headers: Object.fromEntries(lowerCase), queryStringParameters };
-}
+/** The event that a load balancer makes of a request. */
+export const albEvent = (request: HttpRequest = {}): HttpEvent => ({
+  ...makers.albEvent(partsOf(request)),
+  ...bodyOf(request),
+});
 
 /** The same from a target group with multi-value headers. */
-export function albMultiValueEvent(request: HttpRequest = {}): HttpEvent {
-  const { method = 'POST', path = '/orders', query = '' } = request;
-  const headers = request.headers?.map(([name, value]) => [name.toLowerCase(), value] as const);
-  const { multiValueHeaders, multiValueQueryStringParameters } = singleAndMulti(
-    { ...request, headers },
-    query,
-  );
-  return {
-    requestContext: {
-      elb: { targetGroupArn: 'arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/orders/1' },
-    },
-    httpMethod: method,
-    path,
-    multiValueHeaders,
-    multiValueQueryStringParameters,
-    ...bodyOf(request),
-  };
-}
+export const albMultiValueEvent = (request: HttpRequest = {}): HttpEvent => ({
+  ...makers.albEvent({ ...partsOf(request), multiValue: true }),
+  ...bodyOf(request),
+});
 
 /** Every event source by name, for `describe.each`. */
 export const eventSources: readonly (readonly [string, (request?: HttpRequest) => HttpEvent])[] = [
@@ -122,20 +68,10 @@ export const eventSources: readonly (readonly [string, (request?: HttpRequest) =
   ['a load balancer with multi-value headers', albMultiValueEvent],
 ];
 
-function singleAndMulti(request: Pick<HttpRequest, 'headers'>, query: string) {
-  const pairs = [...new URLSearchParams(query)];
-  return {
-    headers: Object.fromEntries(request.headers ?? []),
-    multiValueHeaders: byName(request.headers ?? []),
-    queryStringParameters: pairs.length === 0 ? null : Object.fromEntries(pairs),
-    multiValueQueryStringParameters: pairs.length === 0 ? null : byName(pairs),
-  };
-}
-
-function byName(pairs: readonly (readonly [string, string])[]): Record<string, string[]> {
-  const lines: Record<string, string[]> = {};
-  for (const [name, value] of pairs) lines[name] = [...(lines[name] ?? []), value];
-  return lines;
-}
+/** Without the body, which tests give as the event is to have it: parsed already, or in Base64. */
+const partsOf = ({ path = '/orders', body: _, headers = [], ...request }: HttpRequest) => ({
+  ...request,
+  ...{ path, headers },
+});
 
 const bodyOf = ({ body = null, isBase64Encoded = false }: HttpRequest) => ({ body, isBase64Encoded });
