@@ -6,7 +6,7 @@ import type { AtomicWork } from './transact.ts';
 import { uniqueId } from './unique-id.ts';
 import type { Work } from './work.ts';
 
-/** The operation that a handler is working on: `context.idempotency`, or `operation(context)`. */
+/** The operation that a handler is working on: `operation(context)`, in a wrapped handler also `context.idempotency`. */
 export interface Operation {
   /** `false` when nothing guards this call: everything works, without a record. */
   readonly guarded: boolean;

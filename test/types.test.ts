@@ -193,6 +193,18 @@ describe('the type of the middleware', () => {
       .handler(async (event) => ({ orderId: event.email }));
   });
 
+  it('leaves the context as it is too: the operation is had with operation()', () => {
+    const handler = middy7<Order, Receipt>()
+      .use(idempotent())
+      .handler(async (event, context) => {
+        expectTypeOf(operation(context)).toEqualTypeOf<Operation>();
+        // @ts-expect-error it is there, and its type is not
+        void context.idempotency;
+        return { orderId: event.id };
+      });
+    expectTypeOf(handler).parameter(1).toEqualTypeOf<Context>();
+  });
+
   it("is one of Middy's own", () => {
     expectTypeOf(idempotent()).toEqualTypeOf<IdempotentMiddleware>();
     expectTypeOf(idempotent({ ttlSeconds: 60 })).toEqualTypeOf<IdempotentMiddleware>();

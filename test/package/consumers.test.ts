@@ -1,7 +1,18 @@
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { createProject, installTools, link, linkTools, type Packed, pack, root, run } from './packed.ts';
+import {
+  type CompilerVersion,
+  compilerErrors,
+  createProject,
+  installTools,
+  link,
+  linkTools,
+  type Packed,
+  pack,
+  root,
+  run,
+} from './packed.ts';
 
 let packed: Packed;
 let tools: string;
@@ -14,23 +25,6 @@ beforeAll(async () => {
 afterAll(() => {
   for (const project of projects) rmSync(project, { recursive: true, force: true });
 });
-
-type Version = '5.4' | '5.9' | '7';
-
-/** The oldest TypeScript that is supported, the last one with the resolution `node10`, and the repository's own. */
-const compilerOf = (version: Version): string => {
-  if (version === '7') return join(root, 'node_modules', 'typescript');
-  return join(tools, 'node_modules', version === '5.4' ? 'typescript54' : 'typescript');
-};
-
-/** What the compiler says against the project. */
-const errorsOf = (project: string, version: Version): Promise<string> =>
-  run(process.execPath, [join(compilerOf(version), 'bin', 'tsc'), '--pretty', 'false'], {
-    cwd: project,
-  }).then(
-    () => '',
-    (failure: { stdout?: string; message: string }) => failure.stdout || failure.message,
-  );
 
 /** A project with the package and Node's types, and with these packages of the repository. */
 function createConsumer(
@@ -61,7 +55,7 @@ const output = async (project: string, words: readonly string[]): Promise<string
   return stdout;
 };
 
-type Row = readonly [version: Version, resolution: string, options: object, files: readonly string[]];
+type Row = readonly [version: CompilerVersion, resolution: string, options: object, files: readonly string[]];
 
 describe('a handler and its test, without Middy and without the types of the AWS SDK', () => {
   it.each<Row>([
@@ -77,14 +71,14 @@ describe('a handler and its test, without Middy and without the types of the AWS
     async (version, _, options, files) => {
       const sources = Object.fromEntries(files.map((file) => [file, handler]));
       const project = createConsumer([], sources, { ...strictest, ...options, noEmit: true });
-      expect(await errorsOf(project, version)).toBe('');
+      expect(await compilerErrors(project, version, tools)).toBe('');
     },
   );
 
   it('compile, and run as an ES module and in CommonJS', { timeout: 60_000 }, async () => {
     const sources = { 'main.mts': handler, 'main.cts': handler };
     const project = createConsumer([], sources, { ...strictest, module: 'nodenext' });
-    expect(await errorsOf(project, '7')).toBe('');
+    expect(await compilerErrors(project, '7', tools)).toBe('');
     // What Lambda's own runtime provides; the compiler has not seen it.
     link(join(root, 'node_modules', '@aws-sdk'), join(project, 'node_modules', '@aws-sdk'));
     for (const file of ['main.mjs', 'main.cjs']) {
@@ -103,13 +97,13 @@ describe('a CDK app', () => {
     const sources = { 'app.mts': app, 'app.cts': app };
     // With `exactOptionalPropertyTypes` the CDK's own TableV2 is no ITableV2.
     const project = createConsumer(cdk, sources, { skipLibCheck: false, module: 'nodenext' });
-    expect(await errorsOf(project, '7')).toBe('');
+    expect(await compilerErrors(project, '7', tools)).toBe('');
     for (const file of ['app.mjs', 'app.cjs']) expect(await output(project, [file])).toBe(synthesised);
   });
 
   it('compiles with TypeScript 5.4 and the resolution node10', { timeout: 60_000 }, async () => {
     const options = { module: 'commonjs', moduleResolution: 'node10', skipLibCheck: true, noEmit: true };
-    expect(await errorsOf(createConsumer(cdk, { 'app.ts': app }, options), '5.4')).toBe('');
+    expect(await compilerErrors(createConsumer(cdk, { 'app.ts': app }, options), '5.4', tools)).toBe('');
   });
 
   it('runs from its sources with ts-node, in CommonJS with the resolution node10', {

@@ -200,12 +200,27 @@ function moveTo(made: string, copy: string): void {
   }
 }
 
+/** The oldest TypeScript that is supported, the last one with the resolution `node10`, and the repository's own. */
+export type CompilerVersion = '5.4' | '5.9' | '7';
+
+/** What the compiler says against the project. */
+export async function compilerErrors(
+  project: string,
+  version: CompilerVersion,
+  tools: string,
+): Promise<string> {
+  const modules = join(version === '7' ? root : tools, 'node_modules');
+  const compiler = join(modules, version === '5.4' ? 'typescript54' : 'typescript', 'bin', 'tsc');
+  return run(process.execPath, [compiler, '--pretty', 'false'], { cwd: project }).then(
+    () => '',
+    (failure: { stdout?: string; message: string }) => failure.stdout || failure.message,
+  );
+}
+
 /** `name@version`, as the repository has it. */
 export function pinned(name: string): string {
-  const { devDependencies }: { devDependencies: Record<string, string> } = readJson(
-    join(root, 'package.json'),
-  );
-  return `${name}@${devDependencies[name]}`;
+  const { dependencies, devDependencies } = readJson(join(root, 'package.json'));
+  return `${name}@${devDependencies[name] ?? dependencies[name]}`;
 }
 
 export const readJson = (path: string) => JSON.parse(readFileSync(path, 'utf8'));
