@@ -3,7 +3,7 @@
  * is given the records that are fresh; what it reports is merged with what was found here.
  */
 import type { Context } from 'aws-lambda';
-import { asRecord, type Batch, type BatchRecord, isBelow, itemFailures, lowestOf } from './batch.ts';
+import { asRecord, type Batch, type BatchRecord, isBelow, itemFailures, lowestOf, shownId } from './batch.ts';
 import { type BatchOperations, type Operation, UnguardedOperation, withBatch } from './context.ts';
 import { afterActing, IdempotencyError } from './errors.ts';
 import { type Identity, type IdentitySettings, identifyRecord } from './identity.ts';
@@ -460,16 +460,16 @@ function reasonOf(error: unknown): string {
   return `One of the guard's options threw (${name}).`;
 }
 
-const mismatchInBatch = ({ id }: BatchRecord): IdempotencyError =>
+const mismatchInBatch = (record: BatchRecord): IdempotencyError =>
   new IdempotencyError(
     'PAYLOAD_MISMATCH',
-    `It has the idempotency key of record ${id} in the same batch, but another payload. Nothing has been done.`,
+    `It has the idempotency key of record ${shownId(record)} in the same batch, but another payload. Nothing has been done.`,
   );
 
-const busyInBatch = ({ id }: BatchRecord): IdempotencyError =>
+const busyInBatch = (record: BatchRecord): IdempotencyError =>
   new IdempotencyError(
     'IN_PROGRESS',
-    `It has the idempotency key of record ${id} in the same batch, which belongs to another group. Nothing has been done by this one.`,
+    `It has the idempotency key of record ${shownId(record)} in the same batch, which belongs to another group. Nothing has been done by this one.`,
     { retryAfterSeconds: 1 },
   );
 

@@ -277,6 +277,15 @@ function s3Record(raw: Fields): BatchRecord {
 
 const isText = (value: unknown): boolean => typeof value === 'string' && value !== '';
 
+/** How a message names a record: what its service calls it, but of S3 not the object's name, which is somebody's. */
+export const shownId = ({ id, raw }: BatchRecord): string =>
+  isRecord(raw) && isRecord(raw.s3) ? `of S3, sequencer ${sequencerOf(raw.s3)}` : id;
+
+function sequencerOf({ object }: Record<string, unknown>): string {
+  const sequencer = isRecord(object) ? object.sequencer : undefined;
+  return typeof sequencer === 'string' && /^[0-9A-F]{1,64}$/i.test(sequencer) ? sequencer : 'unknown';
+}
+
 /** The one to report of failed sequence numbers, which are decimal numbers beyond what a double carries. */
 export function lowestOf(ids: readonly string[]): string[] {
   const [first, ...others] = ids;

@@ -17,7 +17,7 @@ import type {
   SQSEvent,
   SQSRecord,
 } from 'aws-lambda';
-import { asBatch, type Batch, type BatchRecord, itemFailures, lowestOf } from './batch.ts';
+import { asBatch, type Batch, type BatchRecord, itemFailures, lowestOf, shownId } from './batch.ts';
 import { failureOf, type RecordByRecord } from './batch-guard.ts';
 import { batchOf, type Operation, UnguardedOperation } from './context.ts';
 import { IdempotencyError, show } from './errors.ts';
@@ -338,7 +338,7 @@ function badPayload(record: BatchRecord, issues: readonly SchemaIssue[]): Idempo
   if (places.length > maxNamed) named.push('…');
   return new IdempotencyError(
     'BAD_PAYLOAD',
-    `The payload of record ${record.id} does not fit the schema, at ${named.join(', ')}. Mend the sender or the schema; the record is delivered again until it goes to the dead-letter queue.`,
+    `The payload of record ${shownId(record)} does not fit the schema, at ${named.join(', ')}. Mend the sender or the schema; the record is delivered again until it goes to the dead-letter queue.`,
   );
 }
 

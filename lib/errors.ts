@@ -82,6 +82,7 @@ interface ErrorDetails {
   readonly retryAfterSeconds?: number;
   readonly record?: RecordSummary;
   readonly rejections?: readonly Rejection[];
+  readonly step?: string;
 }
 
 const brand = Symbol.for('idemkit.error');
@@ -105,6 +106,8 @@ export class IdempotencyError extends Error {
   readonly record: RecordSummary | undefined;
   /** `COMMIT_REJECTED`: which writes were refused, by their place, with the items that their conditions met. */
   declare readonly rejections: readonly Rejection[] | undefined;
+  /** The name of the step that it is about, where there is one. Not enumerable, for a name may hold an id. */
+  declare readonly step: string | undefined;
   /** @internal */
   readonly [brand] = true;
 
@@ -114,8 +117,9 @@ export class IdempotencyError extends Error {
     this.effect = details.effect ?? 'none';
     this.retryAfterSeconds = details.retryAfterSeconds;
     this.record = details.record;
-    // Hidden, for it holds the caller's items, and errors are logged.
+    // Hidden, for they hold what is the caller's, and errors are logged.
     Object.defineProperty(this, 'rejections', { value: details.rejections, enumerable: false });
+    Object.defineProperty(this, 'step', { value: details.step, enumerable: false });
   }
 
   /** Whether `value` is an error of idemkit's, and of this `code` if one is given. */
@@ -139,7 +143,7 @@ export class IdempotencyError extends Error {
  */
 export function afterActing<Thrown>(error: Thrown, message?: string): Thrown | IdempotencyError {
   if (!IdempotencyError.is(error) || error.effect === 'possible') return error;
-  const { code, cause, retryAfterSeconds, record, rejections } = error;
+  const { code, cause, retryAfterSeconds, record, rejections, step } = error;
   const said = /\bnothing has been done\b/i.test(error.message)
     ? `${error.message} What this call did before that may have happened.`
     : error.message;
@@ -150,6 +154,7 @@ export function afterActing<Thrown>(error: Thrown, message?: string): Thrown | I
     ...(retryAfterSeconds !== undefined && { retryAfterSeconds }),
     ...(record && { record }),
     ...(rejections && { rejections }),
+    ...(step !== undefined && { step }),
   });
   // Where it was raised, not where it left.
   if (error.stack !== undefined) {
@@ -181,4 +186,17 @@ export function show(value: unknown): string {
   text ??= String(value);
   const kind = Array.isArray(value) ? 'array' : typeof value;
   return `${text.length > 60 ? `${text.slice(0, 57)}…` : text} (${kind})`;
+}
+
+/**
+ * An error of code that is not ours, as a log may show it: its name and where it was thrown. Its message may quote what it was
+ * thrown over: a parser's does.
+ */
+export function withoutMessage(error: unknown): string {
+  if (!(error instanceof Error)) return `a ${typeof error}`;
+  const { stack = '', message } = error;
+  const at = message === '' ? stack.indexOf('\n') : stack.indexOf(message);
+  // A message may hold lines that look like a stack's.
+  const frames = at < 0 ? '' : stack.slice(at + message.length);
+  return `${/^\w{1,60}$/.test(error.name) ? error.name : 'Error'}${frames}`;
 }

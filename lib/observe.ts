@@ -66,6 +66,7 @@ export type IdempotencyEvent = {
   | ({
       /** A step has been done by this attempt; `unrecorded`: a later attempt would repeat it, with the same token. */
       readonly type: 'step';
+      /** Not enumerable, so that it is in no log: a name may hold an id. */
       readonly name: string;
       readonly outcome: 'recorded' | 'unrecorded';
       readonly cause?: unknown;

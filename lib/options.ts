@@ -291,6 +291,8 @@ export function resolveOptions(options: IdempotentOptions = {}): GuardSettings {
         // The union's members lost two fields each; putting them back is beyond what the checker can follow.
         const where = disabled() ? (ownNamespace ?? '') : namespace().name;
         const event = { namespace: where, atMs: nowMs(), ...occurrence } as unknown as IdempotencyEvent;
+        // A step's name may hold an id, and events are logged.
+        if (event.type === 'step') Object.defineProperty(event, 'name', { enumerable: false });
         const returned: unknown = observe(event);
         // An async observer is not awaited, and its failure is as much ignored as a sync one's.
         if (returned instanceof Promise) returned.catch(() => {});

@@ -1,5 +1,5 @@
 import { hexSha256 } from './canonical.ts';
-import { IdempotencyError, show } from './errors.ts';
+import { IdempotencyError } from './errors.ts';
 import { carriedKey } from './message-key.ts';
 import { environment } from './record.ts';
 import type { Seal, StagedMessage } from './store.ts';
@@ -68,7 +68,7 @@ async function stagedOne(message: Message, position: number, place: Place): Prom
   const refuse = (problem: string) =>
     new IdempotencyError('BAD_WRITES', `Message ${position} ${problem} Nothing has been written.`);
   if (!isRecord(message))
-    throw refuse(`is ${show(message)} and not an object with destination, body and groupId.`);
+    throw refuse(`is ${kindOf(message)} and not an object with destination, body and groupId.`);
   const {
     destination,
     body,
@@ -83,7 +83,7 @@ async function stagedOne(message: Message, position: number, place: Place): Prom
   }
   if (!destinations.includes(destination)) {
     throw refuse(
-      `goes to ${show(destination)}, which is none of the destinations ${destinations.join(', ')}.`,
+      `goes to ${typeof destination === 'string' ? 'a name that' : `${kindOf(destination)}, which`} is none of the destinations ${destinations.join(', ')}.`,
     );
   }
   for (const [what, value] of [
@@ -99,7 +99,8 @@ async function stagedOne(message: Message, position: number, place: Place): Prom
   }
   let text = textOf(body);
   if (text === undefined || text === '') throw refuse('has no body, or one that JSON cannot carry.');
-  if (typeof keyInBody !== 'boolean') throw refuse(`has keyInBody: ${show(keyInBody)}; use true or false.`);
+  if (typeof keyInBody !== 'boolean')
+    throw refuse(`has a keyInBody that is ${kindOf(keyInBody)}; use true or false.`);
   if (keyInBody) {
     if (typeof body === 'string' || !text.startsWith('{')) {
       throw refuse('has keyInBody: true and a body that is no object. Stage an object.');

@@ -83,7 +83,7 @@ export function relayOutbox(
       if (!Object.hasOwn(destinations, message.destination)) {
         if (otherDestinations === 'skip') continue;
         failed.push(message.sequenceNumber);
-        tell(message, unknownDestination(message, destinations));
+        tell(message, 'a destination', unknownDestination(message, destinations));
         continue;
       }
       const lane = JSON.stringify([message.destination, message.groupId]);
@@ -94,7 +94,7 @@ export function relayOutbox(
         try {
           await publish(message, destinations[message.destination] as Destination);
         } catch (error) {
-          tell(message, error);
+          tell(message, `'${message.destination}'`, error);
           // Nothing of the group goes out before what is before it.
           failed.push(...lane.slice(index).map(({ sequenceNumber }) => sequenceNumber));
           return;
@@ -244,17 +244,22 @@ const noImages = (): IdempotencyError =>
   );
 
 /** A partial batch response has no room for the reason, and a message's body does not belong into a log. */
-function tell({ deduplicationId, destination }: Outgoing, error: unknown): void {
-  console.error(`[idemkit] Message ${deduplicationId} for '${destination}' was not published:`, error);
+function tell({ pk, body, groupId, deduplicationId }: Outgoing, destination: string, error: unknown): void {
+  const { name, message } = error instanceof Error ? error : { name: typeof error, message: '' };
+  // SQS quotes what it does not take, JSON inside of JSON too.
+  const held = [body, groupId, deduplicationId].filter((value) => typeof value === 'string');
+  const quotes = held.some((text) => text !== '' && message.includes(JSON.stringify(text).slice(1, -1)));
+  const said =
+    quotes || held.some((text) => text !== '' && message.includes(text))
+      ? '(its text quotes the message)'
+      : message;
+  console.error(`[idemkit] A message of ${pk} for ${destination} was not published: ${name}: ${said}`);
 }
 
-const unknownDestination = (
-  { destination }: Outgoing,
-  destinations: RelayOptions['destinations'],
-): IdempotencyError =>
+const unknownDestination = ({ pk }: Outgoing, destinations: RelayOptions['destinations']): IdempotencyError =>
   new IdempotencyError(
     'BAD_OPTION',
-    `relayOutbox() has no destination '${destination}', only ${Object.keys(destinations).join(', ')}. Add it, or set otherDestinations: 'skip' where something else publishes it.`,
+    `relayOutbox() has no destination of the name that a message of ${pk} goes to, only ${Object.keys(destinations).join(', ')}. Add it, or set otherDestinations: 'skip' where something else publishes it.`,
   );
 
 function checkOptions(options: RelayOptions): void {

@@ -1,8 +1,8 @@
-import type { IdempotencyError } from './errors.ts';
+import { type IdempotencyError, withoutMessage } from './errors.ts';
 import type { HttpEvent } from './http.ts';
 import type { Reply } from './plain-reply.ts';
 import { type ErrorProfile, refusal } from './refusal.ts';
-import { isFunction, isRecord } from './validate.ts';
+import { isFunction, isRecord, kindOf } from './validate.ts';
 
 /** An answer to API Gateway, a load balancer or a Function URL. */
 export interface HttpResponse {
@@ -64,9 +64,9 @@ function refusedBy(
     const answer: unknown = errors(error);
     const status = (answer as Partial<HttpResponse> | null | undefined)?.statusCode;
     if (status !== undefined && Number.isInteger(Number(status))) return answer as HttpResponse;
-    tellOnce(settings, 'errors', 'returned no response with a `statusCode`', answer);
+    tellOnce(settings, 'errors', 'returned no response with a `statusCode`', kindOf(answer));
   } catch (thrown) {
-    tellOnce(settings, 'errors', 'threw', thrown);
+    tellOnce(settings, 'errors', 'threw', withoutMessage(thrown));
   }
   return standard;
 }
@@ -76,17 +76,17 @@ function headersFor(settings: ReplySettings, http: HttpEvent): Record<string, st
   try {
     return settings.headers?.(http.raw) ?? {};
   } catch (thrown) {
-    tellOnce(settings, 'headers', 'threw', thrown);
+    tellOnce(settings, 'headers', 'threw', withoutMessage(thrown));
     return {};
   }
 }
 
 const told = { errors: new WeakSet<ReplySettings>(), headers: new WeakSet<ReplySettings>() };
 
-function tellOnce(settings: ReplySettings, option: keyof typeof told, what: string, value: unknown): void {
+function tellOnce(settings: ReplySettings, option: keyof typeof told, what: string, value: string): void {
   if (told[option].has(settings)) return;
   told[option].add(settings);
-  console.warn(`[idemkit] Option \`http.${option}\` ${what}, so the answer goes out without it:`, value);
+  console.warn(`[idemkit] Option \`http.${option}\` ${what}, so the answer goes out without it: ${value}`);
 }
 
 /** A store of the user's own may not say, but a 503 without it tells a client nothing. */

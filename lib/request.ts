@@ -6,7 +6,7 @@ import { Buffer } from 'node:buffer';
 import type { Context } from 'aws-lambda';
 import { answerIn, type Encoded, encode } from './codec.ts';
 import { GuardedOperation } from './context.ts';
-import { IdempotencyError } from './errors.ts';
+import { IdempotencyError, withoutMessage } from './errors.ts';
 import type { Identity } from './identity.ts';
 import { leaseOf, remainingTimeOf } from './lease.ts';
 import { claimOccurrence, type Settlement, settledOccurrence } from './occurrence.ts';
@@ -410,7 +410,9 @@ function isToBeRemembered({ settings, reply }: Request, value: unknown): boolean
   try {
     return settings.remember({ value, statusCode: reply.statusOf(value) });
   } catch (error) {
-    console.warn('[idemkit] Option `remember` threw, so the answer was remembered:', error);
+    console.warn(
+      `[idemkit] Option \`remember\` threw, so the answer was remembered: ${withoutMessage(error)}`,
+    );
     return true;
   }
 }

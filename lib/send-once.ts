@@ -4,7 +4,7 @@
  */
 import { hexSha256 } from './canonical.ts';
 import type { GuardedOperation, Operation } from './context.ts';
-import { IdempotencyError, show } from './errors.ts';
+import { IdempotencyError } from './errors.ts';
 import { keyAttribute, maxMessageAttributes } from './message-key.ts';
 import { loadSns, loadSqs } from './peers.ts';
 import { checkKnown, isFunction, isRecord, kindOf } from './validate.ts';
@@ -153,7 +153,7 @@ const services = {
 
 function checkMessage(client: unknown, message: unknown): (typeof services)['SQS' | 'SNS'] {
   if (!isRecord(client) || !isFunction(client.send)) {
-    throw badMessage(`Expected an SQSClient or an SNSClient as the first argument, got ${show(client)}.`);
+    throw badMessage(`Expected an SQSClient or an SNSClient as the first argument, got ${kindOf(client)}.`);
   }
   if (!isRecord(message) || 'QueueUrl' in message === 'TopicArn' in message) {
     throw badMessage(
@@ -172,7 +172,7 @@ function checkMessage(client: unknown, message: unknown): (typeof services)['SQS
   const to = message[destination];
   if (typeof to !== 'string' || !to.endsWith('.fifo')) {
     throw badMessage(
-      `Expected ${destination} of a FIFO ${kind}, which ends in '.fifo', got ${show(to)}. A standard ${kind} delivers every send: create a FIFO ${kind}, or send with the client itself and guard the consumer.`,
+      `Expected ${destination} of a FIFO ${kind}, which ends in '.fifo', got ${typeof to === 'string' ? 'another one' : kindOf(to)}. A standard ${kind} delivers every send: create a FIFO ${kind}, or send with the client itself and guard the consumer.`,
     );
   }
   const group = message.MessageGroupId;

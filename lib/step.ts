@@ -1,6 +1,6 @@
 /** The records of an attempt's steps: what earlier attempts have recorded, and what this one does. */
 import { answerIn, decode, type Encoded, encode } from './codec.ts';
-import { IdempotencyError, show } from './errors.ts';
+import { IdempotencyError } from './errors.ts';
 import { type Attempt, insist, inTime, overtaken } from './operation.ts';
 import { tellUnavailable, whyNot } from './recall.ts';
 import type { Settings } from './settings.ts';
@@ -112,13 +112,13 @@ export class StepRecords {
 const indeterminate = (name: string): IdempotencyError =>
   new IdempotencyError(
     'INDETERMINATE',
-    `Step ${show(name)} was begun by an earlier attempt and its end was never recorded: it may have happened or not, and it must not be repeated. Somebody has to look downstream.`,
-    { effect: 'possible' },
+    `A step (the error's \`step\` is its name) was begun by an earlier attempt and its end was never recorded: it may have happened or not, and it must not be repeated. Somebody has to look downstream.`,
+    { effect: 'possible', step: name },
   );
 
 const unavailable = ({ name, attempt }: StepRecord, value: Unavailable | undefined): IdempotencyError =>
   new IdempotencyError(
     'RESULT_UNAVAILABLE',
-    `Step ${show(name)} was done by attempt ${attempt}, but what it returned is not available: ${whyNot(value ?? { reason: 'missing' })}. It is not done again. Return something from it that can be stored, such as an id.`,
-    { effect: 'possible' },
+    `A step (the error's \`step\` is its name) was done by attempt ${attempt}, but what it returned is not available: ${whyNot(value ?? { reason: 'missing' })}. It is not done again. Return something from it that can be stored, such as an id.`,
+    { effect: 'possible', step: name },
   );

@@ -4,12 +4,13 @@
  * A transaction that was cancelled is read in this order: the claim (is it still ours?), the step's own record (was it
  * done?), conflicts (send it again), and only then the handler's own conditions.
  */
-import { IdempotencyError, show, storeUnavailable } from './errors.ts';
+import { IdempotencyError, storeUnavailable } from './errors.ts';
 import { type Attempt, backoff, inTime } from './operation.ts';
 import { type Message, staged } from './outbox.ts';
 import type { Settings } from './settings.ts';
 import type { Clock, Store, Transacted, Transaction, TransactionRequest, TransactWrite } from './store.ts';
 import { uniqueId } from './unique-id.ts';
+import { kindOf } from './validate.ts';
 
 /** Writes and messages that are to happen at once, or not at all. */
 export interface AtomicWork {
@@ -89,7 +90,7 @@ async function build(
 ): Promise<Transaction> {
   for (const [what, list] of Object.entries({ writes, messages })) {
     if (!Array.isArray(list)) {
-      throw new IdempotencyError('BAD_WRITES', `Expected \`${what}\` to be an array, got ${show(list)}.`);
+      throw new IdempotencyError('BAD_WRITES', `Expected \`${what}\` to be an array, got ${kindOf(list)}.`);
     }
   }
   const { pk, window } = record;

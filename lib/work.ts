@@ -4,7 +4,7 @@
  */
 import { type Encoded, encode } from './codec.ts';
 import { type Commit, commitClaimed, commitUnclaimed } from './commit.ts';
-import { afterActing, IdempotencyError, show } from './errors.ts';
+import { afterActing, IdempotencyError } from './errors.ts';
 import { type Attempt, inTime, leaseIsOver, overtaken } from './operation.ts';
 import { storedAnswer, tellUnavailable } from './recall.ts';
 import type { Settings } from './settings.ts';
@@ -12,6 +12,7 @@ import { StepRecords } from './step.ts';
 import type { ClaimRecord } from './store.ts';
 import { tokenOf } from './token.ts';
 import { type AtomicWork, outcomeUnknown, rejected, transact } from './transact.ts';
+import { kindOf } from './validate.ts';
 
 /** An attempt's life, from its entry up to what its settling finds. */
 export type Phase =
@@ -244,7 +245,7 @@ export class Work {
     if (typeof name !== 'string' || name.trim() === '' || name.length > maxNameLength) {
       throw new IdempotencyError(
         'BAD_STEP',
-        `Expected ${what} to be given a name of 1 to ${maxNameLength} characters, got ${show(name)}. A later attempt finds the step by it, so it must be the same in every attempt.`,
+        `Expected ${what} to be given a name of 1 to ${maxNameLength} characters, got ${typeof name === 'string' && name.trim() !== '' ? `a text of ${name.length}` : kindOf(name)}. A later attempt finds the step by it, so it must be the same in every attempt.`,
       );
     }
     if (name === 'commit') {
@@ -253,7 +254,8 @@ export class Work {
     if (this.#names.has(name)) {
       throw new IdempotencyError(
         'BAD_STEP',
-        `The name ${show(name)} was used before in this attempt. Give each step its own, e.g. with an index: \`charge-\${index}\`.`,
+        `The name that ${what} was given was used before in this attempt (the error's \`step\` has it). Give each step its own, e.g. with an index: \`charge-\${index}\`.`,
+        { step: name },
       );
     }
     this.#names.add(name);

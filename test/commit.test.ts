@@ -302,7 +302,7 @@ describe('messages', () => {
       mail({ deduplicationId: 'ä' }),
       'deduplicationId that is a text of 1 characters;',
     ],
-    ['no object', 'message', 'Message 1 is "message"'],
+    ['no object', 'message', 'Message 1 is a text and not an object'],
   ] as const) {
     test(`with ${what} are refused at the commit, with nothing written`, async () => {
       const handler = bench.guard((op) =>

@@ -380,7 +380,7 @@ describe('sendOnce', () => {
     [
       'a standard queue',
       (m) => ({ ...m, QueueUrl: 'https://sqs.eu-west-1.amazonaws.com/111122223333/orders' }),
-      'Expected QueueUrl of a FIFO queue, which ends in \'.fifo\', got "https://sqs.eu-west-1.amazonaws.com/111122223333/orders" (string). A standard queue delivers every send',
+      "Expected QueueUrl of a FIFO queue, which ends in '.fifo', got another one. A standard queue delivers every send",
     ],
     ['no queue', (m) => ({ ...m, QueueUrl: undefined }), "which ends in '.fifo', got undefined"],
     [
@@ -442,7 +442,7 @@ describe('sendOnce', () => {
       'A message with QueueUrl needs an SQSClient; this one is an SNSClient.',
     );
     await expect(sendOnce({} as SQSClient, message('first'), ['receipt', 1])).rejects.toThrow(
-      'Expected an SQSClient or an SNSClient as the first argument, got {} (object).',
+      'Expected an SQSClient or an SNSClient as the first argument, got an object.',
     );
     expect(proxy.requests).toEqual([]);
   });

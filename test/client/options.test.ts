@@ -88,7 +88,7 @@ describe('the key', () => {
       expect(refused).not.toContain('geheim');
     }
     expect(await refusal({ key: null })).toMatch(/^BAD_KEY: .*got null/);
-    expect(await refusal({ key: 42 })).toMatch(/^BAD_KEY: .*got 42 \(number\)/);
+    expect(await refusal({ key: 42 })).toMatch(/^BAD_KEY: .*got a number/);
   });
 
   it('is refused bare where idemkit would refuse it bare', async () => {

@@ -332,7 +332,7 @@ describe('the journey fails', () => {
       (template) => {
         variablesOf(template, 'Order/Function').IDEMPOTENCY_DESTINATIONS = 'mail';
       },
-      /goes to "ledger"/,
+      /goes to a name that is none of the destinations/,
     ],
     [
       'when a handler is not exported',

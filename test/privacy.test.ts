@@ -1,0 +1,466 @@
+import { randomBytes } from 'node:crypto';
+import { inspect } from 'node:util';
+import type { S3EventRecord, SQSEvent } from 'aws-lambda';
+import { afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
+import {
+  createOnce,
+  deduplicationId,
+  dynamoStore,
+  eachRecord,
+  IdempotencyError,
+  type IdempotencyEvent,
+  type IdempotentContext,
+  type IdempotentOptions,
+  idempotent,
+  memoryStore,
+  type Operation,
+  relayOutbox,
+  type Store,
+  sendOnce,
+  updateVersion,
+} from '../lib/index.ts';
+import { manualClock } from '../lib/testing.ts';
+import { s3Event, s3Notification, sqsEvent, sqsMessage } from './support/batch-events.ts';
+import { createTable, type TestTable } from './support/dynamodb.ts';
+import { contextWith, httpEvent } from './support/hands.ts';
+
+/** Everything that came out where somebody may read it: errors, the console, observers. */
+let out: string[];
+let secrets: string[];
+let table: TestTable;
+
+/** A value that is found again wherever it turns up, whole or in part. */
+function secret(): string {
+  const text = `zq${randomBytes(9).toString('hex')}`;
+  secrets.push(text);
+  return text;
+}
+
+beforeAll(async () => {
+  table = await createTable();
+});
+
+beforeEach(() => {
+  out = [];
+  secrets = [];
+  for (const method of ['log', 'info', 'warn', 'error', 'debug'] as const) {
+    vi.spyOn(console, method).mockImplementation((...values: unknown[]) => {
+      out.push(...values.map((value) => inspect(value, { depth: 9, showHidden: false })));
+    });
+  }
+});
+
+afterEach(() => {
+  vi.restoreAllMocks();
+  const said = out.join('\n');
+  // Half of a value gives it away as well.
+  const leaked = secrets
+    .flatMap((text) => [text, text.slice(0, 10), text.slice(-10)])
+    .filter((part) => said.includes(part));
+  expect(leaked, said).toEqual([]);
+});
+
+const observe = (event: IdempotencyEvent): void => {
+  out.push(JSON.stringify(event), inspect(event, { depth: 9 }));
+};
+
+/** Runs it, and keeps what an error of ours shows. */
+async function told(work: () => unknown, code?: string): Promise<void> {
+  try {
+    await work();
+  } catch (error) {
+    if (!IdempotencyError.is(error)) throw error;
+    out.push(
+      error.message,
+      String(error),
+      JSON.stringify(error),
+      inspect(error, { depth: 9 }),
+      error.stack ?? '',
+    );
+    if (code !== undefined) expect(error.code).toBe(code);
+    return;
+  }
+  if (code !== undefined) throw new Error(`No ${code}.`);
+}
+
+const stores: readonly (readonly [string, () => Store])[] = [
+  ['memoryStore', () => memoryStore()],
+  ['dynamoStore', () => dynamoStore(table.store)],
+];
+
+/** A guard that is told everything in secrets. */
+function guard<Result>(
+  store: Store,
+  handler: (event: any, op: Operation, context: IdempotentContext) => Result,
+  options: IdempotentOptions = {},
+) {
+  return idempotent(
+    (event: any, context: IdempotentContext) => handler(event, context.idempotency, context),
+    {
+      store,
+      namespace: 'privacy',
+      key: (event: any) => event.key,
+      tenant: (event: any) => event.tenant,
+      destinations: ['ledger'],
+      observe,
+      ...options,
+    },
+  );
+}
+
+const call = () => ({
+  key: secret(),
+  tenant: secret(),
+  payload: { name: secret(), card: { number: secret() } },
+});
+
+describe.each(stores)('on a %s, nothing of a value is shown', (_, open) => {
+  it('where a key is used again with another payload, or while it runs', async () => {
+    const store = open();
+    const event = call();
+    let inner: unknown;
+    const handle = guard(store, async () => {
+      inner ??= told(() => handle(event), 'IN_PROGRESS');
+      await inner;
+      return { answer: secret() };
+    });
+    await handle(event);
+    await handle(event);
+    await told(() => handle({ ...event, payload: secret() }), 'PAYLOAD_MISMATCH');
+  });
+
+  it('where a key, a tenant or a payload is none', async () => {
+    const handle = guard(open(), async () => 1);
+    const [key, tenant, payload] = [secret(), secret(), secret()];
+    await told(() => handle({ key: { text: key }, tenant }), 'BAD_KEY');
+    await told(() => handle({ key: [key, ' '], tenant }), 'BAD_KEY');
+    await told(() => handle({ key, tenant: { text: tenant } }), 'MISSING_TENANT');
+    await told(() => handle({ key, tenant, payload: { text: payload, call: () => payload } }), 'BAD_PAYLOAD');
+    await told(() => guard(open(), async () => 1, { key: () => undefined })({ payload }), 'MISSING_KEY');
+    await told(() => (handle as any)({ key }, secret()), 'UNSUPPORTED');
+  });
+
+  it('where an answer cannot be kept, or an option fails over it', async () => {
+    const store = open();
+    class Receipt {
+      readonly number = secret();
+    }
+    for (const make of [
+      () => ({ receipt: new Receipt(), note: secret() }),
+      () => new Map([[secret(), new Receipt()]]),
+      () => ({ [`${secret()}@example.com`]: () => secret() }),
+      () => new Error(secret()),
+      () => ({ text: randomBytes(1_500_000).toString('hex'), note: secret() }),
+      () => ({
+        get total() {
+          throw new Error(secret());
+        },
+      }),
+    ]) {
+      const event = call();
+      const handle = guard(store, async () => make(), { fingerprint: false });
+      await handle(event);
+      await told(() => handle(event));
+    }
+    const parses = guard(store, async () => ({ note: secret() }), {
+      remember: ({ value }) => JSON.parse((value as { note: string }).note),
+    });
+    await parses(call());
+  });
+
+  it('where steps have names that hold an id', async () => {
+    const store = open();
+    const name = secret();
+    const wrong: ((op: Operation) => Promise<unknown>)[] = [
+      (op) => op.step('', () => 1),
+      (op) => op.step(secret().repeat(20), () => 1),
+      (op) => op.step({ name } as never, () => 1),
+      async (op) => [await op.step(name, () => 1), await op.step(name, () => 2)],
+      async (op) => [await op.step(name, () => 1), await op.transaction(name, {})],
+    ];
+    for (const work of wrong) {
+      await told(() => guard(store, (_event, op) => work(op))(call(), contextWith(30_000)), 'BAD_STEP');
+    }
+  });
+
+  it('where a step is found that was never ended, or of which the value is gone', async () => {
+    const store = open();
+    const [event, name] = [call(), secret()];
+    let attempts = 0;
+    const handle = guard(store, async (_event, op) => {
+      attempts++;
+      if (attempts === 1) {
+        await op.step(`gone-${name}`, () => ({ close: () => secret() }));
+        await op.step(
+          `once-${name}`,
+          () => {
+            throw new TypeError('mail server');
+          },
+          { once: true },
+        );
+      }
+      if (attempts === 2) await op.step(`gone-${name}`, () => 1);
+      return op.step(`once-${name}`, () => 1, { once: true });
+    });
+    await expect(handle(event, contextWith(30_000))).rejects.toThrow('mail server');
+    await told(() => handle(event, contextWith(30_000)), 'RESULT_UNAVAILABLE');
+    await told(() => handle(event, contextWith(30_000)), 'INDETERMINATE');
+  });
+
+  it('where writes are none that DynamoDB takes', async () => {
+    const store = open();
+    class Money {
+      readonly cents = secret();
+    }
+    const item = () => ({ pk: secret(), sk: secret() });
+    const TableName = table.tableName;
+    for (const writes of [
+      secret(),
+      [secret()],
+      [{ [secret()]: secret() }],
+      [{ Put: secret() }],
+      [{ Put: { TableName: { name: secret() }, Item: item() } }],
+      [{ Put: { TableName, Item: secret() } }],
+      [{ Put: { TableName, Item: { ...item(), money: new Money() } } }],
+      [{ Put: { TableName, Item: { ...item(), [`${secret()}@x`]: new Money() } } }],
+      [{ Put: { TableName, Item: { ...item(), call: Symbol(secret()) } } }],
+      [{ Put: { TableName, Item: { ...item(), list: [new Set([secret(), 1])] } } }],
+      [{ Put: { TableName, Item: { ...item(), when: { at: new Date() } } } }],
+    ]) {
+      await told(
+        () => guard(store, (_event, op) => op.commit({ result: secret(), writes: writes as never }))(call()),
+        'BAD_WRITES',
+      );
+    }
+    const double = item();
+    const writes = [{ Put: { TableName, Item: double } }, { Delete: { TableName, Key: double } }];
+    await told(() => guard(store, (_event, op) => op.commit({ result: 1, writes }))(call()), 'BAD_WRITES');
+  });
+
+  it('where messages are none that a queue takes', async () => {
+    const store = open();
+    const fine = () => ({ destination: 'ledger', body: secret(), groupId: secret() });
+    for (const messages of [
+      secret(),
+      [secret()],
+      [{ ...fine(), destination: secret() }],
+      [{ ...fine(), destination: { name: secret() } }],
+      [{ ...fine(), groupId: `${secret()} ${secret()}` }],
+      [{ ...fine(), deduplicationId: `${secret()} ${secret()}` }],
+      [{ ...fine(), body: `${secret()}\u0000${secret()}` }],
+      [{ ...fine(), body: secret().repeat(20_000) }],
+      [{ ...fine(), body: () => secret() }],
+      [{ ...fine(), keyInBody: secret() }],
+    ]) {
+      await told(
+        () => guard(store, (_event, op) => op.commit({ result: 1, messages: messages as never }))(call()),
+        'BAD_WRITES',
+      );
+    }
+    const none = guard(store, (_event, op) => op.commit({ result: 1, messages: [fine()] }), {
+      destinations: [],
+    });
+    await told(() => none(call()), 'BAD_WRITES');
+  });
+
+  it('over HTTP', async () => {
+    const options: IdempotentOptions = { key: undefined as never, tenant: undefined as never };
+    delete (options as { key?: unknown }).key;
+    delete (options as { tenant?: unknown }).tenant;
+    const store = open();
+    const handle = idempotent(
+      async (event: any) => ({
+        statusCode: 200,
+        headers: { 'x-name': JSON.parse(event.body).name },
+        body: event.body,
+      }),
+      {
+        store,
+        namespace: 'http',
+        observe,
+        http: { headers: () => JSON.parse(secret()), errors: () => JSON.parse(secret()) },
+      },
+    );
+    const keep = (answer: unknown) => {
+      const { statusCode, body } = answer as { statusCode: number; body: string };
+      if (statusCode >= 400) out.push(body);
+    };
+    const key = secret();
+    await handle(httpEvent(key, { name: secret() }));
+    keep(await handle(httpEvent(key, { name: secret() })));
+    for (const bad of [`${secret()},${secret()}`, `"${secret()}`, secret().repeat(20), `ü${secret()}`]) {
+      keep(await handle(httpEvent(bad, { name: secret() })));
+    }
+    expect(out.some((text) => text.includes('PAYLOAD_MISMATCH'))).toBe(true);
+  });
+});
+
+describe('nothing of a value is shown by a store on DynamoDB', () => {
+  it('where DynamoDB refuses what was written', async () => {
+    const store = dynamoStore(table.store);
+    const TableName = table.tableName;
+    const item = () => ({ pk: secret(), sk: secret() });
+    const update = (UpdateExpression: string, values: object) => ({
+      Update: { TableName, Key: item(), UpdateExpression, ExpressionAttributeValues: values },
+    });
+    for (const writes of [
+      [{ Put: { TableName, Item: { pk: secret(), note: secret() } } }],
+      [{ Put: { TableName, Item: { pk: secret(), sk: new Set([secret()]) } } }],
+      [{ Delete: { TableName, Key: { pk: secret(), other: secret() } } }],
+      [update(`SET #a = ${secret()} ${secret()}`, { ':v': secret() })],
+      [update('SET a = :v', { ':v': secret(), ':unused': secret() })],
+      [update('ADD a :v', { ':v': secret() })],
+      [
+        {
+          ConditionCheck: {
+            TableName,
+            Key: item(),
+            ConditionExpression: 'size(:v) > :v',
+            ExpressionAttributeValues: { ':v': secret() },
+          },
+        },
+      ],
+      [{ Put: { TableName, Item: { ...item(), numbers: new Set([1, 1n]), note: secret() } } }],
+      [{ Put: { TableName, Item: { pk: '', sk: secret() } } }],
+      [{ Put: { TableName, Item: { ...item(), big: secret().repeat(30_000) } } }],
+    ]) {
+      await told(() =>
+        guard(store, (_event, op) => op.commit({ result: secret(), writes: writes as never }))(call()),
+      );
+    }
+    expect(out.filter((text) => /BAD_WRITES/.test(text)).length).toBeGreaterThan(8);
+    // What is not the handler's stays: the fix is in it.
+    expect(out.join()).toMatch(/Syntax error/);
+  });
+
+  it('where a condition met an item', async () => {
+    const item = { pk: secret(), sk: secret(), note: secret() };
+    await createOnce(table.client, { tableName: table.tableName, partitionKey: 'pk', item });
+    const write = createOnce.write({ tableName: table.tableName, partitionKey: 'pk', item });
+    const handle = guard(dynamoStore(table.store), (_event, op) => op.commit({ result: 1, writes: [write] }));
+    await told(() => handle(call()), 'COMMIT_REJECTED');
+  });
+});
+
+it('createOnce and updateVersion show nothing of an item', async () => {
+  const { client, tableName } = table;
+  const pk = secret();
+  const wrong: object[] = [
+    { item: secret() },
+    { item: [secret()] },
+    { item: { pk: { S: secret() } } },
+    { item: { pk, when: new Date() } },
+    { item: { pk, sk: 'a', call: Symbol(secret()) } },
+  ];
+  for (const options of wrong) {
+    await told(
+      () => createOnce(client, { tableName, partitionKey: 'pk', ...options } as never),
+      'BAD_OPTION',
+    );
+  }
+  await told(
+    () => createOnce(secret() as never, { tableName, partitionKey: 'pk', item: { pk } }),
+    'BAD_OPTION',
+  );
+  await told(() => createOnce(client, secret() as never), 'BAD_OPTION');
+  const key = () => ({ pk: secret() });
+  for (const options of [
+    { key: { pk: [secret()] }, version: 'v' },
+    { key: secret(), version: 'v' },
+    { key: key(), version: { v: secret() } },
+    { key: key(), version: 'v', newVersion: [secret()], set: { a: 1 } },
+    { key: key(), version: 'v', set: secret() },
+    { key: key(), version: 'v', set: { [`${secret()}@x`]: undefined } },
+    { key: key(), version: 'v', set: { when: { at: new Date(), note: secret() } } },
+    { key: key(), version: 'v', remove: secret() },
+  ]) {
+    await told(() => updateVersion(client, { tableName, ...options } as never), 'BAD_OPTION');
+  }
+});
+
+it('sendOnce and deduplicationId show nothing of a message', async () => {
+  const sqs = { send: async () => ({}), config: { serviceId: 'SQS' } };
+  const QueueUrl = 'https://sqs.eu-west-1.amazonaws.com/111122223333/ledger.fifo';
+  const fine = () => ({ QueueUrl, MessageBody: secret(), MessageGroupId: secret() });
+  for (const message of [
+    { ...fine(), MessageGroupId: `${secret()} ${secret()}` },
+    { ...fine(), MessageBody: { text: secret() } },
+    { ...fine(), QueueUrl: secret() },
+    { ...fine(), MessageDeduplicationId: secret() },
+    secret(),
+  ]) {
+    await told(() => (sendOnce as any)(sqs, message, [secret()]));
+  }
+  await told(() => (sendOnce as any)(secret(), fine(), [secret()]));
+  await told(() => (deduplicationId as any)({ part: secret() }));
+  await told(() => (deduplicationId as any)([secret(), { part: secret() }]));
+});
+
+it('a relay shows nothing of a message', async () => {
+  const record = (destination: string) => ({
+    eventSource: 'aws:dynamodb',
+    eventName: 'INSERT',
+    dynamodb: {
+      SequenceNumber: '1',
+      Keys: { pk: { S: 'orders#hash' }, sk: { S: `w#outbox#${secret()}#0001` } },
+      NewImage: {
+        destination: { S: destination },
+        body: { S: secret() },
+        groupId: { S: secret() },
+        deduplicationId: { S: secret() },
+      },
+    },
+  });
+  const failing = {
+    send: async (command: { input: { MessageBody?: string; Entries?: { MessageBody: string }[] } }) => {
+      throw new Error(`Value ${JSON.stringify(command.input)} for parameter MessageBody is invalid.`);
+    },
+  };
+  const relay: any = relayOutbox({
+    destinations: { ledger: { queueUrl: 'https://sqs.eu-west-1.amazonaws.com/1/ledger.fifo' } },
+    clients: { sqs: failing as never },
+  });
+  await told(() => relay({ Records: [record('ledger')] }, contextWith(30_000)));
+  await told(() => relay({ Records: [record(secret())] }, contextWith(30_000)));
+  expect(out.join('\n')).toContain('was not published');
+});
+
+it('a batch shows nothing of its records', async () => {
+  const store = memoryStore({ clock: manualClock() });
+  const schema = {
+    '~standard': {
+      version: 1,
+      vendor: 'test',
+      validate: (value: any) => ({ issues: [{ message: secret(), path: [`${value.name}@x`] }] }),
+    },
+  };
+  const body = () => JSON.stringify({ name: secret() });
+  const batch = (...bodies: string[]): SQSEvent =>
+    sqsEvent(...bodies.map((one, index) => sqsMessage(`message-${index}`, one)));
+  for (const [handler, options] of [
+    [eachRecord(async () => {}, { schema: schema as never }), {}],
+    [eachRecord(async (record) => (record as any).payload), {}],
+    [eachRecord(async () => {}), { key: () => JSON.parse(secret()) }],
+    [eachRecord(async () => {}), { key: () => ({ text: secret() }) as never }],
+  ] as const) {
+    const call = idempotent(handler as any, { store, namespace: 'batch', observe, ...options }) as any;
+    await call(batch(body(), secret()), contextWith(30_000));
+  }
+  const objects = s3Event(s3Notification(secret()), s3Notification(secret()));
+  for (const handler of [
+    eachRecord<S3EventRecord>(async () => {}, { schema: schema as never }),
+    eachRecord<S3EventRecord>(async () => {}),
+  ]) {
+    const call = idempotent(handler as any, { store, namespace: 's3', observe, key: () => 'same' }) as any;
+    await told(() => call(objects, contextWith(30_000)));
+  }
+  await told(() =>
+    guard(
+      store,
+      async () => 1,
+    )({ Records: [{ eventSource: secret(), body: secret() }], key: secret(), tenant: secret() }),
+  );
+  await told(() =>
+    idempotent(async () => 1, { store, namespace: 'b' })({ Records: [{ eventSource: secret() }] } as never),
+  );
+});
