@@ -178,6 +178,7 @@ function putEntry<Item extends object>(options: CreateOnceOptions<Item>): PutEnt
       `Expected \`item\` to hold the partition key '${partitionKey}' as a text that is not empty, a number or bytes, got ${kindOf(item[partitionKey])}. Put it into the item, or name the right attribute in \`partitionKey\`.`,
     );
   }
+  checkWellFormed('item', [item[partitionKey]]);
   return {
     Put: {
       ...conditional,
@@ -210,6 +211,7 @@ function updateEntry<Item extends object>(options: UpdateVersionOptions<Item>): 
       `Expected \`key\` to be the item's key, such as { pk: 'order#1', sk: 'order' }: one or two attributes, each a text that is not empty, a number or bytes; got ${kindOf(key)}.`,
     );
   }
+  checkWellFormed('key', Object.values(key));
   // A missing property is more likely an oversight than an item that has no version.
   if (!('version' in options) || !isVersion(version)) {
     throw bad(
@@ -300,6 +302,14 @@ const isKeyValue = (value: unknown): boolean =>
   typeof value === 'string' || value instanceof Uint8Array
     ? value.length > 0
     : Number.isFinite(value) || typeof value === 'bigint';
+
+/** DynamoDB stores one character for all halves of surrogate pairs: two keys would be one. */
+function checkWellFormed(option: string, keyValues: readonly unknown[]): void {
+  if (keyValues.every((value) => typeof value !== 'string' || value.isWellFormed())) return;
+  throw bad(
+    `Expected the key in \`${option}\` to be without half of a surrogate pair, which is left where a text is cut inside an emoji: DynamoDB would store another character for it.`,
+  );
+}
 
 const isVersion = (value: unknown): boolean =>
   value === undefined || Number.isFinite(value) || (typeof value === 'string' && value !== '');

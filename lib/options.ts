@@ -186,14 +186,18 @@ export function resolveOptions(options: IdempotentOptions = {}): GuardSettings {
     'destinations',
     options.destinations,
     "an array of names such as ['ledger']",
-    (value) => Array.isArray(value) && value.every(isText(/^[^,\s]+$/)),
+    (value) => Array.isArray(value) && value.every(isText(/^[^,\s]+$/)) && value.every(isWellFormed),
   );
   check('whenStoreFails', options.whenStoreFails, "'fail' or 'run'", isOneOf('fail', 'run'));
   check(
     'namespace',
     options.namespace,
     `a text of 1 to ${maxNamespaceLength} characters`,
-    (value) => typeof value === 'string' && value.trim() !== '' && value.length <= maxNamespaceLength,
+    (value) =>
+      typeof value === 'string' &&
+      value.trim() !== '' &&
+      value.length <= maxNamespaceLength &&
+      isWellFormed(value),
   );
   check('ttlSeconds', options.ttlSeconds, 'a number of seconds, more than 0, at most ten years', isTtl);
   check('lease', options.lease, 'an object such as { seconds: 30 }', (value) =>
@@ -393,6 +397,8 @@ const httpOptionNames: readonly (keyof HttpOptions)[] = [
   'docsUrl',
 ];
 
+/** DynamoDB would store one and the same character for each half of a surrogate pair. */
+const isWellFormed = (text: string): boolean => text.isWellFormed();
 const isText =
   (pattern: RegExp) =>
   (value: unknown): boolean =>

@@ -248,6 +248,12 @@ export class Work {
         `Expected ${what} to be given a name of 1 to ${maxNameLength} characters, got ${typeof name === 'string' && name.trim() !== '' ? `a text of ${name.length}` : kindOf(name)}. A later attempt finds the step by it, so it must be the same in every attempt.`,
       );
     }
+    if (!name.isWellFormed()) {
+      throw new IdempotencyError(
+        'BAD_STEP',
+        `Expected ${what} to be given a name without half of a surrogate pair, which is left where a text is cut inside an emoji. DynamoDB would store another character for it, and a later attempt would not find the step.`,
+      );
+    }
     if (name === 'commit') {
       throw new IdempotencyError('BAD_STEP', "The name 'commit' is reserved. Give the step another one.");
     }
