@@ -38,6 +38,7 @@ describe("the README's first sample", () => {
             module: 'node16',
             strict: true,
             types: ['node'],
+            skipLibCheck: true,
             noEmit: true,
           },
           files: ['sample.mts'],
