@@ -45,7 +45,7 @@ export function keyFromHeader(
       'Send a UUID, or a hash of what you have.',
     );
   }
-  return checkedKey(text.replace(/^[ \t]+|[ \t]+$/g, ''), name, syntax);
+  return checkedKey(withoutBlanks(text), name, syntax);
 }
 
 function checkedKey(text: string, name: string, syntax: 'lenient' | 'strict'): string {
@@ -79,6 +79,16 @@ function checkedKey(text: string, name: string, syntax: 'lenient' | 'strict'): s
     );
   }
   return key;
+}
+
+/** The blanks that HTTP allows around a value. A regular expression for those at the end would try at each blank before. */
+function withoutBlanks(text: string): string {
+  const isBlank = (at: number): boolean => text[at] === ' ' || text[at] === '\t';
+  let start = 0;
+  let end = text.length;
+  while (isBlank(start)) start++;
+  while (end > start && isBlank(end - 1)) end--;
+  return text.slice(start, end);
 }
 
 function badKey(header: string, what: string, fix: string): IdempotencyError {

@@ -97,12 +97,19 @@ const text = (value: unknown): string =>
 /** A cause is not kept: it may quote the values. */
 export const badWrites = (message: string): IdempotencyError => new IdempotencyError('BAD_WRITES', message);
 
+/** Up to the last `]` only: behind it every `[` would be followed to the end in vain. */
+function withoutBrackets(text: string): string {
+  const end = text.lastIndexOf(']') + 1;
+  return text.slice(0, end).replace(/\[[^\]]*\]/g, '[…]') + text.slice(end);
+}
+
 /**
  * What DynamoDB said of writes, without what they hold: it quotes values, and of an expression the place where it stopped
  * reading.
  */
 export function withoutValues(said: string, writes: readonly TransactWriteItem[]): string {
-  let text = said.replace(/;? *(?:token|near): .*$/s, '').replace(/\[[^\]]*\]/g, '[…]');
+  const place = said.search(/(?:token|near): /);
+  let text = withoutBrackets(place === -1 ? said : said.slice(0, place).trimEnd().replace(/;$/, ''));
   for (const { Put, Update, Delete, ConditionCheck } of writes) {
     const action = Put ?? Update ?? Delete ?? ConditionCheck;
     const { Item, Key, ExpressionAttributeValues } = (action ?? {}) as Record<string, Stored | undefined>;
