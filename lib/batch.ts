@@ -19,7 +19,7 @@ export interface BatchRecord {
   payload(): string;
   /** Whether an equal key with another payload is misuse: not where the service itself numbers its records. */
   readonly isComparable: boolean;
-  /** What was sent: parsed JSON where the service carries text or bytes. @throws `BAD_PAYLOAD` */
+  /** What was sent, as `raw` has it now: parsed JSON where the service carries text or bytes. @throws `BAD_PAYLOAD` */
   body(): unknown;
 }
 
@@ -37,6 +37,14 @@ export function asBatch(event: unknown): Batch | undefined {
   const candidate = event as { Records?: unknown; records?: unknown } | null | undefined;
   if (typeof candidate !== 'object' || candidate === null) return undefined;
   return asListBatch(candidate) ?? asKafkaBatch(candidate);
+}
+
+/** The records of an event, as it has them; `undefined` where it has no place for any. */
+export function rawsIn(event: unknown): object[] | undefined {
+  const { Records, records } = (event ?? {}) as Fields;
+  if (!Array.isArray(Records) && !isRecord(records)) return undefined;
+  const list: unknown[] = Array.isArray(Records) ? Records : Object.values(records).flat();
+  return list.filter((raw): raw is object => typeof raw === 'object' && raw !== null);
 }
 
 /** A single record of one of these services, told by its shape. */
@@ -181,7 +189,7 @@ function sqsRecord(raw: Fields): BatchRecord {
     tenant: () => eventSourceARN,
     payload: () => canonicalText(body),
     isComparable: true,
-    body: () => parse(body, messageId),
+    body: () => parse(raw.body ?? '', messageId),
   };
 }
 
@@ -201,7 +209,7 @@ function kinesisRecord(raw: Fields): BatchRecord {
     tenant: () => eventSourceARN,
     payload: () => String(kinesis.data),
     isComparable: false,
-    body: () => parse(decoded(kinesis.data), kinesis.sequenceNumber),
+    body: () => parse(decoded(raw.kinesis?.data), kinesis.sequenceNumber),
   };
 }
 
@@ -218,7 +226,7 @@ function dynamoRecord(raw: Fields): BatchRecord {
     tenant: () => eventSourceARN,
     payload: () => canonicalText({ Keys, NewImage, OldImage }),
     isComparable: false,
-    body: () => dynamodb,
+    body: () => raw.dynamodb,
   };
 }
 
@@ -234,7 +242,7 @@ function kafkaRecord(raw: Fields, tenant: string | undefined): BatchRecord {
     tenant: () => tenant,
     payload: () => canonicalText([raw.key, value]),
     isComparable: false,
-    body: () => parse(decoded(value), id),
+    body: () => parse(decoded(raw.value), id),
   };
 }
 
@@ -249,7 +257,7 @@ function snsRecord(raw: Fields): BatchRecord {
     tenant: () => TopicArn,
     payload: () => canonicalText(Message),
     isComparable: true,
-    body: () => parse(Message, MessageId),
+    body: () => parse(raw.Sns?.Message ?? '', MessageId),
   };
 }
 
@@ -271,7 +279,7 @@ function s3Record(raw: Fields): BatchRecord {
     tenant: () => bucket.name,
     payload: () => canonicalText([eventName, bucket.name, object]),
     isComparable: true,
-    body: () => s3,
+    body: () => raw.s3,
   };
 }
 

@@ -17,10 +17,12 @@ import type {
   SQSEvent,
   SQSRecord,
 } from 'aws-lambda';
-import { asBatch, type Batch, type BatchRecord, itemFailures, lowestOf, shownId } from './batch.ts';
-import { failureOf, type RecordByRecord } from './batch-guard.ts';
+import { asBatch, type Batch, type BatchRecord, shownId } from './batch.ts';
+import { reportOf } from './batch-report.ts';
+import type { RecordByRecord } from './batch-settling.ts';
 import { batchOf, type Operation, UnguardedOperation } from './context.ts';
 import { IdempotencyError, show } from './errors.ts';
+import { lanesOf } from './lanes.ts';
 import { remainingTimeOf } from './lease.ts';
 import { inParallel } from './pool.ts';
 import { check, checkKnown, isFunction, isRecord } from './validate.ts';
@@ -141,19 +143,21 @@ export function eachRecord<Record extends SourceRecord = SQSRecord, Payload = an
   }
   const settings = resolve(options as EachRecordOptions<any, any>);
   return async (event, context) => {
-    const batch = asBatch(event);
-    if (batch === undefined) {
-      // A middleware has taken all records out.
-      if ((event as { Records?: unknown[] } | null)?.Records?.length === 0) {
-        return { batchItemFailures: [] } as unknown as BatchAnswer<Record>;
-      }
-      throw new IdempotencyError(
-        'UNSUPPORTED',
-        'eachRecord() was given an event that is no batch of SQS, Kinesis, DynamoDB Streams, Kafka, SNS or S3 records. Handle it with a handler of its own.',
-      );
+    const guarded = batchOf<RecordByRecord>(context);
+    const batch = guarded?.batch ?? asBatch(event);
+    const lanes = guarded ? guarded.lanesIn(event) : batch && lanesOf(batch.records);
+    if (batch !== undefined && lanes !== undefined) {
+      const pass = new Pass(batch, guarded, context, handler as RecordHandler, settings);
+      return (await pass.go(lanes)) as BatchAnswer<Record>;
     }
-    const pass = new Pass(batch, context, handler as RecordHandler, settings);
-    return (await pass.go()) as BatchAnswer<Record>;
+    // A middleware has taken all records out.
+    if ((event as { Records?: unknown[] } | null)?.Records?.length === 0) {
+      return { batchItemFailures: [] } as unknown as BatchAnswer<Record>;
+    }
+    throw new IdempotencyError(
+      'UNSUPPORTED',
+      'eachRecord() was given an event that is no batch of SQS, Kinesis, DynamoDB Streams, Kafka, SNS or S3 records. Handle it with a handler of its own.',
+    );
   };
 }
 
@@ -192,7 +196,7 @@ const maxSettling = 50;
 
 /** Records that are processed in order, one after the other, until one fails. */
 interface Lane {
-  readonly records: BatchRecord[];
+  readonly records: readonly BatchRecord[];
   isStopped: boolean;
 }
 
@@ -211,35 +215,30 @@ class Pass {
   readonly #pending = new Set<Promise<void>>();
   #slowestMs = 0;
 
-  constructor(batch: Batch, context: Context, handler: RecordHandler, settings: Settings) {
+  constructor(
+    batch: Batch,
+    guarded: RecordByRecord | undefined,
+    context: Context,
+    handler: RecordHandler,
+    settings: Settings,
+  ) {
     this.#batch = batch;
+    this.#guarded = guarded;
     this.#context = context;
     this.#handler = handler;
     this.#settings = settings;
-    this.#guarded = batchOf<RecordByRecord>(context);
   }
 
-  async go(): Promise<unknown> {
-    await inParallel(this.#lanes(), this.#settings.concurrency, async (lane) => {
+  async go(lanes: readonly BatchRecord[][]): Promise<unknown> {
+    const inOrder = lanes.map((records): Lane => ({ records, isStopped: false }));
+    await inParallel(inOrder, this.#settings.concurrency, async (lane) => {
       for (const record of lane.records) {
         if (!lane.isStopped && this.#isTimeLeft()) await this.#process(record, lane);
         else this.#skip(record);
       }
     });
     while (this.#pending.size > 0) await Promise.all(this.#pending);
-    return this.#answer();
-  }
-
-  /** What must be done in order: a group's records; a record of no group is alone. */
-  #lanes(): Lane[] {
-    const lanes = new Map<unknown, Lane>();
-    for (const record of this.#batch.records) {
-      const place = record.group ?? record;
-      const lane = lanes.get(place);
-      if (lane) lane.records.push(record);
-      else lanes.set(place, { records: [record], isStopped: false });
-    }
-    return [...lanes.values()];
+    return this.#report(lanes.flat());
   }
 
   #isTimeLeft(): boolean {
@@ -249,12 +248,12 @@ class Pass {
 
   #skip(record: BatchRecord): void {
     this.#skipped.add(record);
-    this.#guarded?.recordSkipped(record.raw);
+    this.#guarded?.recordSkipped(record);
   }
 
   async #process(record: BatchRecord, lane: Lane): Promise<void> {
     const startedAtMs = performance.now();
-    const operation = this.#guarded?.operationOf(record.raw) ?? new UnguardedOperation();
+    const operation = this.#guarded?.operationFor(record) ?? new UnguardedOperation();
     let isHandled = false;
     let settled: Promise<void>;
     try {
@@ -262,10 +261,10 @@ class Pass {
       this.#started.add(record);
       isHandled = true;
       const value = await this.#handler(withPayload, operation, this.#context);
-      settled = this.#settle(record, lane, this.#guarded?.recordReturned(record.raw, value));
+      settled = this.#settle(record, lane, this.#guarded?.recordReturned(record, value));
     } catch (error) {
       this.#fail(record, lane, error);
-      settled = this.#settle(record, lane, this.#guarded?.recordThrew(record.raw, error, isHandled));
+      settled = this.#settle(record, lane, this.#guarded?.recordThrew(record, error, isHandled));
     }
     // Settling may find that the record has failed after all: then nothing of its lane may start.
     if (record !== lane.records.at(-1)) await settled;
@@ -312,22 +311,9 @@ class Pass {
     void this.#await(told().catch(() => {}));
   }
 
-  #answer(): unknown {
-    const comeAgain = this.#batch.records.filter(
-      (record) => this.#failures.has(record) || this.#skipped.has(record),
-    );
-    const ids = comeAgain.map(({ id }) => id);
-    switch (this.#batch.report) {
-      case 'each':
-        return { batchItemFailures: itemFailures(ids) };
-      case 'lowest':
-        return { batchItemFailures: itemFailures(lowestOf(ids)) };
-      case 'throw':
-        if (ids.length === 0) return undefined;
-        throw this.#failures.size > 0
-          ? failureOf(this.#failures, this.#batch, this.#started)
-          : notStarted(this.#started.size > 0);
-    }
+  #report(records: readonly BatchRecord[]): unknown {
+    const comeAgain = records.filter((record) => this.#failures.has(record) || this.#skipped.has(record));
+    return reportOf(this.#batch, { comeAgain, errors: this.#failures, started: this.#started });
   }
 }
 
@@ -349,10 +335,3 @@ function nameOf(part: PropertyKey | { readonly key: PropertyKey }): string {
   const name = String(isRecord(part) ? part.key : part);
   return /^\w{1,40}$/.test(name) ? name : '…';
 }
-
-const notStarted = (someWere: boolean): IdempotencyError =>
-  new IdempotencyError(
-    'NO_TIME_LEFT',
-    'The time left was too short to start all records of the batch. What was not started is delivered again.',
-    { effect: someWere ? 'possible' : 'none', retryAfterSeconds: 1 },
-  );

@@ -4,7 +4,8 @@
  */
 import type { Context } from 'aws-lambda';
 import { asBatch } from './batch.ts';
-import { beginBatch, UnguardedBatch } from './batch-guard.ts';
+import { beginBatch } from './batch-guard.ts';
+import { UnguardedBatch } from './batch-settling.ts';
 import { UnguardedOperation, withBatch, withOperation } from './context.ts';
 import { afterActing, IdempotencyError } from './errors.ts';
 import { asHttpEvent, type HttpEvent } from './http.ts';
@@ -29,7 +30,8 @@ export async function begin(
   if (settings.disabled()) {
     warnOfDisabled();
     const begun = unguarded(settings, event, context, 'disabled');
-    return asBatch(event) ? { ...begun, context: withBatch(context, new UnguardedBatch(settings)) } : begun;
+    const batch = asBatch(event);
+    return batch ? { ...begun, context: withBatch(context, new UnguardedBatch(settings, batch)) } : begun;
   }
   const http = asHttpEvent(event);
   const reply = http ? httpReply(settings.http, http) : plainReply;
