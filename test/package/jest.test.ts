@@ -80,7 +80,7 @@ export const pay = idempotent(
 const test = `
 import * as cdk from 'aws-cdk-lib/core';
 import { Template } from 'aws-cdk-lib/assertions';
-import { IdempotencyError, createOnce, idempotent } from 'idemkit';
+import { IdempotencyError, idempotent, sendOnce } from 'idemkit';
 import { newIdempotencyKey } from 'idemkit/client';
 import { manualClock, memoryStore, storeContract } from 'idemkit/testing';
 import { charges, pay } from '../lib/pay';
@@ -110,8 +110,8 @@ test('an error has its code', async () => {
 });
 
 test('a missing package is named', async () => {
-  const write = createOnce({ send: async () => ({}) }, { tableName: 't', partitionKey: 'id', item: { id: 'a' } });
-  await expect(write).rejects.toThrow('npm install @aws-sdk/util-dynamodb');
+  const message = { QueueUrl: 'https://sqs.test/1/mail.fifo', MessageBody: 'x', MessageGroupId: 'g' };
+  await expect(sendOnce({ send: async () => ({}) }, message, ['receipt', 1])).rejects.toThrow('npm install @aws-sdk/client-sqs');
 });
 
 describe('the memory store', () => {
