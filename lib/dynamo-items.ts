@@ -377,7 +377,7 @@ function stepAttributes({ status: stepStatus, owner, attempt, value }: NewStep):
     [attribute.status]: { S: stepStatus },
     [attribute.owner]: { S: owner },
     [attribute.attempt]: number(attempt),
-    ...(value instanceof Uint8Array
+    ...(ArrayBuffer.isView(value)
       ? { [attribute.value]: { B: value } as AttributeValue }
       : value && unavailableAttributes(value)),
   };

@@ -184,7 +184,7 @@ export function dynamoStore(options: DynamoStoreOptions = {}): DynamoStore {
 
   /** Chunks are written before the item that points at them. */
   const storeAnswer = async ({ pk, window, endsAtMs, answer }: Completion): Promise<StoredAnswer> => {
-    if (!(answer instanceof Uint8Array)) return { kind: 'unavailable', ...answer };
+    if (!ArrayBuffer.isView(answer)) return { kind: 'unavailable', ...answer };
     if (answer.length <= inlineBytes) return { kind: 'inline', bytes: answer };
     // A new id for every write: a repeat after a lost answer must not mix its chunks with an earlier one's.
     const writeId = uniqueId();

@@ -260,7 +260,7 @@ const completed = (record: ClaimRecord, completion: Completion): ClaimRecord => 
 });
 
 const answerOf = ({ answer }: Completion): NonNullable<ClaimRecord['answer']> =>
-  answer instanceof Uint8Array ? { kind: 'inline', bytes: answer } : { kind: 'unavailable', ...answer };
+  ArrayBuffer.isView(answer) ? { kind: 'inline', bytes: answer } : { kind: 'unavailable', ...answer };
 
 const asRecord = ({ name, status, owner, attempt, value }: NewStep): StepRecord => ({
   ...{ name, status, owner, attempt },

@@ -348,8 +348,9 @@ export class Attempt {
         endsAtMs,
       },
       ...(fingerprint !== undefined && { fingerprint }),
-      answer:
-        answer instanceof Uint8Array ? { kind: 'inline', bytes: answer } : { kind: 'unavailable', ...answer },
+      answer: ArrayBuffer.isView(answer)
+        ? { kind: 'inline', bytes: answer }
+        : { kind: 'unavailable', ...answer },
     };
   }
 

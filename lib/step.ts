@@ -44,7 +44,7 @@ export class StepRecords {
     const { number, pk: operation, request } = this.#attempt;
     if (attempt > number) throw overtaken(undefined, request.clock.now());
     if (record.status === 'STARTED') throw indeterminate(name);
-    if (!(value instanceof Uint8Array)) throw unavailable(record, value);
+    if (!ArrayBuffer.isView(value)) throw unavailable(record, value);
     return (await decode(value, { operation, seal: request.store.seal })) as T;
   }
 
