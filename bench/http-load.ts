@@ -8,9 +8,9 @@
 import { randomUUID } from 'node:crypto';
 import { parseArgs } from 'node:util';
 import { paginateScan } from '@aws-sdk/client-dynamodb';
-import { startDeployedStack } from '../local/deployed.ts';
-import { startPaymentProvider } from '../local/payment-provider.ts';
-import { settled, shopOf } from '../local/shop.ts';
+import { startDeployedStack } from '../local/demo/deployed.ts';
+import { startPaymentProvider } from '../local/demo/payment-provider.ts';
+import { settled, shopOf } from '../local/demo/shop.ts';
 
 const { values } = parseArgs({
   options: {

@@ -20,7 +20,7 @@ import {
 } from '@aws-sdk/client-dynamodb';
 import { buildSync } from 'esbuild';
 import { dynamoStore, idempotent } from '../lib/index.ts';
-import { startDynamoDb } from '../local/dynamodb.ts';
+import { startDynamoDb } from '../local/aws/dynamodb.ts';
 
 interface Order {
   readonly id: string;

@@ -14,7 +14,7 @@ const folder = join(root, 'dist', 'cjs');
 
 writeFileSync(join(folder, 'package.json'), '{ "type": "commonjs" }\n');
 await writeDevalue();
-rewrite('lib/codec.js', /require\("devalue"\)/g, 'require("../devalue.js")', 1);
+rewrite('lib/engine/codec.js', /require\("devalue"\)/g, 'require("../../devalue.js")', 1);
 rewrite(
   'lib/peers.js',
   /await Promise\.resolve\(\)\.then\(\(\) => __importStar\((require\('[^']+'\))\)\)/g,

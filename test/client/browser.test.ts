@@ -5,7 +5,7 @@ import { build, type Metafile } from 'esbuild';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type * as client from '../../lib/client.ts';
-import { launchChromium } from '../../local/chromium.ts';
+import { launchChromium } from '../../local/setup/chromium.ts';
 import { type ScriptedServer, type Step, scriptedServer } from './scripted-server.ts';
 
 /** What `idemkit/client` may weigh in a page, minified. Raised only in the commit that needs it. */

@@ -2,7 +2,7 @@ import { Lazy } from 'aws-cdk-lib';
 import { Template } from 'aws-cdk-lib/assertions';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { FifoIngest, IdempotentQueue } from '../../constructs/index.ts';
-import { startVelocity, type TemplateInput, type VelocityEngine } from '../../local/velocity.ts';
+import { startVelocity, type TemplateInput, type VelocityEngine } from '../../local/aws/velocity.ts';
 import { createStack } from './support.ts';
 
 let velocity: VelocityEngine;

@@ -6,7 +6,7 @@ import type { DynamoDBStreamEvent } from 'aws-lambda';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { IdempotencyTable, IdempotentQueue, OutboxPipe } from '../../constructs/index.ts';
 import { dynamoStore, idempotent, operation, relayOutbox } from '../../lib/index.ts';
-import { compileFilter } from '../../local/event-filter.ts';
+import { compileFilter } from '../../local/aws/event-filter.ts';
 import { createTable, type TestTable } from '../support/dynamodb.ts';
 import { gate, lambdaContext } from '../support/invocation.ts';
 import { actionsOn, createStack } from './support.ts';

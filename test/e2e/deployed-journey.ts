@@ -10,7 +10,7 @@ import {
   ScanCommand,
 } from '@aws-sdk/client-dynamodb';
 import { expect } from 'vitest';
-import type { Deployed } from '../../local/deployed.ts';
+import type { Deployed } from '../../local/demo/deployed.ts';
 import { type Listening, listen } from '../../local/listen.ts';
 
 interface Entry {

@@ -2,10 +2,15 @@ import { randomUUID } from 'node:crypto';
 import { ScanCommand } from '@aws-sdk/client-dynamodb';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { claimSortKey } from '../../lib/record.ts';
-import { type Deployed, type Synthesized, startDeployedStack, synthesize } from '../../local/deployed.ts';
-import type { Statement } from '../../local/iam.ts';
-import { startPaymentProvider } from '../../local/payment-provider.ts';
-import type { Template } from '../../local/template-reader.ts';
+import type { Statement } from '../../local/aws/iam.ts';
+import {
+  type Deployed,
+  type Synthesized,
+  startDeployedStack,
+  synthesize,
+} from '../../local/demo/deployed.ts';
+import { startPaymentProvider } from '../../local/demo/payment-provider.ts';
+import type { Template } from '../../local/template/reader.ts';
 import { dynamodbEndpoint } from '../support/dynamodb.ts';
 import { ShopStack } from './deployed-app.ts';
 import { type Book, openBook, travel, useGuard, warmUp } from './deployed-journey.ts';

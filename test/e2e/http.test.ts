@@ -1,7 +1,12 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { type Deployed, type Synthesized, startDeployedStack, synthesize } from '../../local/deployed.ts';
-import { type PaymentProvider, startPaymentProvider } from '../../local/payment-provider.ts';
+import {
+  type Deployed,
+  type Synthesized,
+  startDeployedStack,
+  synthesize,
+} from '../../local/demo/deployed.ts';
+import { type PaymentProvider, startPaymentProvider } from '../../local/demo/payment-provider.ts';
 import { dynamodbEndpoint } from '../support/dynamodb.ts';
 import { deferred } from '../support/hands.ts';
 import { HttpStack } from './http-app.ts';

@@ -1,10 +1,10 @@
 import { randomUUID } from 'node:crypto';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { launchChromium } from '../../local/chromium.ts';
-import { type Demo, startDemo } from '../../local/demo.ts';
-import { type PayPage, startPayPage } from '../../local/pay-page.ts';
-import { type PaymentProvider, startPaymentProvider } from '../../local/payment-provider.ts';
+import { type Demo, startDemo } from '../../local/demo/demo.ts';
+import { type PayPage, startPayPage } from '../../local/demo/pay-page.ts';
+import { type PaymentProvider, startPaymentProvider } from '../../local/demo/payment-provider.ts';
+import { launchChromium } from '../../local/setup/chromium.ts';
 import { dynamodbEndpoint } from '../support/dynamodb.ts';
 import { deferred } from '../support/hands.ts';
 

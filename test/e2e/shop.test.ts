@@ -1,9 +1,13 @@
 import { randomUUID } from 'node:crypto';
 import { SendMessageCommand } from '@aws-sdk/client-sqs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { type Demo, startDemo } from '../../local/demo.ts';
-import { creditLimit, type PaymentProvider, startPaymentProvider } from '../../local/payment-provider.ts';
-import { effectsOf, type Shop, settled } from '../../local/shop.ts';
+import { type Demo, startDemo } from '../../local/demo/demo.ts';
+import {
+  creditLimit,
+  type PaymentProvider,
+  startPaymentProvider,
+} from '../../local/demo/payment-provider.ts';
+import { effectsOf, type Shop, settled } from '../../local/demo/shop.ts';
 import { dynamodbEndpoint } from '../support/dynamodb.ts';
 
 /**

@@ -10,10 +10,10 @@ import {
 import { SendMessageBatchCommand, SendMessageCommand } from '@aws-sdk/client-sqs';
 import type { DynamoDBRecord, SQSRecord } from 'aws-lambda';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { queueArn, queueUrl } from '../../local/account.ts';
-import { compileFilter } from '../../local/event-filter.ts';
-import { failedItems } from '../../local/event-source.ts';
-import { type Stack, startStack } from '../../local/stack.ts';
+import { queueArn, queueUrl } from '../../local/aws/account.ts';
+import { compileFilter } from '../../local/aws/event-filter.ts';
+import { failedItems } from '../../local/aws/event-source.ts';
+import { type Stack, startStack } from '../../local/stack/stack.ts';
 import { dynamodbEndpoint } from '../support/dynamodb.ts';
 
 /** A message's body says what becomes of it: `{ name, until, how }`, where `until` is a receive count. */

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { createServer } from 'node:http';
 import { type DynamoDBClient, GetItemCommand, PutItemCommand } from '@aws-sdk/client-dynamodb';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { type FaultProxy, type ProxiedRequest, startFaultProxy } from '../../local/fault-proxy.ts';
+import { type FaultProxy, type ProxiedRequest, startFaultProxy } from '../../local/faults/fault-proxy.ts';
 import {
   clientFor,
   countRequests,

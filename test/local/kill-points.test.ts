@@ -4,10 +4,10 @@ import { join } from 'node:path';
 import { ScanCommand } from '@aws-sdk/client-dynamodb';
 import { SendMessageCommand } from '@aws-sdk/client-sqs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { queueUrl } from '../../local/account.ts';
-import type { FunctionRequest } from '../../local/kill-points.ts';
-import { type PaymentProvider, startPaymentProvider } from '../../local/payment-provider.ts';
-import { type Stack, startStack } from '../../local/stack.ts';
+import { queueUrl } from '../../local/aws/account.ts';
+import { type PaymentProvider, startPaymentProvider } from '../../local/demo/payment-provider.ts';
+import type { FunctionRequest } from '../../local/faults/kill-points.ts';
+import { type Stack, startStack } from '../../local/stack/stack.ts';
 import { dynamodbEndpoint } from '../support/dynamodb.ts';
 
 const moduleOf = (name: string): string => JSON.stringify(import.meta.resolve(name));

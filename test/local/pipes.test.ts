@@ -2,9 +2,9 @@ import { randomUUID } from 'node:crypto';
 import { DeleteItemCommand, PutItemCommand } from '@aws-sdk/client-dynamodb';
 import { ReceiveMessageCommand } from '@aws-sdk/client-sqs';
 import { afterEach, describe, expect, test } from 'vitest';
-import type { RoleDescription, Statement } from '../../local/iam.ts';
-import type { PipeDescription } from '../../local/pipes.ts';
-import { type Stack, startStack } from '../../local/stack.ts';
+import type { RoleDescription, Statement } from '../../local/aws/iam.ts';
+import type { PipeDescription } from '../../local/aws/pipes.ts';
+import { type Stack, startStack } from '../../local/stack/stack.ts';
 import { dynamodbEndpoint } from '../support/dynamodb.ts';
 
 let stack: Stack | undefined;

@@ -8,8 +8,9 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { DescribeTableCommand, DescribeTimeToLiveCommand } from '@aws-sdk/client-dynamodb';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
-import { queueArn, queueUrl } from '../../local/account.ts';
-import { type Stack, type StackDescription, startStack } from '../../local/stack.ts';
+import { queueArn, queueUrl } from '../../local/aws/account.ts';
+import type { StackDescription } from '../../local/stack/description.ts';
+import { type Stack, startStack } from '../../local/stack/stack.ts';
 import { clientFor, dynamodbEndpoint } from '../support/dynamodb.ts';
 
 /** Handlers as a user writes them; they run in processes of their own, so they cannot be closures of a test. */
@@ -414,7 +415,7 @@ describe('a stack', () => {
 
   test('whose process is killed leaves no function behind', async () => {
     const host = join(directory, 'host.mjs');
-    const lambda = new URL('../../local/lambda.ts', import.meta.url).href;
+    const lambda = new URL('../../local/aws/lambda.ts', import.meta.url).href;
     await writeFile(
       host,
       `

@@ -5,7 +5,7 @@ import { paginateListTables } from '@aws-sdk/client-dynamodb';
 import { describe, expect, test } from 'vitest';
 import { clientFor, dynamodbEndpoint } from '../support/dynamodb.ts';
 
-const script = fileURLToPath(new URL('../../local/start.ts', import.meta.url));
+const script = fileURLToPath(new URL('../../local/demo/start.ts', import.meta.url));
 
 interface Started {
   readonly child: ChildProcess;

@@ -2,11 +2,11 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { createResolver } from '../../local/intrinsics.ts';
-import { startStack } from '../../local/stack.ts';
-import { describeTemplate, readAssembly } from '../../local/template.ts';
-import { ignoredTypes } from '../../local/template-ignored.ts';
-import type { Assembly, Template } from '../../local/template-reader.ts';
+import { startStack } from '../../local/stack/stack.ts';
+import { ignoredTypes } from '../../local/template/ignored.ts';
+import { createResolver } from '../../local/template/intrinsics.ts';
+import type { Assembly, Template } from '../../local/template/reader.ts';
+import { describeTemplate, readAssembly } from '../../local/template/template.ts';
 import { dynamodbEndpoint } from '../support/dynamodb.ts';
 
 describe('an intrinsic function', () => {

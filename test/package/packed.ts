@@ -17,7 +17,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import { defaultCache } from '../../local/npm-files.ts';
+import { defaultCache } from '../../local/setup/npm-files.ts';
 
 export const run = promisify(execFile);
 

@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { type Demo, startDemo } from '../../local/demo.ts';
-import { type KillRow, killEverywhere } from '../../local/kill-run.ts';
-import { type PaymentProvider, startPaymentProvider } from '../../local/payment-provider.ts';
+import { type Demo, startDemo } from '../../local/demo/demo.ts';
+import { type KillRow, killEverywhere } from '../../local/demo/kill-run.ts';
+import { type PaymentProvider, startPaymentProvider } from '../../local/demo/payment-provider.ts';
 import { dynamodbEndpoint } from '../support/dynamodb.ts';
 
 /** The shop of the CDK app, whose processes are killed by SIGKILL around every request that they send. */

@@ -8,7 +8,7 @@ import {
 } from '@aws-sdk/client-dynamodb';
 import { inject } from 'vitest';
 import { dynamoStore } from '../../lib/index.ts';
-import { createTable as createLocalTable, type TableDescription } from '../../local/tables.ts';
+import { createTable as createLocalTable, type TableDescription } from '../../local/aws/dynamodb-tables.ts';
 import type {} from './global-setup.ts';
 
 /** The DynamoDB of this run. @throws Error with the reason when it could not be started */

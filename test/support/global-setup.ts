@@ -1,5 +1,5 @@
 import type { TestProject } from 'vitest/node';
-import { type DynamoDbServer, startDynamoDb } from '../../local/dynamodb.ts';
+import { type DynamoDbServer, startDynamoDb } from '../../local/aws/dynamodb.ts';
 
 declare module 'vitest' {
   export interface ProvidedContext {

@@ -13,7 +13,7 @@ import {
   type TransactWrite,
 } from '../../lib/index.ts';
 import { type ManualClock, manualClock } from '../../lib/testing.ts';
-import { type FaultProxy, startFaultProxy } from '../../local/fault-proxy.ts';
+import { type FaultProxy, startFaultProxy } from '../../local/faults/fault-proxy.ts';
 import { clientFor, createTable, dynamodbEndpoint, type TestTable } from './dynamodb.ts';
 import { deferred, observer } from './hands.ts';
 

@@ -1,0 +1,82 @@
+/** What the service of a batch is told. */
+
+import { afterActing, IdempotencyError } from '../errors.ts';
+import { type Batch, type BatchRecord, itemFailures, lowestOf } from '../events/index.ts';
+
+export interface BatchFate {
+  /** The records that are to be delivered again. */
+  readonly comeAgain: readonly BatchRecord[];
+  /** Why, for those of which another one is not the reason. */
+  readonly errors: ReadonlyMap<BatchRecord, unknown>;
+  /** The records that the handler was called with. */
+  readonly started: ReadonlySet<BatchRecord>;
+}
+
+/**
+ * @param handlersAnswer what the handler returned: its other members are kept
+ * @throws for a service that knows no partial failure, why records are to be delivered again
+ */
+export function reportOf(batch: Batch, fate: BatchFate, handlersAnswer?: unknown): unknown {
+  const again = new Set(fate.comeAgain.map(({ id }) => id));
+  const ids = batch.records.map(({ id }) => id).filter((id) => again.has(id));
+  switch (batch.report) {
+    case 'each':
+      return withFailures(handlersAnswer, ids);
+    case 'lowest':
+      return withFailures(handlersAnswer, lowestOf(ids));
+    case 'throw':
+      if (ids.length === 0) return handlersAnswer;
+      throw fate.errors.size > 0
+        ? failureOf(fate.errors, batch, fate.started)
+        : notStarted(fate.started.size > 0);
+  }
+}
+
+/**
+ * What fails a batch of a service that knows no partial failure: one record's error, or all of them in one.
+ *
+ * @param started the records that the handler was called with
+ */
+function failureOf(
+  failures: ReadonlyMap<BatchRecord, unknown>,
+  { records }: Batch,
+  started: ReadonlySet<BatchRecord>,
+): unknown {
+  const errors = [...failures.values()];
+  const [failed] = failures.keys();
+  // What is no error, such as `undefined`, would be taken for none.
+  if (errors.length === 1 && errors[0] instanceof Error) return asOfBatch(errors[0], failed, started);
+  return new IdempotencyError(
+    'BATCH_FAILED',
+    `Records failed: ${errors.length} of ${records.length}. Guarded, the others will not run again when the batch is delivered again.`,
+    {
+      cause: new AggregateError(errors, 'Records failed.'),
+      effect: started.size > 0 ? 'possible' : 'none',
+    },
+  );
+}
+
+/** The error of one record, thrown for the whole batch: it is not nothing that has been done where records were handled. */
+export function asOfBatch(
+  error: unknown,
+  failed: BatchRecord | undefined,
+  started: ReadonlySet<BatchRecord>,
+): unknown {
+  if (started.size === 0 || !IdempotencyError.is(error)) return error;
+  const isAlone = started.size === 1 && (failed === undefined || started.has(failed));
+  return isAlone
+    ? afterActing(error)
+    : afterActing(error, `${error.message} Other records of the batch may have been processed.`);
+}
+
+function withFailures(answer: unknown, ids: readonly string[]): object {
+  const rest = typeof answer === 'object' && answer !== null ? answer : {};
+  return { ...rest, batchItemFailures: itemFailures(ids) };
+}
+
+const notStarted = (someWere: boolean): IdempotencyError =>
+  new IdempotencyError(
+    'NO_TIME_LEFT',
+    'The time left was too short to start all records of the batch. What was not started is delivered again.',
+    { effect: someWere ? 'possible' : 'none', retryAfterSeconds: 1 },
+  );

@@ -1,0 +1,414 @@
+/** The table's items and the conditions on them, as requests of DynamoDB and as records of the protocol. */
+import type { AttributeValue } from '@aws-sdk/client-dynamodb';
+import {
+  attribute,
+  type ClaimStatus,
+  chunkSortKey,
+  claimSortKey,
+  cleanupAtSeconds,
+  messageCleanupAtSeconds,
+  messageSortKey,
+  type StepStatus,
+  stepSortKey,
+  stepSortKeyPrefix,
+} from '../record.ts';
+import type {
+  ClaimRecord,
+  Completion,
+  NewClaim,
+  NewStep,
+  Return,
+  StagedMessage,
+  StepRecord,
+  StoredAnswer,
+  Takeover,
+  Unavailable,
+  UnavailableReason,
+} from '../store/index.ts';
+
+export type Item = Record<string, AttributeValue>;
+
+/** Names of the keys and of the TTL attribute. */
+export interface Names {
+  readonly pk: string;
+  readonly sk: string;
+  readonly ttl: string;
+}
+
+interface Owned {
+  readonly pk: string;
+  readonly owner: string;
+}
+
+export type Items = ReturnType<typeof itemsOf>;
+
+/** All requests are conditional but the chunks', and answer with the item that stopped them. */
+export function itemsOf(TableName: string, names: Names) {
+  const keyOf = (pk: string, sk: string = claimSortKey): Item => ({
+    [names.pk]: { S: pk },
+    [names.sk]: { S: sk },
+  });
+  const conditional = { TableName, ReturnValuesOnConditionCheckFailure: 'ALL_OLD' } as const;
+  const ifAbsent = {
+    ConditionExpression: 'attribute_not_exists(#pk)',
+    ExpressionAttributeNames: { '#pk': names.pk },
+  } as const;
+  const free =
+    'attribute_not_exists(#pk) OR (#endsAt <= :now AND (#status = :completed OR #leaseUntil <= :now))';
+  const ifFree = (nowMs: number) => ({
+    ConditionExpression: free,
+    ExpressionAttributeNames: {
+      '#pk': names.pk,
+      '#endsAt': attribute.endsAt,
+      '#status': attribute.status,
+      '#leaseUntil': attribute.leaseUntil,
+    },
+    ExpressionAttributeValues: { ':now': number(nowMs), ':completed': status('COMPLETED') },
+  });
+  const mine = { '#owner': attribute.owner, '#status': attribute.status } as const;
+  const ifMine = '#owner = :owner AND #status = :inProgress';
+  const ownedBy = (owner: string): Item => ({ ':owner': { S: owner }, ':inProgress': status('IN_PROGRESS') });
+
+  const newClaim = (claim: NewClaim): Item => ({
+    ...keyOf(claim.pk),
+    [attribute.status]: status('IN_PROGRESS'),
+    [attribute.owner]: { S: claim.owner },
+    [attribute.window]: { S: claim.owner },
+    [attribute.attempt]: number(1),
+    [attribute.leaseUntil]: number(claim.leaseUntilMs),
+    [attribute.endsAt]: number(claim.endsAtMs),
+    [attribute.createdAt]: number(claim.nowMs),
+    [names.ttl]: number(cleanupAtSeconds(claim.endsAtMs)),
+    ...(claim.fingerprint !== undefined && { [attribute.fingerprint]: { S: claim.fingerprint } }),
+    ...(claim.rawKey !== undefined && { [attribute.key]: { S: claim.rawKey } }),
+    ...(claim.rawInput !== undefined && { [attribute.input]: { B: claim.rawInput } }),
+  });
+
+  const completed = ({ completedAtMs, endsAtMs }: Completion): Item => ({
+    [attribute.status]: status('COMPLETED'),
+    [attribute.completedAt]: number(completedAtMs),
+    [attribute.endsAt]: number(endsAtMs),
+    [names.ttl]: number(cleanupAtSeconds(endsAtMs)),
+  });
+
+  const claimPut = (claim: NewClaim) => ({
+    ...conditional,
+    Item: newClaim(claim),
+    ...ifFree(claim.nowMs),
+  });
+  const completedPut = (claim: NewClaim, completion: Completion, answer: StoredAnswer) => ({
+    ...conditional,
+    Item: { ...newClaim(claim), ...completed(completion), ...answerAttributes(answer) },
+    ...ifFree(claim.nowMs),
+  });
+
+  return {
+    tableName: TableName,
+    keyOf,
+
+    claim: claimPut,
+    completedClaim: completedPut,
+    /** A claim put as an update. */
+    upsert: ({ Item, ...condition }: ReturnType<typeof claimPut | typeof completedPut>) => {
+      const { [names.pk]: pk, [names.sk]: sk, ...attributes } = Item;
+      const set = assignment(attributes);
+      const stale = removal(passingNames.filter((name) => !(name in attributes)));
+      return {
+        ...condition,
+        Key: { [names.pk]: pk, [names.sk]: sk } as Item,
+        UpdateExpression: `SET ${set.expression} ${stale.expression}`,
+        ExpressionAttributeNames: { ...set.names, ...stale.names, ...condition.ExpressionAttributeNames },
+        ExpressionAttributeValues: { ...set.values, ...condition.ExpressionAttributeValues },
+      };
+    },
+
+    takeover: ({ pk, owner, previousOwner, attempt, leaseUntilMs }: Takeover) => ({
+      ...conditional,
+      Key: keyOf(pk),
+      ConditionExpression: ifMine,
+      UpdateExpression: 'SET #owner = :newOwner, #leaseUntil = :leaseUntil, #attempt = :attempt',
+      ExpressionAttributeNames: {
+        ...mine,
+        '#leaseUntil': attribute.leaseUntil,
+        '#attempt': attribute.attempt,
+      },
+      ExpressionAttributeValues: {
+        ...ownedBy(previousOwner),
+        ':newOwner': { S: owner },
+        ':leaseUntil': number(leaseUntilMs),
+        ':attempt': number(attempt),
+      },
+    }),
+
+    completion(completion: Completion, answer: StoredAnswer) {
+      const set = assignment({ ...completed(completion), ...answerAttributes(answer) });
+      return {
+        ...conditional,
+        Key: keyOf(completion.pk),
+        ConditionExpression: ifMine,
+        UpdateExpression: `SET ${set.expression}`,
+        ExpressionAttributeNames: { ...set.names, ...mine },
+        ExpressionAttributeValues: { ...set.values, ...ownedBy(completion.owner) },
+      };
+    },
+
+    amendment({ pk, owner }: Completion, answer: StoredAnswer) {
+      const attributes = answerAttributes(answer);
+      const set = assignment(attributes);
+      const stale = removal(answerNames.filter((name) => !(name in attributes)));
+      return {
+        ...conditional,
+        Key: keyOf(pk),
+        ConditionExpression: '#owner = :owner AND #status = :completed',
+        UpdateExpression: `SET ${set.expression} ${stale.expression}`,
+        ExpressionAttributeNames: { ...set.names, ...mine, ...stale.names },
+        ExpressionAttributeValues: {
+          ...set.values,
+          ':owner': { S: owner },
+          ':completed': status('COMPLETED'),
+        },
+      };
+    },
+
+    /** All that is left of a claim that binds nobody; also where the claim has not arrived yet. */
+    release({ pk, owner, askedAtMs }: Return) {
+      const { ConditionExpression, ExpressionAttributeNames, ExpressionAttributeValues } = ifFree(askedAtMs);
+      const endsAtMs = askedAtMs + 1;
+      return {
+        ...conditional,
+        Item: {
+          ...keyOf(pk),
+          [attribute.status]: status('RELEASED'),
+          [attribute.owner]: { S: owner },
+          [attribute.window]: { S: owner },
+          [attribute.attempt]: number(1),
+          [attribute.leaseUntil]: number(0),
+          [attribute.createdAt]: number(askedAtMs),
+          [attribute.endsAt]: number(endsAtMs),
+          [names.ttl]: number(cleanupAtSeconds(endsAtMs)),
+        } as Item,
+        ConditionExpression: `${ConditionExpression} OR (${ifMine})`,
+        ExpressionAttributeNames: { ...ExpressionAttributeNames, ...mine },
+        ExpressionAttributeValues: { ...ExpressionAttributeValues, ...ownedBy(owner) },
+      };
+    },
+
+    leaseEnd: ({ pk, owner }: Owned) => ({
+      ...conditional,
+      Key: keyOf(pk),
+      ConditionExpression: ifMine,
+      UpdateExpression: 'SET #leaseUntil = :over',
+      ExpressionAttributeNames: { ...mine, '#leaseUntil': attribute.leaseUntil },
+      ExpressionAttributeValues: { ...ownedBy(owner), ':over': number(0) },
+    }),
+
+    /** That the claim is still the owner's, without changing it. */
+    ownership: ({ pk, owner }: Owned) => ({
+      ...conditional,
+      Key: keyOf(pk),
+      ConditionExpression: ifMine,
+      ExpressionAttributeNames: mine,
+      ExpressionAttributeValues: ownedBy(owner),
+    }),
+
+    step: (step: NewStep) => ({
+      ...conditional,
+      Item: {
+        ...keyOf(step.pk, stepSortKey(step.window, step.name)),
+        ...stepAttributes(step),
+        [names.ttl]: number(cleanupAtSeconds(step.endsAtMs)),
+      },
+      ...ifAbsent,
+    }),
+
+    stepEnd(step: NewStep) {
+      const set = assignment(stepAttributes(step));
+      return {
+        ...conditional,
+        Key: keyOf(step.pk, stepSortKey(step.window, step.name)),
+        ConditionExpression: '#owner = :mine AND #status = :started',
+        UpdateExpression: `SET ${set.expression}`,
+        ExpressionAttributeNames: { ...set.names, ...mine },
+        ExpressionAttributeValues: {
+          ...set.values,
+          ':mine': { S: step.owner },
+          ':started': { S: 'STARTED' satisfies StepStatus },
+        },
+      };
+    },
+
+    message: (pk: string, window: string, message: StagedMessage, nowMs: number, endsAtMs: number) => ({
+      ...conditional,
+      Item: {
+        ...keyOf(pk, messageSortKey(window, message.name, message.position)),
+        [attribute.destination]: { S: message.destination },
+        [attribute.body]: typeof message.body === 'string' ? { S: message.body } : { B: message.body },
+        [attribute.groupId]: { S: message.groupId },
+        [attribute.deduplicationId]: { S: message.deduplicationId },
+        [names.ttl]: number(messageCleanupAtSeconds(nowMs, endsAtMs)),
+      } as Item,
+      ...ifAbsent,
+    }),
+
+    chunk: (chunk: {
+      readonly pk: string;
+      readonly window: string;
+      readonly writeId: string;
+      readonly index: number;
+      readonly data: Uint8Array;
+      readonly endsAtMs: number;
+    }) => ({
+      TableName,
+      Item: {
+        ...keyOf(chunk.pk, chunkSortKey(chunk.window, chunk.writeId, chunk.index)),
+        [attribute.data]: { B: chunk.data },
+        [names.ttl]: number(cleanupAtSeconds(chunk.endsAtMs)),
+      } as Item,
+    }),
+
+    /** Everything in a partition whose sort key begins with `prefix`, read consistently. */
+    under: (pk: string, prefix: string) => ({
+      TableName,
+      ConsistentRead: true,
+      KeyConditionExpression: '#pk = :pk AND begins_with(#sk, :prefix)',
+      ExpressionAttributeNames: { '#pk': names.pk, '#sk': names.sk },
+      ExpressionAttributeValues: { ':pk': { S: pk }, ':prefix': { S: prefix } } as Item,
+    }),
+
+    readClaim(item: Item): ClaimRecord {
+      const found = statusIn(item);
+      const fingerprint = item[attribute.fingerprint]?.S;
+      return {
+        pk: item[names.pk]?.S ?? '',
+        status: found,
+        owner: item[attribute.owner]?.S ?? '',
+        window: item[attribute.window]?.S ?? '',
+        attempt: numberIn(item, attribute.attempt),
+        leaseUntilMs: numberIn(item, attribute.leaseUntil),
+        endsAtMs: numberIn(item, attribute.endsAt),
+        createdAtMs: numberIn(item, attribute.createdAt),
+        ...(fingerprint !== undefined && { fingerprint }),
+        ...(found === 'COMPLETED' && {
+          completedAtMs: numberIn(item, attribute.completedAt),
+          answer: readAnswer(item),
+        }),
+      };
+    },
+
+    readStep(item: Item): StepRecord {
+      const sortKey = item[names.sk]?.S ?? '';
+      const isDone = item[attribute.status]?.S !== 'STARTED';
+      return {
+        // A window is a UUID, so the name begins after the prefix of any window.
+        name: sortKey.slice(stepSortKeyPrefix(sortKey.split('#')[0] ?? '').length),
+        status: isDone ? 'DONE' : 'STARTED',
+        owner: item[attribute.owner]?.S ?? '',
+        attempt: numberIn(item, attribute.attempt),
+        ...(isDone && { value: item[attribute.value]?.B ?? readUnavailable(item) }),
+      };
+    },
+  };
+}
+
+const status = (value: ClaimStatus): AttributeValue => ({ S: value });
+const number = (value: number): AttributeValue => ({ N: String(value) });
+const numberIn = (item: Item, name: string): number => Number(item[name]?.N);
+
+const statusIn = (item: Item): ClaimStatus => {
+  const found = item[attribute.status]?.S;
+  return found === 'COMPLETED' || found === 'RELEASED' ? found : 'IN_PROGRESS';
+};
+
+const answerNames = [
+  attribute.data,
+  attribute.writeId,
+  attribute.chunks,
+  attribute.unavailable,
+  attribute.unavailableDetail,
+];
+
+/** Attributes that not every claim has. */
+const passingNames = [
+  ...answerNames,
+  attribute.fingerprint,
+  attribute.completedAt,
+  attribute.key,
+  attribute.input,
+];
+
+/** `REMOVE #stale0, …` */
+function removal(attributeNames: readonly string[]) {
+  const names = Object.fromEntries(attributeNames.map((name, index) => [`#stale${index}`, name]));
+  return { expression: `REMOVE ${Object.keys(names).join(', ')}`, names };
+}
+
+function answerAttributes(answer: StoredAnswer): Item {
+  switch (answer.kind) {
+    case 'inline':
+      return { [attribute.data]: { B: answer.bytes } };
+    case 'chunks':
+      return { [attribute.writeId]: { S: answer.writeId }, [attribute.chunks]: number(answer.count) };
+    case 'unavailable':
+      return unavailableAttributes(answer);
+  }
+}
+
+function readAnswer(item: Item): StoredAnswer {
+  const bytes = item[attribute.data]?.B;
+  if (bytes) return { kind: 'inline', bytes };
+  const writeId = item[attribute.writeId]?.S;
+  if (writeId) return { kind: 'chunks', writeId, count: numberIn(item, attribute.chunks) };
+  return { kind: 'unavailable', ...readUnavailable(item) };
+}
+
+const unavailableAttributes = ({ reason, detail }: Unavailable): Item => ({
+  [attribute.unavailable]: { S: reason },
+  ...(detail !== undefined && { [attribute.unavailableDetail]: { S: detail } as AttributeValue }),
+});
+
+function readUnavailable(item: Item): Unavailable {
+  const reason = (item[attribute.unavailable]?.S ?? 'unserialisable') as UnavailableReason;
+  const detail = item[attribute.unavailableDetail]?.S;
+  return { reason, ...(detail !== undefined && { detail }) };
+}
+
+function stepAttributes({ status: stepStatus, owner, attempt, value }: NewStep): Item {
+  return {
+    [attribute.status]: { S: stepStatus },
+    [attribute.owner]: { S: owner },
+    [attribute.attempt]: number(attempt),
+    ...(ArrayBuffer.isView(value)
+      ? { [attribute.value]: { B: value } as AttributeValue }
+      : value && unavailableAttributes(value)),
+  };
+}
+
+interface Assignment {
+  readonly expression: string;
+  readonly names: Readonly<Record<string, string>>;
+}
+
+const assignments = new Map<string, Assignment>();
+
+/**
+ * `#status = :set0, …`: several of the names are reserved words, and one is the table's own, so none is written out. There
+ * are few sets of names, and every call needs one of them.
+ */
+function assignment(attributes: Item): Assignment & { readonly values: Item } {
+  const names = Object.keys(attributes);
+  const set = names.join();
+  let known = assignments.get(set);
+  if (known === undefined) {
+    const placeholders = names.map((name, index) => (/^\w+$/.test(name) ? `#${name}` : `#set${index}`));
+    known = {
+      expression: placeholders.map((placeholder, index) => `${placeholder} = :set${index}`).join(', '),
+      names: Object.fromEntries(placeholders.map((placeholder, index) => [placeholder, names[index] ?? ''])),
+    };
+    assignments.set(set, known);
+  }
+  const values: Item = {};
+  for (let index = 0; index < names.length; index++) {
+    values[`:set${index}`] = attributes[names[index] ?? ''] as AttributeValue;
+  }
+  return { ...known, values };
+}

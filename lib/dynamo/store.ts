@@ -1,0 +1,369 @@
+import {
+  DescribeTableCommand,
+  DescribeTimeToLiveCommand,
+  DynamoDBClient,
+  GetItemCommand,
+  PutItemCommand,
+  QueryCommand,
+  type TableDescription,
+  type TimeToLiveDescription,
+  TransactWriteItemsCommand,
+  UpdateItemCommand,
+} from '@aws-sdk/client-dynamodb';
+import { IdempotencyError, show, storeUnavailable } from '../errors.ts';
+import { attribute, chunkSortKeyPrefix, environment, stepSortKeyPrefix, tableLayout } from '../record.ts';
+import {
+  type ClaimWritten,
+  type Clock,
+  type Completion,
+  isBlocked,
+  type Seal,
+  type StepWritten,
+  type Store,
+  type StoredAnswer,
+  type Written,
+} from '../store/index.ts';
+import { uniqueId } from '../unique-id.ts';
+import { check, checkKnown, isFunction, isRecord } from '../validate.ts';
+import type { DynamoClient } from './client.ts';
+import { type Item, itemsOf, type Names } from './items.ts';
+import { type Sent, sendConditional, wasRepeated } from './send.ts';
+import { inDoubt, readCancellation, transactionInput } from './transaction.ts';
+
+export interface DynamoStoreOptions {
+  /** @default `IDEMPOTENCY_TABLE` */
+  readonly tableName?: string;
+  /**
+   * A native or a document client.
+   *
+   * @default a client of its own with short timeouts (connect 1 s, request 2 s), for a hung connection must not eat the
+   * invocation
+   */
+  readonly client?: DynamoClient;
+  /** Name of the partition key, a string. @default 'pk' */
+  readonly partitionKey?: string;
+  /** Name of the sort key, a string. @default 'sk' */
+  readonly sortKey?: string;
+  /** Name of the attribute that the table's TTL reads. @default 'expiresAt' */
+  readonly ttlAttribute?: string;
+  /** Encrypts answers, steps' values, staged messages and inputs that are kept, before they are stored. @default none: the table's own encryption */
+  readonly seal?: Seal;
+  /** Time, for tests of expiry and skew. @default the system's */
+  readonly clock?: Clock;
+}
+
+export interface DynamoStore extends Store {
+  /**
+   * Looks whether the table is there, has the right keys and expires its items, for a deployment test or a start-up
+   * check. Needs `dynamodb:DescribeTable` and `dynamodb:DescribeTimeToLive`, which guards do not.
+   *
+   * @throws `STORE_MISCONFIGURED` with what is wrong and the fix, `STORE_UNAVAILABLE`
+   */
+  checkTable(): Promise<void>;
+}
+
+/** An answer up to this size lies in the claim item; a failed conditional write is priced by the item it meets. */
+const inlineBytes = 4_096;
+/** An item may have 400 KB, names and keys included. */
+const chunkBytes = 380_000;
+/** 1,000 write units are what one partition takes in a second. */
+const maxAnswerBytes = 1_000_000;
+/** A record that somebody else has written may name any number. */
+const maxChunks = Math.ceil(maxAnswerBytes / chunkBytes);
+
+/**
+ * A store on a DynamoDB table: string keys `pk` and `sk`, TTL on `expiresAt`, on-demand. Every write is conditional, so
+ * a table replicated by last-writer-wins to a second Region does not protect across Regions.
+ *
+ * @throws `BAD_OPTION`
+ */
+export function dynamoStore(options: DynamoStoreOptions = {}): DynamoStore {
+  checkKnown('', options, optionNames, powertoolsNames);
+  const tableName = options.tableName ?? process.env[environment.table];
+  if (typeof tableName !== 'string' || tableName === '') {
+    throw new IdempotencyError(
+      'BAD_OPTION',
+      `Expected a table's name in the environment variable ${environment.table} or in dynamoStore({ tableName }), got ${show(tableName)}. Set one of them; in unit tests pass { store: memoryStore() } or set ${environment.disabled}=true.`,
+    );
+  }
+  check(
+    'client',
+    options.client,
+    'a DynamoDBClient or a DynamoDBDocumentClient',
+    (value) => isRecord(value) && isFunction(value.send),
+  );
+  for (const name of ['partitionKey', 'sortKey', 'ttlAttribute'] as const) {
+    check(
+      name,
+      options[name],
+      `an attribute's name, and none of the record's own (${Object.values(attribute).join(', ')})`,
+      (value) => typeof value === 'string' && value !== '' && !ownAttributes.has(value),
+    );
+  }
+  check(
+    'seal',
+    options.seal,
+    'an object with the functions seal and open',
+    (value) => isRecord(value) && isFunction(value.seal) && isFunction(value.open),
+  );
+  const client: DynamoClient = options.client ?? defaultClient();
+  const names = {
+    pk: options.partitionKey ?? tableLayout.partitionKey,
+    sk: options.sortKey ?? tableLayout.sortKey,
+    ttl: options.ttlAttribute ?? tableLayout.ttlAttribute,
+  };
+  const send = <T>(command: object, action: string): Promise<T> =>
+    client.send(command).catch((error: unknown) => {
+      throw explain(error, tableName, names, action);
+    });
+
+  const items = itemsOf(tableName, names);
+  const failed = ({ failure, isRepeat }: Extract<Sent, { failure: unknown }>, action: string) =>
+    inDoubt(isRepeat, explain(failure, tableName, names, action));
+  const write = async (command: object, action: string): Promise<Written> => {
+    const sent = await sendConditional(client, command);
+    if (sent.applied) return { applied: true };
+    if ('failure' in sent) throw failed(sent, action);
+    return { applied: false, found: sent.found && items.readClaim(sent.found) };
+  };
+  /** A claim or a takeover: whoever is in its way is at work on the operation. */
+  const writeClaim = async (command: object, action: string): Promise<ClaimWritten> => {
+    const sent = await sendConditional(client, command);
+    if (sent.applied) return { applied: true };
+    if (!('failure' in sent)) return { applied: false, found: sent.found && items.readClaim(sent.found) };
+    if (sent.isConflict)
+      return { applied: false, found: undefined, isBlocked: true, isRepeat: sent.isRepeat };
+    throw failed(sent, action);
+  };
+  /**
+   * A Put does not see that the table has no sort key, nor that this role may not update: the handler would run, and its
+   * completion fail. So the first claim of a process is an update, which sees both.
+   */
+  const place = JSON.stringify([tableName, names.pk, names.sk]);
+  const putClaim = async <Outcome extends ClaimWritten>(
+    put: ReturnType<typeof items.claim>,
+    send: (command: object, action: string) => Promise<Outcome>,
+  ): Promise<Outcome> => {
+    if (provenTables.has(place)) return send(new PutItemCommand(put), 'dynamodb:PutItem');
+    const written = await send(new UpdateItemCommand(items.upsert(put)), 'dynamodb:UpdateItem');
+    if (!isBlocked(written)) provenTables.add(place);
+    return written;
+  };
+  const writeStep = async (command: object, action: string): Promise<StepWritten> => {
+    const sent = await sendConditional(client, command);
+    if (sent.applied) return { applied: true };
+    if ('failure' in sent) throw failed(sent, action);
+    return { applied: false, found: sent.found && items.readStep(sent.found) };
+  };
+
+  /** DynamoDB does not say whose item it refused: the handler's, or ours because the table has other keys. */
+  const refuseWrongKeys = async (pk: string): Promise<void> => {
+    const key = { TableName: tableName, Key: items.keyOf(pk) };
+    const refused = await client.send(new GetItemCommand(key)).then(
+      () => undefined,
+      (error: unknown) => error,
+    );
+    if (isNamed(refused, 'ValidationException')) throw explain(refused, tableName, names, 'dynamodb:GetItem');
+  };
+
+  /** All items of a partition whose sort key begins so, in their order. */
+  /** @param enough how many items to stop at: a page has 1 MB at most, all pages together may have any size */
+  const query = async (pk: string, prefix: string, enough = Number.POSITIVE_INFINITY): Promise<Item[]> => {
+    const found: Item[] = [];
+    let ExclusiveStartKey: Item | undefined;
+    do {
+      const page: { Items?: Item[]; LastEvaluatedKey?: Item } = await send(
+        new QueryCommand({ ...items.under(pk, prefix), ExclusiveStartKey }),
+        'dynamodb:Query',
+      );
+      found.push(...(page.Items ?? []));
+      ExclusiveStartKey = page.LastEvaluatedKey;
+    } while (ExclusiveStartKey && found.length < enough);
+    return found;
+  };
+
+  /** Chunks are written before the item that points at them. */
+  const storeAnswer = async ({ pk, window, endsAtMs, answer }: Completion): Promise<StoredAnswer> => {
+    if (!ArrayBuffer.isView(answer)) return { kind: 'unavailable', ...answer };
+    if (answer.length <= inlineBytes) return { kind: 'inline', bytes: answer };
+    // A new id for every write: a repeat after a lost answer must not mix its chunks with an earlier one's.
+    const writeId = uniqueId();
+    const puts: Promise<unknown>[] = [];
+    for (let start = 0; start < answer.length; start += chunkBytes) {
+      const data = answer.subarray(start, start + chunkBytes);
+      const chunk = items.chunk({ pk, window, endsAtMs, writeId, index: puts.length, data });
+      puts.push(send(new PutItemCommand(chunk), 'dynamodb:PutItem'));
+    }
+    await Promise.all(puts);
+    return { kind: 'chunks', writeId, count: puts.length };
+  };
+
+  return {
+    id: `dynamodb:${tableName}`,
+    maxAnswerBytes,
+    ...(options.seal && { seal: options.seal }),
+    ...(options.clock && { clock: options.clock }),
+
+    claim: (claim) => putClaim(items.claim(claim), writeClaim),
+
+    takeOver: (takeover) =>
+      writeClaim(new UpdateItemCommand(items.takeover(takeover)), 'dynamodb:UpdateItem'),
+
+    async complete(completion) {
+      const stored = await storeAnswer(completion);
+      return write(new UpdateItemCommand(items.completion(completion, stored)), 'dynamodb:UpdateItem');
+    },
+
+    async claimCompleted(claim, completion) {
+      const stored = await storeAnswer(completion);
+      return putClaim(items.completedClaim(claim, completion, stored), write);
+    },
+
+    async amend(completion) {
+      const stored = await storeAnswer(completion);
+      return write(new UpdateItemCommand(items.amendment(completion, stored)), 'dynamodb:UpdateItem');
+    },
+
+    putStep: (step) => writeStep(new PutItemCommand(items.step(step)), 'dynamodb:PutItem'),
+
+    finishStep: (step) => writeStep(new UpdateItemCommand(items.stepEnd(step)), 'dynamodb:UpdateItem'),
+
+    async readSteps({ pk, window }) {
+      const found = await query(pk, stepSortKeyPrefix(window));
+      return found.map((item) => items.readStep(item));
+    },
+
+    async transact(request) {
+      const isProven = provenTables.has(place);
+      const input = await transactionInput(request, items, storeAnswer, client, isProven);
+      return {
+        async send() {
+          try {
+            await client.send(new TransactWriteItemsCommand(input));
+            if (request.claim.kind === 'record') provenTables.add(place);
+            return { outcome: 'applied' };
+          } catch (error) {
+            if (isNamed(error, 'ValidationException')) await refuseWrongKeys(request.pk);
+            const cancelled = await readCancellation(error, request, input, items, client);
+            if (cancelled) return cancelled;
+            throw inDoubt(
+              wasRepeated(error),
+              explain(error, tableName, names, 'dynamodb:TransactWriteItems'),
+            );
+          }
+        },
+      };
+    },
+
+    giveBack: (claim) => write(new PutItemCommand(items.release(claim)), 'dynamodb:PutItem'),
+
+    endLease: (claim) => write(new UpdateItemCommand(items.leaseEnd(claim)), 'dynamodb:UpdateItem'),
+
+    async read(pk) {
+      const { Item } = await send<{ Item?: Item }>(
+        new GetItemCommand({ TableName: tableName, Key: items.keyOf(pk), ConsistentRead: true }),
+        'dynamodb:GetItem',
+      );
+      return Item && items.readClaim(Item);
+    },
+
+    async readChunks({ pk, window, answer }) {
+      if (answer?.kind !== 'chunks' || answer.count > maxChunks) return undefined;
+      const chunks = await query(pk, chunkSortKeyPrefix(window, answer.writeId), maxChunks + 1);
+      if (chunks.length !== answer.count) return undefined;
+      return Buffer.concat(chunks.map((item) => item[attribute.data]?.B ?? new Uint8Array()));
+    },
+
+    async checkTable() {
+      const { Table } = await send<{ Table?: TableDescription }>(
+        new DescribeTableCommand({ TableName: tableName }),
+        'dynamodb:DescribeTable',
+      );
+      const isTextKey = (name: string, keyType: string): boolean =>
+        Table?.KeySchema?.some((key) => key.AttributeName === name && key.KeyType === keyType) === true &&
+        Table.AttributeDefinitions?.some((one) => one.AttributeName === name && one.AttributeType === 'S') ===
+          true;
+      if (!isTextKey(names.pk, 'HASH') || !isTextKey(names.sk, 'RANGE')) {
+        throw misconfigured(wrongKeys(tableName, names));
+      }
+      const { TimeToLiveDescription: ttl } = await send<{
+        TimeToLiveDescription?: TimeToLiveDescription;
+      }>(new DescribeTimeToLiveCommand({ TableName: tableName }), 'dynamodb:DescribeTimeToLive');
+      const isOn = ttl?.TimeToLiveStatus === 'ENABLED' || ttl?.TimeToLiveStatus === 'ENABLING';
+      if (isOn && ttl.AttributeName === names.ttl) return;
+      throw misconfigured(
+        `Table '${tableName}' ${isOn ? `expires items by '${ttl.AttributeName}'` : 'has no TTL'}, so its records would stay for ever. Enable TTL on '${names.ttl}': aws dynamodb update-time-to-live --table-name ${tableName} --time-to-live-specification Enabled=true,AttributeName=${names.ttl}`,
+      );
+    },
+  };
+}
+
+/** Tables that have taken an update under these key names. */
+const provenTables = new Set<string>();
+
+const ownAttributes: ReadonlySet<string> = new Set(Object.values(attribute));
+
+const optionNames: readonly (keyof DynamoStoreOptions)[] = [
+  'tableName',
+  'client',
+  'partitionKey',
+  'sortKey',
+  'ttlAttribute',
+  'seal',
+  'clock',
+];
+
+/** What Powertools for AWS Lambda calls them. */
+const powertoolsNames: Readonly<Record<string, keyof DynamoStoreOptions>> = {
+  awsSdkV3Client: 'client',
+  clientConfig: 'client',
+  keyAttr: 'partitionKey',
+  sortKeyAttr: 'sortKey',
+  expiryAttr: 'ttlAttribute',
+};
+
+function defaultClient(): DynamoClient {
+  return new DynamoDBClient({
+    // Without throwOnRequestTimeout the SDK only warns of a slow request.
+    requestHandler: { connectionTimeout: 1_000, requestTimeout: 2_000, throwOnRequestTimeout: true },
+  });
+}
+
+const isNamed = (error: unknown, ...names: readonly string[]): boolean =>
+  names.includes((error as { name?: string } | null)?.name ?? '');
+
+/** Turns what the SDK threw into what its caller can do about it. */
+function explain(error: unknown, tableName: string, names: Names, action: string): IdempotencyError {
+  const said = error instanceof Error ? error.message : String(error);
+  if (isNamed(error, 'ResourceNotFoundException')) {
+    return misconfigured(
+      `There is no table '${tableName}' in this account and Region. Create it (keys '${names.pk}' and '${names.sk}', both strings, TTL on '${names.ttl}'), or name the right one in ${environment.table} or dynamoStore({ tableName }).`,
+      error,
+    );
+  }
+  if (isNamed(error, 'AccessDeniedException')) {
+    return misconfigured(
+      `This function may not ${action} on table '${tableName}'. Its role needs dynamodb:PutItem, dynamodb:UpdateItem, dynamodb:GetItem and dynamodb:Query on it (transactions: dynamodb:ConditionCheckItem as well, and what the handler's own writes need). DynamoDB said: ${said}`,
+      error,
+    );
+  }
+  if (isNamed(error, 'ValidationException')) {
+    return misconfigured(`${wrongKeys(tableName, names)} DynamoDB said: ${said}`, error);
+  }
+  if (
+    isNamed(error, 'UnrecognizedClientException', 'CredentialsProviderError', 'InvalidSignatureException') ||
+    /^Region (is missing|not accepted)/.test(said)
+  ) {
+    return misconfigured(
+      `DynamoDB cannot be called: ${/[.!?]$/.test(said) ? said : `${said}.`} Give the function a role, or locally a Region and credentials (AWS_REGION, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY).`,
+      error,
+    );
+  }
+  return storeUnavailable(error);
+}
+
+const wrongKeys = (tableName: string, names: Names): string =>
+  `Table '${tableName}' does not take the records: its partition key must be '${names.pk}' and its sort key '${names.sk}', both strings. If they have other names, say so: dynamoStore({ partitionKey, sortKey }).`;
+
+const misconfigured = (message: string, cause?: unknown): IdempotencyError =>
+  new IdempotencyError('STORE_MISCONFIGURED', message, { cause });

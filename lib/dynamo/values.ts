@@ -1,0 +1,35 @@
+/** Plain JavaScript values on their way to DynamoDB and back, as the client's owner wants them converted. */
+import type { AttributeValue } from '@aws-sdk/client-dynamodb';
+import { loadUtilDynamoDb } from '../peers.ts';
+import { type FromStoredOptions, fromStored, type ToStoredOptions, toStored } from '../store/index.ts';
+
+type Stored = Record<string, AttributeValue>;
+
+export interface Converter {
+  /** @throws `UnstorableValue` for a value that DynamoDB cannot hold */
+  toStored(values: object): Stored;
+  fromStored(stored: Stored): any;
+}
+
+interface Translation {
+  readonly marshallOptions?: ToStoredOptions;
+  readonly unmarshallOptions?: FromStoredOptions;
+}
+
+/** Native commands run on both kinds of clients; so values are converted here and not by a document client. */
+export async function converter(client: object): Promise<Converter> {
+  const { marshallOptions, unmarshallOptions } =
+    (client as { config?: { translateConfig?: Translation } }).config?.translateConfig ?? {};
+  const reading = await withNumberClass(unmarshallOptions);
+  return {
+    toStored: (values) => toStored(values, marshallOptions),
+    fromStored: (stored) => fromStored(stored, reading),
+  };
+}
+
+/** A document client that is to wrap numbers has brought the package with their class, and recognises no other. */
+async function withNumberClass(options: FromStoredOptions = {}): Promise<FromStoredOptions> {
+  if (options.wrapNumbers !== true) return options;
+  const { unmarshall } = await loadUtilDynamoDb();
+  return { wrapNumbers: (N) => unmarshall({ number: { N } }, { wrapNumbers: true }).number };
+}

@@ -1,0 +1,137 @@
+/** The commit: writes, messages and the operation's completion as one, by the claim's owner or without a claim. */
+
+import { IdempotencyError } from '../errors.ts';
+import type { ClaimRecord, TransactionRequest, Written } from '../store/index.ts';
+import type { Encoded } from './codec.ts';
+import { answerIn } from './codec.ts';
+import { claimOccurrence } from './occurrence.ts';
+import { Attempt, type Claimed, insist, inTime, maxRaces, overtaken, refusalOf, stand } from './protocol.ts';
+import type { Settings } from './settings.ts';
+import { type AtomicWork, isEmpty, outcomeUnknown, rejected, transact } from './transact.ts';
+
+/** How a commit ended. */
+export type Commit =
+  | { readonly kind: 'applied'; readonly encoded: Encoded; readonly record: ClaimRecord }
+  /** The operation had been completed: that is the answer. */
+  | { readonly kind: 'duplicate'; readonly record: ClaimRecord };
+
+/** @throws `OVERTAKEN`, `COMMIT_REJECTED`, what `transact` throws */
+export async function commitClaimed(
+  attempt: Attempt,
+  settings: Settings,
+  encoded: Encoded,
+  work: AtomicWork,
+): Promise<Commit> {
+  const completion = attempt.completion(answerIn(encoded));
+  const stopped = await write(attempt, settings, work, { kind: 'complete', completion });
+  const isOurs = stopped?.found?.owner === attempt.owner && stopped.found.status === 'COMPLETED';
+  // Ours: it was applied, and the answer to it was lost.
+  if (!stopped || isOurs) return { kind: 'applied', encoded, record: attempt.completedRecord(completion) };
+  throw overtaken(stopped.found, attempt.request.clock.now());
+}
+
+/**
+ * Claim and completion in one: whatever the claim's condition meets decides what this attempt was. An abandoned claim is
+ * taken over, and nothing is committed yet: resolves to the attempt that is to commit as its owner.
+ *
+ * @param isInDoubt whether an earlier commit of this attempt may have been applied
+ * @throws `PAYLOAD_MISMATCH`, `IN_PROGRESS`, what `commitClaimed` throws
+ */
+export async function commitUnclaimed(
+  { request, owner }: Attempt,
+  settings: Settings,
+  encoded: Encoded,
+  work: AtomicWork,
+  isInDoubt: boolean,
+): Promise<Commit | { readonly kind: 'taken-over'; readonly attempt: Attempt }> {
+  const startedAtMs = request.clock.now();
+  const settled = <Outcome extends Claimed>(claimed: Outcome): Outcome => {
+    const occurrence = claimOccurrence(request.pk, claimed, request.clock.now(), startedAtMs);
+    if (occurrence) settings.observe(occurrence);
+    return claimed;
+  };
+  const takenOver = (attempt: Attempt) => {
+    settled({ outcome: 'won', attempt, takenOver: true });
+    return { kind: 'taken-over', attempt } as const;
+  };
+  let found: ClaimRecord | undefined;
+  for (let races = 0; races < maxRaces; races++) {
+    const attempt = Attempt.first(request, owner, found);
+    const completion = attempt.completion(answerIn(encoded));
+    const claim = { kind: 'record', claim: attempt.newClaim, completion } as const;
+    const stopped = await write(attempt, settings, work, claim);
+    const record = attempt.completedRecord(completion);
+    if (!stopped) return { kind: 'applied', encoded, record };
+    found = stopped.found;
+    let stands = stand(found, request, owner);
+    if (stands === 'abandoned' && found) {
+      const after = Attempt.after(found, request, owner);
+      const written = await takeOver(after);
+      if (written.applied) return takenOver(after);
+      found = written.found;
+      stands = stand(found, request, owner);
+    }
+    if (found === undefined) continue;
+    switch (stands) {
+      case 'free':
+      case 'abandoned':
+        continue;
+      case 'mismatch':
+        throw refusalOf(settled({ outcome: 'mismatch', record: found }), request.clock.now());
+      case 'busy':
+        throw refusalOf(settled({ outcome: 'busy', record: found }), request.clock.now());
+      case 'completed':
+        settled({ outcome: 'replay', record: found });
+        return { kind: 'duplicate', record: found };
+      case 'mine': {
+        if (found.status === 'COMPLETED') {
+          // By an earlier commit of this attempt, where one ended in doubt; else its answer was lost.
+          return isInDoubt
+            ? { kind: 'duplicate', record: found }
+            : {
+                kind: 'applied',
+                encoded,
+                record: { ...found, ...(record.answer && { answer: record.answer }) },
+              };
+        }
+        return takenOver(Attempt.recorded(found, request, attempt.askedAtMs));
+      }
+    }
+  }
+  throw refusalOf(settled({ outcome: 'busy', record: undefined }), request.clock.now());
+}
+
+async function takeOver(attempt: Attempt): Promise<Written> {
+  try {
+    return await inTime(attempt.claim(), attempt.settleTimeMs);
+  } catch (error) {
+    // It may have been applied: take it back, so that the caller's retry does not meet a claim nobody works on.
+    await inTime(attempt.giveUp(false), attempt.settleTimeMs).catch(() => {});
+    throw error;
+  }
+}
+
+/** Resolves to `undefined` once it was applied, else to what the claim's condition met. */
+async function write(
+  attempt: Attempt,
+  settings: Settings,
+  work: AtomicWork,
+  claim: Extract<TransactionRequest['claim'], { kind: 'complete' | 'record' }>,
+): Promise<{ readonly found: ClaimRecord | undefined } | undefined> {
+  if (!isEmpty(work)) {
+    const cancelled = await transact(attempt, settings, 'commit', work, { claim });
+    if (cancelled && !cancelled.claim) throw rejected(cancelled);
+    return cancelled?.claim;
+  }
+  const { store, clock } = attempt.request;
+  try {
+    const written = await insist(clock, attempt.settleTimeMs, () =>
+      claim.kind === 'complete'
+        ? store.complete(claim.completion)
+        : store.claimCompleted(claim.claim, claim.completion),
+    );
+    return written.applied ? undefined : { found: written.found };
+  } catch (error) {
+    throw IdempotencyError.is(error, 'STORE_UNAVAILABLE') ? outcomeUnknown(error) : error;
+  }
+}

@@ -1,0 +1,456 @@
+/**
+ * One guarded call, or one record of a batch, on its way: claim → (handler) → settle. What the front doors have in common
+ * once it is known which operation an event belongs to.
+ */
+import { Buffer } from 'node:buffer';
+import type { Context } from 'aws-lambda';
+import { IdempotencyError, withoutMessage } from '../errors.ts';
+import type { ClaimRecord } from '../store/index.ts';
+import { answerIn, type Encoded, encode } from './codec.ts';
+import { leaseOf, remainingTimeOf } from './lease.ts';
+import { claimOccurrence, type Settlement, settledOccurrence } from './occurrence.ts';
+import { GuardedOperation } from './operation.ts';
+import {
+  type Attempt,
+  type Claimed,
+  type ClaimRequest,
+  claim,
+  inTime,
+  overtaken,
+  recognised,
+  type Settled,
+  unclaimed,
+} from './protocol.ts';
+import { replay, tellUnavailable } from './recall.ts';
+import type { Ended, Reply } from './reply.ts';
+import type { Settings } from './settings.ts';
+import { type AtomicWork, transactUnrecorded } from './transact.ts';
+import { isClaimed, type Phase, Work } from './work.ts';
+
+/** Which operation a call belongs to. */
+export interface OperationIdentity {
+  readonly key: string;
+  readonly scope: string;
+  readonly pk: string;
+  readonly fingerprint: string | undefined;
+}
+
+export interface Request {
+  readonly settings: Settings;
+  readonly event: unknown;
+  readonly context: Context | undefined;
+  readonly reply: Reply;
+  readonly identity: OperationIdentity;
+  readonly startedAtMs: number;
+}
+
+/** Whether the handler is to run, and if not, why. */
+export type Entered =
+  | { readonly outcome: 'run'; readonly execution: Execution }
+  | Exclude<Claimed, { outcome: 'won' }>;
+
+/**
+ * Claims; with `claim: 'at-commit'` only what is known already keeps the handler from running.
+ *
+ * @throws what `claim` throws
+ */
+export async function enter(request: Request): Promise<Entered> {
+  const { settings, identity, startedAtMs } = request;
+  const toClaim = await claimRequest(request);
+  const claimed = settings.claim === 'at-commit' ? recognised(toClaim) : await claim(toClaim);
+  if (claimed === undefined) {
+    return { outcome: 'run', execution: new Execution(request, unclaimed(toClaim), false) };
+  }
+  const occurrence = claimOccurrence(identity.pk, claimed, settings.clock().now(), startedAtMs);
+  if (occurrence) settings.observe(occurrence);
+  return claimed.outcome === 'won'
+    ? { outcome: 'run', execution: new Execution(request, claimed.attempt) }
+    : claimed;
+}
+
+async function claimRequest(request: Request): Promise<ClaimRequest> {
+  const { settings, identity } = request;
+  const clock = settings.clock();
+  return {
+    store: settings.store(),
+    clock,
+    pk: identity.pk,
+    fingerprint: identity.fingerprint,
+    ttlMs: settings.ttlMs,
+    lease: leaseOf(settings, request.context),
+    waitMs: settings.waitMs,
+    known: settings.cache?.get(identity.pk),
+    ...(settings.keep.key && { rawKey: identity.key }),
+    ...(settings.keep.input && { rawInput: await keptInput(request) }),
+  };
+}
+
+/** What an unguarded operation sends its writes and messages with. */
+export const sendUnrecorded = (settings: Settings) => (name: string, work: AtomicWork) =>
+  transactUnrecorded(settings, name, work);
+
+/** A handler's execution, up to the end of its claim. One of its methods is called, once. */
+export class Execution {
+  readonly operation: GuardedOperation;
+  readonly #request: Request;
+  readonly #work: Work;
+  readonly #startedAtMs: number;
+
+  /** @param hasClaim false for an attempt that claims at its commit */
+  constructor(request: Request, attempt: Attempt, hasClaim = true) {
+    const { settings, reply, identity } = request;
+    this.#request = request;
+    this.#work = new Work(attempt, {
+      settings,
+      isClaimed: hasClaim,
+      toStore: reply.toStore,
+    });
+    this.operation = new GuardedOperation(this.#work, identity);
+    this.#startedAtMs = settings.clock().now();
+  }
+
+  /** The handler returned: resolves to what the caller gets, which is `result` unless another attempt has answered. */
+  async returned(result: unknown): Promise<unknown> {
+    const { settings, reply } = this.#request;
+    try {
+      const settled = await this.#settleReturned(result);
+      switch (settled?.outcome) {
+        case undefined:
+        case 'done':
+        case 'unrecorded':
+          return result;
+        case 'replay':
+          return await this.#replay(settled.record);
+        case 'overtaken':
+          throw overtaken(settled.record, settings.clock().now());
+      }
+    } catch (error) {
+      return answerOrThrow(reply, this.#work.leaving(error));
+    }
+  }
+
+  /**
+   * The same for a record of a batch: nobody waits for an answer, so none is stored.
+   *
+   * @throws `OVERTAKEN` where another attempt is working on it, `NOT_COMMITTED`
+   */
+  async recordReturned(value: unknown): Promise<void> {
+    let settled: Settled | undefined;
+    try {
+      settled = await this.#settleReturned(value, true);
+    } catch (error) {
+      throw this.#work.leaving(error);
+    }
+    if (settled?.outcome === 'overtaken') {
+      throw overtaken(settled.record, this.#request.settings.clock().now());
+    }
+  }
+
+  /**
+   * The handler threw: the claim is given up, unless the handler may still be running (then the claim is left to its
+   * lease). Never rejects. The caller gets the handler's error, or an answer where the error was ours and there is one.
+   */
+  async threw(error: unknown): Promise<Ended> {
+    const settled = await this.#giveUp(!isEarlyTimeout(error) && !this.#deadlineIsHere());
+    const left = this.#work.leaving(error);
+    if (!this.#work.hasRaised(error)) return { kind: 'error', error: left };
+    try {
+      const mayBeAnswered =
+        settled?.outcome !== 'done' &&
+        (IdempotencyError.is(error, 'OVERTAKEN') || IdempotencyError.is(error, 'OUTCOME_UNKNOWN'));
+      const record =
+        settled?.outcome === 'replay' ? settled.record : mayBeAnswered && (await this.#completedMeanwhile());
+      if (record) return { kind: 'answer', answer: await this.#replay(record) };
+    } catch {
+      // Then the error itself says what is known.
+    }
+    return IdempotencyError.is(left) ? this.#request.reply.refused(left) : { kind: 'error', error: left };
+  }
+
+  /** It returned, but the answer was lost on the way out: it must not run again. Never rejects. */
+  async returnedInVain(): Promise<void> {
+    const isIdle = await this.#work.close();
+    const { phase } = this.#work;
+    const isToBeCompleted = isClaimed(phase) && phase.at !== 'committed';
+    if (isToBeCompleted) await this.#settle({ kind: 'unavailable', reason: 'not-final' });
+    else await this.#giveUp(isIdle);
+  }
+
+  /** It was not called, and will not be. Never rejects. */
+  async notStarted(): Promise<void> {
+    await this.#giveUp(true);
+  }
+
+  /** Resolves to `undefined` where nothing was to be recorded. */
+  async #settleReturned(value: unknown, isRecord = false): Promise<Settled | undefined> {
+    const isIdle = await this.#work.close();
+    const { phase } = this.#work;
+    switch (phase.at) {
+      case 'duplicate':
+        return { outcome: 'replay', record: phase.record };
+      case 'committed':
+        return this.#settleCommitted(phase, value, isRecord);
+      case 'unclaimed':
+        return this.#settleUnclaimed(value, isRecord, phase.rejected);
+      case 'claimed':
+        return this.#settleClaimed(value, isRecord, isIdle);
+      case 'committing':
+      case 'in-doubt':
+        // What was committed, if it was, is the answer; completing finds out.
+        return phase.isClaimed
+          ? this.#settleClaimed(value, isRecord, isIdle)
+          : this.#settleUnclaimed(value, isRecord, phase.at === 'in-doubt');
+    }
+  }
+
+  async #settleClaimed(value: unknown, isRecord: boolean, isIdle: boolean): Promise<Settled | undefined> {
+    if (isToBeRemembered(this.#request, value)) {
+      const encoded = await this.#encode(isRecord ? undefined : value);
+      tellUnavailable(this.#request.settings, 'answer', encoded);
+      return this.#settle(encoded);
+    }
+    const settled = await this.#giveUp(isIdle && !this.#deadlineIsHere());
+    // A commit in doubt has been applied: that is the operation's answer.
+    return settled?.outcome === 'replay' ? settled : undefined;
+  }
+
+  /**
+   * A handler that was to commit has returned without. What it refused (a condition that failed, an HTTP error) is worth
+   * remembering; anything else was done outside the commit, where nothing protects it.
+   */
+  async #settleUnclaimed(
+    value: unknown,
+    isRecord: boolean,
+    wasRejected: boolean,
+  ): Promise<Settled | undefined> {
+    const isRefusal = wasRejected || (this.#request.reply.statusOf(value) ?? 0) >= 400;
+    const isWanted = isToBeRemembered(this.#request, value);
+    if (!isRefusal) throw notCommitted();
+    if (!isWanted) {
+      this.operation.end();
+      const record = await this.#completedMeanwhile();
+      return record && { outcome: 'replay', record };
+    }
+    const answer = isRecord ? undefined : value;
+    await this.#work.commitAnswer(answer);
+    const { phase } = this.#work;
+    if (phase.at === 'duplicate') return { outcome: 'replay', record: phase.record };
+    return phase.at === 'committed' ? this.#settleCommitted(phase, answer, false) : undefined;
+  }
+
+  /** The completion is there already. Other middlewares may have added to the answer since. */
+  async #settleCommitted(
+    { encoded, record }: Extract<Phase, { at: 'committed' }>,
+    value: unknown,
+    isRecord: boolean,
+  ): Promise<Settled> {
+    const { settings, reply } = this.#request;
+    const settlingAtMs = settings.clock().now();
+    this.operation.end();
+    let settled: Settled = { outcome: 'done', record };
+    let stored = encoded;
+    const isSame = isRecord || (await this.#isSame(value, encoded));
+    if (!isSame && reply.isAmended) {
+      const final = await this.#encode(value);
+      // What is not worth remembering, or cannot be kept, must not replace the answer that was committed.
+      if (final.kind === 'bytes' && isToBeRemembered(this.#request, value)) {
+        settled = await this.#work.attempt.amend(record, final.bytes);
+        stored = final;
+      }
+    }
+    this.#tell(settled, settlingAtMs, complete(stored));
+    this.#cache(settled);
+    if (!isSame && !reply.isAmended) throw resultDiffers();
+    return settled;
+  }
+
+  /** Whether `value` is what was committed. Compared as serialised, and before it is sealed: that may be a call to KMS. */
+  async #isSame(value: unknown, { plain }: Encoded): Promise<boolean> {
+    const stored = this.#request.reply.toStore(value);
+    const encoded = await encode(stored, { operation: '', maxBytes: Number.POSITIVE_INFINITY });
+    if (plain === undefined || encoded.plain === undefined) return plain === encoded.plain;
+    return Buffer.compare(encoded.plain, plain) === 0;
+  }
+
+  async #settle(encoded: Encoded): Promise<Settled> {
+    const settlingAtMs = this.#request.settings.clock().now();
+    this.operation.end();
+    const { attempt, phase } = this.#work;
+    const isInDoubt = phase.at === 'in-doubt' || phase.at === 'committing';
+    const settled = await attempt.complete(answerIn(encoded), isInDoubt);
+    this.#tell(settled, settlingAtMs, complete(encoded));
+    this.#cache(settled);
+    return settled;
+  }
+
+  async #giveUp(isOver: boolean): Promise<Settled | undefined> {
+    const { settings } = this.#request;
+    const settlingAtMs = settings.clock().now();
+    this.operation.end();
+    // What was begun may still be under way although the handler is over: its outcome belongs to this attempt.
+    const closed = this.#work.close();
+    const isIdle = isOver && (await closed);
+    const { attempt, phase } = this.#work;
+    if (phase.at === 'committed') {
+      const settled: Settled = { outcome: 'done', record: phase.record };
+      this.#tell(settled, settlingAtMs, complete(phase.encoded));
+      this.#cache(settled);
+      return settled;
+    }
+    if (!isClaimed(phase)) return undefined;
+    if (isIdle) {
+      const settled = await attempt.release(phase.at !== 'claimed' || phase.begun);
+      this.#tell(settled, settlingAtMs, { type: 'release' });
+      return settled;
+    }
+    const { pk: operation, number } = attempt;
+    settings.observe({
+      type: 'abandon',
+      operation,
+      attempt: number,
+      runMs: settlingAtMs - this.#startedAtMs,
+    });
+    return undefined;
+  }
+
+  /** The record by which this window has been completed while this attempt could not know. */
+  async #completedMeanwhile(): Promise<ClaimRecord | undefined> {
+    const { attempt, phase } = this.#work;
+    if (phase.at === 'committed' || phase.at === 'duplicate') return phase.record;
+    if (phase.at === 'unclaimed') return undefined;
+    const record = await inTime(this.#request.settings.store().read(attempt.pk), attempt.settleTimeMs);
+    return record?.window === attempt.window && record.status === 'COMPLETED' ? record : undefined;
+  }
+
+  async #replay(record: ClaimRecord): Promise<unknown> {
+    try {
+      return await replay(this.#request, record);
+    } catch (error) {
+      throw this.#work.leaving(error, answeredElsewhere(error));
+    }
+  }
+
+  async #encode(value: unknown): Promise<Encoded> {
+    const { settings, reply } = this.#request;
+    const store = settings.store();
+    return encode(reply.toStore(value), {
+      operation: this.#work.attempt.pk,
+      maxBytes: store.maxAnswerBytes,
+      seal: store.seal,
+      sealTimeMs: this.#work.attempt.settleTimeMs / 2,
+    });
+  }
+
+  #cache(settled: Settled): void {
+    if (settled.outcome === 'done' && settled.record) this.#request.settings.cache?.put(settled.record);
+  }
+
+  #tell(settled: Settled, settlingAtMs: number, whenDone: Settlement): void {
+    const { settings } = this.#request;
+    const { pk: operation, number: attempt, owner } = this.#work.attempt;
+    // A commit in doubt turned out to have been applied.
+    const isOurs = settled.outcome === 'replay' && settled.record.owner === owner;
+    const isTheirs = settled.outcome === 'overtaken' || (settled.outcome === 'replay' && !isOurs);
+    if (isTheirs) this.operation.abort();
+    if (settled.outcome === 'unrecorded' && IdempotencyError.is(settled.cause, 'STORE_MISCONFIGURED')) {
+      // The caller gets its result, so nothing else would tell that repeats are not protected.
+      console.error(`[idemkit] An answer could not be recorded: ${settled.cause.message}`);
+    }
+    settings.observe({
+      ...(isOurs ? completed(settled.record) : settledOccurrence(settled, whenDone)),
+      operation,
+      attempt,
+      durationMs: settings.clock().now() - settlingAtMs,
+      runMs: settlingAtMs - this.#startedAtMs,
+    });
+  }
+
+  /** So near to the deadline a release gains a retry next to nothing over the end of the lease. */
+  #deadlineIsHere(): boolean {
+    const remainingMs = remainingTimeOf(this.#request.context);
+    return remainingMs !== undefined && remainingMs() < deadlineMs;
+  }
+}
+
+const complete = (encoded: Encoded): Settlement =>
+  encoded.kind === 'bytes'
+    ? { type: 'complete', answerBytes: encoded.bytes.length }
+    : {
+        type: 'complete',
+        answerBytes: 0,
+        unavailable: encoded.reason,
+        ...(encoded.cause !== undefined && { cause: encoded.cause }),
+      };
+
+const completed = ({ answer }: ClaimRecord): Settlement => ({
+  type: 'complete',
+  answerBytes: answer?.kind === 'inline' ? answer.bytes.length : 0,
+});
+
+const notCommitted = (): IdempotencyError =>
+  new IdempotencyError(
+    'NOT_COMMITTED',
+    "The handler returned without commit(), and with `claim: 'at-commit'` nothing else protects what it did: nothing was recorded. Do all its work in commit(), or leave `claim` as it is by default.",
+    { effect: 'possible' },
+  );
+
+const resultDiffers = (): IdempotencyError =>
+  new IdempotencyError(
+    'RESULT_DIFFERS',
+    'The handler returned something else than it had committed, so this caller would get another answer than every repeat. Return what commit() resolves to. The commit has been applied.',
+    { effect: 'possible' },
+  );
+
+const deadlineMs = 100;
+
+/**
+ * Middy answers for a handler that is about to run out of time, which goes on meanwhile. It can be told by its error;
+ * an error or answer of the user's own (`timeoutEarlyResponse`) only by the clock.
+ */
+function isEarlyTimeout(error: unknown): boolean {
+  const { name, cause } = (error ?? {}) as { name?: unknown; cause?: { package?: unknown } };
+  return name === 'TimeoutError' && cause?.package === '@middy/core';
+}
+
+/** A `remember` that throws must not cost the caller its answer; remembering is the side that runs nothing twice. */
+function isToBeRemembered({ settings, reply }: Request, value: unknown): boolean {
+  try {
+    return settings.remember({ value, statusCode: reply.statusOf(value) });
+  } catch (error) {
+    console.warn(
+      `[idemkit] Option \`remember\` threw, so the answer was remembered: ${withoutMessage(error)}`,
+    );
+    return true;
+  }
+}
+
+/** Our handler has run before another attempt's answer was asked for: what may be said where that cannot be had. */
+function answeredElsewhere(error: unknown): string | undefined {
+  if (IdempotencyError.is(error, 'STORE_UNAVAILABLE')) {
+    return 'Another attempt took over and has answered, but its answer cannot be fetched at the moment. What this one did may have happened; try again with the same key.';
+  }
+  if (IdempotencyError.is(error, 'RESULT_UNAVAILABLE')) {
+    return 'Another attempt took over and has completed the operation, but its answer is not available. What this one did may have happened as well.';
+  }
+  return undefined;
+}
+
+/** @throws `error` where it is not the caller's business */
+export function answerOrThrow(reply: Reply, error: unknown): unknown {
+  const ended = IdempotencyError.is(error) ? reply.refused(error) : undefined;
+  if (ended?.kind === 'answer') return ended.answer;
+  throw error;
+}
+
+const maxKeptInputBytes = 65_536;
+const keptInputSealTimeMs = 2_000;
+
+async function keptInput({ settings, event, identity }: Request): Promise<Uint8Array | undefined> {
+  const encoded = await encode(event, {
+    operation: identity.pk,
+    maxBytes: maxKeptInputBytes,
+    seal: settings.store().seal,
+    sealTimeMs: keptInputSealTimeMs,
+  });
+  return encoded.kind === 'bytes' ? encoded.bytes : undefined;
+}

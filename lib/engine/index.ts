@@ -1,0 +1,27 @@
+/**
+ * The protocol: how attempts of one operation take turns on its record, what a handler may do under its claim, and how each
+ * attempt ends. Every door uses this one engine. It knows neither HTTP nor Middy nor the shapes of events: a call comes to it
+ * with an identity and a reply.
+ */
+export { AnswerCache, type CacheOptions } from './cache.ts';
+export { answerOrThrow, type Execution, enter, type Request, sendUnrecorded } from './execution.ts';
+export { remainingTimeOf } from './lease.ts';
+export { type Guard, refuseSharedNamespace } from './namespace.ts';
+export {
+  type BatchOperations,
+  batchOf,
+  type GuardedOperation,
+  type IdempotentContext,
+  type Operation,
+  operation,
+  UnguardedOperation,
+  withBatch,
+  withOperation,
+} from './operation.ts';
+export type { Message } from './outbox.ts';
+export { refusalOf } from './protocol.ts';
+export { replay } from './recall.ts';
+export { type Ended, plainReply, type Reply } from './reply.ts';
+export type { Begun, Run } from './run.ts';
+export type { Outcome, Settings } from './settings.ts';
+export type { AtomicWork } from './transact.ts';

@@ -1,0 +1,31 @@
+import type { Context } from 'aws-lambda';
+import type { Lease } from './protocol.ts';
+import type { Settings } from './settings.ts';
+
+/** Lambda's longest run is 900 s. */
+const longestInvocationMs = 900_000;
+const defaultLeaseMs = 60_000;
+const clockSkewMs = 1_000;
+
+/** How long a claim made under `context` holds: until the invocation is killed, and a margin for clocks that differ. */
+export function leaseOf({ leaseMs }: Settings, context: Context | undefined): Lease {
+  const remainingMs = remainingTimeOf(context);
+  const timeLeftMs = remainingMs ?? (() => Number.POSITIVE_INFINITY);
+  if (leaseMs !== undefined) {
+    return { durationMs: () => leaseMs, marginMs: Math.min(clockSkewMs, leaseMs / 2), timeLeftMs };
+  }
+  const withoutContextMs = process.env.AWS_LAMBDA_FUNCTION_NAME
+    ? longestInvocationMs + clockSkewMs
+    : defaultLeaseMs;
+  return {
+    durationMs: () => (remainingMs ? remainingMs() + clockSkewMs : withoutContextMs),
+    marginMs: clockSkewMs,
+    timeLeftMs,
+  };
+}
+
+/** What tells how many milliseconds the invocation has left, where somebody knows. */
+export const remainingTimeOf = (context: Context | undefined): (() => number) | undefined =>
+  typeof context?.getRemainingTimeInMillis === 'function'
+    ? () => context.getRemainingTimeInMillis()
+    : undefined;

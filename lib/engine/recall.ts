@@ -1,0 +1,113 @@
+import type { Context } from 'aws-lambda';
+import { IdempotencyError } from '../errors.ts';
+import type { ClaimRecord, Unavailable, UnavailableReason } from '../store/index.ts';
+import { decode, type Encoded } from './codec.ts';
+import { summarise } from './protocol.ts';
+import type { Reply } from './reply.ts';
+import type { Settings } from './settings.ts';
+
+interface Caller {
+  readonly settings: Settings;
+  readonly event: unknown;
+  readonly context: Context | undefined;
+  readonly reply: Reply;
+}
+
+/**
+ * The answer to a repeat: the stored one, as `onReplay` and its reply want it.
+ *
+ * @throws `RESULT_UNAVAILABLE`, `STORE_UNAVAILABLE`
+ */
+export async function replay(caller: Caller, record: ClaimRecord): Promise<unknown> {
+  const { settings, event, context, reply } = caller;
+  // What other middlewares add may yet replace a commit's answer, as long as its attempt runs.
+  const isFinal = !reply.isAmended || record.leaseUntilMs <= settings.clock().now();
+  const stored = await storedAnswer(settings, record, isFinal);
+  const answer = settings.onReplay
+    ? await settings.onReplay(stored, event as never, context as Context)
+    : stored;
+  return reply.replayed(answer);
+}
+
+/**
+ * Every call decodes a copy of its own, so that what one caller does to its answer reaches no other.
+ *
+ * @param isFinal whether the cache may keep it
+ * @throws `RESULT_UNAVAILABLE`, `STORE_UNAVAILABLE`
+ */
+export async function storedAnswer(
+  settings: Settings,
+  record: ClaimRecord,
+  isFinal: boolean,
+): Promise<unknown> {
+  const store = settings.store();
+  const { answer } = record;
+  if (answer === undefined || answer.kind === 'unavailable') {
+    if (answer && isFinal) settings.cache?.put(record);
+    throw resultUnavailable(record, answer);
+  }
+  const bytes = answer.kind === 'inline' ? answer.bytes : await store.readChunks(record);
+  if (bytes === undefined) throw resultUnavailable(record);
+  let value: unknown;
+  try {
+    value = await decode(bytes, { operation: record.pk, seal: store.seal });
+  } catch (cause) {
+    if (IdempotencyError.is(cause)) throw cause;
+    throw resultUnavailable(record, { reason: 'unreadable' }, cause);
+  }
+  if (isFinal) settings.cache?.put({ ...record, answer: { kind: 'inline', bytes } });
+  return value;
+}
+
+const whyUnavailable: Record<UnavailableReason | 'missing' | 'unreadable', string> = {
+  unserialisable: 'it could not be serialised',
+  'too-large': 'it was too large to store',
+  'not-sealed': 'it could not be encrypted',
+  'not-final': 'it failed after the handler had returned',
+  missing: 'a part of it is gone',
+  unreadable: 'it cannot be read back',
+};
+
+const fixes: Partial<Record<string, string>> = {
+  unserialisable: 'return plain data',
+  'too-large': 'keep it elsewhere and return where it is',
+};
+
+/** Why there is no answer or value, with the place and the fix where they are known. */
+export function whyNot({
+  reason,
+  detail,
+}: {
+  readonly reason: keyof typeof whyUnavailable;
+  readonly detail?: string;
+}): string {
+  const fix = fixes[reason];
+  return `${whyUnavailable[reason]}${detail === undefined ? '' : ` (${detail}${fix ? `: ${fix}` : ''})`}`;
+}
+
+const told = new WeakSet<Settings>();
+
+/**
+ * The first caller gets its answer, and a later one's `RESULT_UNAVAILABLE` may be the first that anybody hears of it: so it
+ * is told now, once a guard.
+ */
+export function tellUnavailable(settings: Settings, what: 'answer' | 'step', encoded: Encoded): void {
+  if (encoded.kind === 'bytes' || told.has(settings)) return;
+  told.add(settings);
+  console.warn(
+    what === 'answer'
+      ? `[idemkit] The answer of a guarded handler could not be stored: ${whyNot(encoded)}. This caller gets it, every repeat gets RESULT_UNAVAILABLE instead.`
+      : `[idemkit] What a step returned could not be stored: ${whyNot(encoded)}. This attempt has it, a later one gets RESULT_UNAVAILABLE instead.`,
+  );
+}
+
+const resultUnavailable = (
+  record: ClaimRecord,
+  why: Unavailable | { readonly reason: 'missing' | 'unreadable' } = { reason: 'missing' },
+  cause?: unknown,
+): IdempotencyError =>
+  new IdempotencyError(
+    'RESULT_UNAVAILABLE',
+    `The operation with this idempotency key was completed, but its answer is not available: ${whyNot(why)}. It has not been done again.`,
+    { record: summarise(record), cause },
+  );

@@ -1,0 +1,125 @@
+/** The records of an attempt's steps: what earlier attempts have recorded, and what this one does. */
+
+import { IdempotencyError } from '../errors.ts';
+import type { NewStep, StepRecord, StepWritten, Unavailable } from '../store/index.ts';
+import { answerIn, decode, type Encoded, encode } from './codec.ts';
+import { type Attempt, insist, inTime, overtaken } from './protocol.ts';
+import { tellUnavailable, whyNot } from './recall.ts';
+import type { Settings } from './settings.ts';
+
+/** A step's record must fit into one item, which takes 400 KB. */
+const maxValueBytes = 380_000;
+
+export class StepRecords {
+  readonly #attempt: Attempt;
+  readonly #settings: Settings;
+  #earlier: Promise<Map<string, StepRecord>> | undefined;
+
+  constructor(attempt: Attempt, settings: Settings) {
+    this.#attempt = attempt;
+    this.#settings = settings;
+  }
+
+  /** What an earlier attempt has recorded under `name`: read in one query, once, and only where there was one. */
+  async find(name: string): Promise<StepRecord | undefined> {
+    const { pk, window, number, request, settleTimeMs } = this.#attempt;
+    if (number === 1) return undefined;
+    this.#earlier ??= inTime(request.store.readSteps({ pk, window }), settleTimeMs).then(
+      (records) => new Map(records.map((record) => [record.name, record])),
+    );
+    try {
+      return (await this.#earlier).get(name);
+    } catch (error) {
+      this.#earlier = undefined;
+      throw error;
+    }
+  }
+
+  /**
+   * The value of a step that was recorded.
+   *
+   * @throws `OVERTAKEN`, `INDETERMINATE`, `RESULT_UNAVAILABLE`
+   */
+  async recall<T>(record: StepRecord): Promise<T> {
+    const { name, value, attempt } = record;
+    const { number, pk: operation, request } = this.#attempt;
+    if (attempt > number) throw overtaken(undefined, request.clock.now());
+    if (record.status === 'STARTED') throw indeterminate(name);
+    if (!ArrayBuffer.isView(value)) throw unavailable(record, value);
+    return (await decode(value, { operation, seal: request.store.seal })) as T;
+  }
+
+  /** Records the start of a step that must not be repeated. Resolves to a record that was there before. */
+  async start(name: string): Promise<StepRecord | undefined> {
+    const step = this.#record(name, 'STARTED');
+    const written = await this.#insist(() => this.#attempt.request.store.putStep(step));
+    if (written.applied) return undefined;
+    // Ours: the answer to an earlier sending was lost.
+    return written.found?.owner === this.#attempt.owner ? undefined : written.found;
+  }
+
+  /** Records what a step returned. Of attempts that race on one step the first to finish wins: resolves to its value. */
+  async finish<T>(name: string, value: T, isStarted: boolean): Promise<T> {
+    const { store } = this.#attempt.request;
+    const step = await this.done(name, value);
+    let written: StepWritten;
+    try {
+      written = await this.#insist(() => (isStarted ? store.finishStep(step) : store.putStep(step)));
+    } catch (cause) {
+      // It has happened, and its value is here: the handler may go on. A later attempt would repeat it.
+      this.#observe(name, 'unrecorded', cause);
+      return value;
+    }
+    if (written.applied || written.found?.owner === this.#attempt.owner) {
+      this.#observe(name, 'recorded');
+      return value;
+    }
+    if (written.found) return this.recall<T>(written.found);
+    this.#observe(name, 'unrecorded', new Error("The record of the step's start was gone."));
+    return value;
+  }
+
+  /** A record that says that the step is done. */
+  async done(name: string, value: unknown): Promise<NewStep> {
+    const { pk: operation, request, settleTimeMs } = this.#attempt;
+    const { seal } = request.store;
+    const options = { operation, maxBytes: maxValueBytes, seal, sealTimeMs: settleTimeMs / 2 };
+    const encoded = await encode(value, options);
+    tellUnavailable(this.#settings, 'step', encoded);
+    return this.#record(name, 'DONE', encoded);
+  }
+
+  #record(name: string, status: 'STARTED' | 'DONE', encoded?: Encoded): NewStep {
+    const { pk, window, owner, number: attempt, endsAtMs } = this.#attempt;
+    return {
+      ...{ pk, window, name, status, owner, attempt, endsAtMs },
+      ...(encoded && { value: answerIn(encoded) }),
+    };
+  }
+
+  #insist(write: () => Promise<StepWritten>): Promise<StepWritten> {
+    return insist(this.#attempt.request.clock, this.#attempt.settleTimeMs, write);
+  }
+
+  #observe(name: string, outcome: 'recorded' | 'unrecorded', cause?: unknown): void {
+    const { pk: operation, number: attempt } = this.#attempt;
+    this.#settings.observe({
+      ...{ type: 'step', operation, attempt, name, outcome },
+      ...(cause !== undefined && { cause }),
+    });
+  }
+}
+
+const indeterminate = (name: string): IdempotencyError =>
+  new IdempotencyError(
+    'INDETERMINATE',
+    `A step (the error's \`step\` is its name) was begun by an earlier attempt and its end was never recorded: it may have happened or not, and it must not be repeated. Somebody has to look downstream.`,
+    { effect: 'possible', step: name },
+  );
+
+const unavailable = ({ name, attempt }: StepRecord, value: Unavailable | undefined): IdempotencyError =>
+  new IdempotencyError(
+    'RESULT_UNAVAILABLE',
+    `A step (the error's \`step\` is its name) was done by attempt ${attempt}, but what it returned is not available: ${whyNot(value ?? { reason: 'missing' })}. It is not done again. Return something from it that can be stored, such as an id.`,
+    { effect: 'possible', step: name },
+  );

@@ -1,0 +1,187 @@
+/**
+ * Sending what is to be written at once, until it is known what became of it or there is no time left.
+ *
+ * A transaction that was cancelled is read in this order: the claim (is it still ours?), the step's own record (was it
+ * done?), conflicts (send it again), and only then the handler's own conditions.
+ */
+import { IdempotencyError, storeUnavailable } from '../errors.ts';
+import type {
+  Clock,
+  Store,
+  Transacted,
+  Transaction,
+  TransactionRequest,
+  TransactWrite,
+} from '../store/index.ts';
+import { uniqueId } from '../unique-id.ts';
+import { kindOf } from '../validate.ts';
+import { type Message, staged } from './outbox.ts';
+import { type Attempt, backoff, inTime } from './protocol.ts';
+import type { Settings } from './settings.ts';
+
+/** Writes and messages that are to happen at once, or not at all. */
+export interface AtomicWork {
+  /**
+   * DynamoDB writes in the shape of lib-dynamodb's `TransactItems`, values as JavaScript has them. Every condition that
+   * fails comes back with the item that it met.
+   */
+  readonly writes?: readonly TransactWrite[];
+  /** Messages for the outbox: staged with the writes, published by `OutboxPipe` or `relayOutbox()`. */
+  readonly messages?: readonly Message[];
+}
+
+export const isEmpty = ({ writes = [], messages = [] }: AtomicWork): boolean =>
+  writes.length === 0 && messages.length === 0;
+
+export type Cancelled = Extract<Transacted, { outcome: 'cancelled' }>;
+
+/**
+ * Sends `work` and what it does to the record as one transaction. Resolves to `undefined` once it was applied, else to
+ * what stopped it.
+ *
+ * @param name the step's, or `commit`
+ * @throws `OUTCOME_UNKNOWN`, and then the attempt may begin nothing more; `BAD_WRITES`, `STORE_UNAVAILABLE`: nothing was
+ * written
+ */
+export async function transact(
+  attempt: Attempt,
+  settings: Settings,
+  name: string,
+  work: AtomicWork,
+  record: Pick<TransactionRequest, 'claim' | 'step'>,
+): Promise<Cancelled | undefined> {
+  const { pk, window, endsAtMs } = attempt;
+  const { store, clock } = attempt.request;
+  const transaction = await inTime(
+    build(store, settings, name, work, { pk, window, endsAtMs, nowMs: clock.now(), ...record }),
+    attempt.settleTimeMs,
+  );
+  const sent = await sendUntilKnown(transaction, clock, attempt.settleTimeMs);
+  switch (sent.outcome) {
+    case 'applied':
+      return undefined;
+    case 'cancelled':
+      return sent;
+    case 'unknown':
+      throw outcomeUnknown(sent.cause);
+    case 'token-reused':
+      return readInstead(attempt);
+  }
+}
+
+/** The same for a call that nothing guards: there is no record. */
+export async function transactUnrecorded(settings: Settings, name: string, work: AtomicWork): Promise<void> {
+  const store = settings.store();
+  const clock = settings.clock();
+  const window = uniqueId();
+  const nowMs = clock.now();
+  const transaction = await build(store, settings, name, work, {
+    ...{ pk: `unguarded#${window}`, window, nowMs, endsAtMs: nowMs + settings.ttlMs },
+    claim: { kind: 'none' },
+  });
+  const sent = await sendUntilKnown(transaction, clock, unrecordedTimeMs);
+  if (sent.outcome === 'applied') return;
+  if (sent.outcome === 'cancelled') throw rejected(sent);
+  throw outcomeUnknown(sent.outcome === 'unknown' ? sent.cause : tokenReused());
+}
+
+const unrecordedTimeMs = 10_000;
+
+/** @throws `BAD_WRITES` */
+async function build(
+  store: Store,
+  settings: Settings,
+  name: string,
+  { writes = [], messages = [] }: AtomicWork,
+  record: Omit<TransactionRequest, 'token' | 'writes' | 'messages'>,
+): Promise<Transaction> {
+  for (const [what, list] of Object.entries({ writes, messages })) {
+    if (!Array.isArray(list)) {
+      throw new IdempotencyError('BAD_WRITES', `Expected \`${what}\` to be an array, got ${kindOf(list)}.`);
+    }
+  }
+  const { pk, window } = record;
+  const place = { pk, window, name, destinations: settings.destinations(), seal: store.seal };
+  const token = uniqueId();
+  return store.transact({ ...record, writes, messages: await staged(messages, place), token });
+}
+
+type Sent =
+  | Exclude<Transacted, { outcome: 'in-progress' }>
+  /** It may have been applied, or may yet be. */
+  | { readonly outcome: 'unknown'; readonly cause: unknown };
+
+/** @throws what the store says of the first sending, except `STORE_UNAVAILABLE` */
+async function sendUntilKnown(transaction: Transaction, clock: Clock, timeMs: number): Promise<Sent> {
+  const giveUpAtMs = clock.now() + timeMs;
+  /** Why an earlier sending may have been applied, or may be on its way still. */
+  let doubt: unknown;
+  for (let pauseMs: number = backoff.firstMs; ; pauseMs = Math.min(pauseMs * 2, backoff.mostMs)) {
+    let sent: Transacted | undefined;
+    try {
+      sent = await inTime(transaction.send(), Math.max(giveUpAtMs - clock.now(), backoff.firstMs));
+    } catch (error) {
+      if (doubt === undefined && !IdempotencyError.is(error, 'STORE_UNAVAILABLE')) throw error;
+      doubt = error;
+    }
+    switch (sent?.outcome) {
+      case 'applied':
+      case 'token-reused':
+        return sent;
+      case 'in-progress':
+        doubt = new Error('An earlier sending of this transaction is still being processed.');
+        break;
+      case 'cancelled':
+        if (sent.isRepeat) doubt ??= new Error('An earlier sending of this transaction was not answered.');
+        if (sent.claim || sent.step) return sent;
+        if (sent.conflict) break;
+        // Its conditions may hold when the earlier sending arrives.
+        return doubt === undefined ? sent : { outcome: 'unknown', cause: doubt };
+    }
+    if (clock.now() + pauseMs >= giveUpAtMs) {
+      return doubt === undefined && sent?.outcome === 'cancelled'
+        ? sent
+        : { outcome: 'unknown', cause: doubt };
+    }
+    await clock.sleep(pauseMs * (0.5 + Math.random() / 2));
+  }
+}
+
+/** The token did not match the request, so nothing can be learnt by sending it: the record tells. */
+async function readInstead(attempt: Attempt): Promise<Cancelled> {
+  const { request, pk, owner } = attempt;
+  const found = await inTime(request.store.read(pk), attempt.settleTimeMs).catch((error: unknown) => {
+    throw outcomeUnknown(error);
+  });
+  if (found?.owner === owner && found.status === 'IN_PROGRESS') throw outcomeUnknown(tokenReused());
+  return { outcome: 'cancelled', claim: { found }, conflict: false, isRepeat: true, rejections: [] };
+}
+
+/** What a transaction that was cancelled for none of the record's reasons came to. */
+export function rejected({ rejections, conflict }: Cancelled): IdempotencyError {
+  if (conflict) return conflicts();
+  if (rejections.length === 0) return storeUnavailable(new Error('Cancelled without a reason.'));
+  const which = rejections.map(({ index, code }) => `${index} (${code})`).join(', ');
+  return new IdempotencyError(
+    'COMMIT_REJECTED',
+    `Nothing was written, for DynamoDB refused of the writes number ${which}. The error's \`rejections\` hold the items that the conditions met.`,
+    { rejections },
+  );
+}
+
+/** After it, the attempt may begin nothing more. */
+export const outcomeUnknown = (cause: unknown): IdempotencyError =>
+  new IdempotencyError(
+    'OUTCOME_UNKNOWN',
+    'A transaction was sent, and it cannot be told whether it was applied. Nothing more is begun; try again with the same key, which finds out.',
+    { effect: 'possible', retryAfterSeconds: 1, cause },
+  );
+
+const tokenReused = (): Error => new Error('The token of this transaction has been used for another one.');
+
+const conflicts = (): IdempotencyError =>
+  new IdempotencyError(
+    'STORE_UNAVAILABLE',
+    'Other transactions on the same items were in the way for as long as there was time. This one was not applied; try again.',
+    { retryAfterSeconds: 1 },
+  );

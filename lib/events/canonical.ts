@@ -1,0 +1,125 @@
+import { IdempotencyError } from '../errors.ts';
+import { sha256 } from '../hash.ts';
+import { isPlain } from '../validate.ts';
+
+/**
+ * A text that is the same for payloads of the same meaning and differs for any other: object keys sorted,
+ * members that are `undefined` left out, array order kept, numbers by value (`1.0` = `1`).
+ *
+ * Everything JSON knows is written as JSON; the rest begins with a bare word, which JSON never does, so a
+ * `Date` cannot be mistaken for an object that looks like one.
+ *
+ * @throws `BAD_PAYLOAD` for a cycle, for nesting beyond reason, and for what shows nothing of its content: a function, a
+ * symbol, a `Promise`, an instance without own members.
+ */
+export function canonicalText(value: unknown): string {
+  return write(value, new Set());
+}
+
+/** The canonical text of name-value pairs (a query, a form): by name; order counts among equal names only. */
+export function canonicalPairs(pairs: Iterable<readonly [string, string]>): string {
+  return JSON.stringify([...pairs].sort(([left], [right]) => (left < right ? -1 : left > right ? 1 : 0)));
+}
+
+/** @param ancestors what `value` lies in: one set for all levels, for a copy of it at each would cost more than the value */
+function write(value: unknown, ancestors: Set<object>): string {
+  switch (typeof value) {
+    case 'string':
+      return JSON.stringify(value);
+    case 'number':
+      return String(value);
+    case 'bigint':
+      return `BigInt(${value})`;
+    case 'boolean':
+    case 'undefined':
+      return String(value);
+    case 'object':
+      break;
+    default:
+      throw unprintable(`a ${typeof value}`);
+  }
+  if (value === null) return 'null';
+  if (value instanceof Date) return `Date(${value.getTime()})`;
+  if (ArrayBuffer.isView(value)) {
+    const bytes = new Uint8Array(value.buffer, value.byteOffset, value.byteLength);
+    return `${value.constructor.name}(${sha256(bytes)})`;
+  }
+  if (value instanceof ArrayBuffer) return `ArrayBuffer(${sha256(new Uint8Array(value))})`;
+  if (ancestors.has(value)) throw unprintable('a cycle');
+  if (ancestors.size >= maxDepth) throw tooDeep();
+  ancestors.add(value);
+  const text = writeObject(value, ancestors);
+  ancestors.delete(value);
+  return text;
+}
+
+function writeObject(value: object, ancestors: Set<object>): string {
+  if (Array.isArray(value)) {
+    const items: string[] = [];
+    // Unlike `map`, this does not skip holes.
+    for (const item of value) items.push(write(item, ancestors));
+    return arrayText(items);
+  }
+  if (value instanceof Map) return `Map${write([...value], ancestors)}`;
+  if (value instanceof Set) return `Set${write([...value], ancestors)}`;
+  if ('toJSON' in value && typeof value.toJSON === 'function') return write(value.toJSON(), ancestors);
+  const entries = Object.entries(value);
+  // Two of these would look alike whatever is in them: a Promise, a RegExp, an instance with private fields.
+  if (entries.length === 0 && !isPlain(value)) {
+    throw unprintable(`an instance of ${value.constructor.name}, which shows nothing of its content`);
+  }
+  const members: Member[] = [];
+  for (const [name, member] of entries) {
+    if (member !== undefined) members.push([name, write(member, ancestors)]);
+  }
+  return objectText(members);
+}
+
+/** A member's name, and its value as canonical text. */
+export type Member = [name: string, text: string];
+
+/** Sorts `members`. Of several with one name the last one counts, as for `JSON.parse`. */
+export function objectText(members: Member[]): string {
+  members.sort(([left], [right]) => (left < right ? -1 : left > right ? 1 : 0));
+  const texts: string[] = [];
+  for (let index = 0; index < members.length; index++) {
+    const [name, member] = members[index] as Member;
+    if (members[index + 1]?.[0] !== name) texts.push(`${JSON.stringify(name)}:${member}`);
+  }
+  return `{${joined(texts)}}`;
+}
+
+export const arrayText = (items: readonly string[]): string => `[${joined(items)}]`;
+
+/**
+ * Puts commas between `texts`. Short ones are copied together. A long one is only linked by the engine (`+=`), for to copy
+ * it would cost as much as itself for every level that it lies in.
+ */
+function joined(texts: readonly string[]): string {
+  let text = '';
+  let from = 0;
+  for (let index = 0; index < texts.length; index++) {
+    const long = texts[index] ?? '';
+    if (long.length < shortLength) continue;
+    if (index > from) text += `${comma(from)}${texts.slice(from, index).join()}`;
+    text += comma(index);
+    text += long;
+    from = index + 1;
+  }
+  return from < texts.length ? `${text}${comma(from)}${texts.slice(from).join()}` : text;
+}
+
+const comma = (index: number): string => (index === 0 ? '' : ',');
+const shortLength = 128;
+
+/** Shallow enough for the stack, deeper than data is. */
+export const maxDepth = 1_000;
+
+export const tooDeep = (): IdempotencyError => unprintable(`more than ${maxDepth} levels of nesting`);
+
+function unprintable(what: string): IdempotencyError {
+  return new IdempotencyError(
+    'BAD_PAYLOAD',
+    `The payload cannot be fingerprinted: it holds ${what}. Give \`fingerprint\` a function that returns the plain data that matters, or \`fingerprint: false\`.`,
+  );
+}

@@ -1,0 +1,96 @@
+import { IdempotencyError } from '../errors.ts';
+
+export const maxKeyLength = 255;
+
+/** The longest key in quotes, with all its characters escaped, and room for parameters. More is refused unread. */
+const maxHeaderLength = 2_048;
+
+/** RFC 9651: a String as an Item. Parameters are allowed there; none is defined for a key, so none counts. */
+const characters = /(?:[\x20-\x21\x23-\x5b\x5d-\x7e]|\\["\\])*/.source;
+const bareItem = [
+  `"${characters}"`,
+  /-?\d{1,15}/.source,
+  /-?\d{1,12}\.\d{1,3}/.source,
+  /[A-Za-z*][\w!#$%&'*+.^`|~:/-]*/.source,
+  /:[A-Za-z0-9+/=]*:/.source,
+  /\?[01]/.source,
+  /@-?\d{1,15}/.source,
+  /%"(?:[\x20\x21\x23\x24\x26-\x7e]|%[0-9a-f]{2})*"/.source,
+].join('|');
+const quotedKey = new RegExp(`^"(${characters})"(?:; *[a-z*][a-z0-9_.*-]*(?:=(?:${bareItem}))?)*$`);
+const bareKey = /^[\x21\x23-\x2b\x2d-\x7e]+$/;
+
+/**
+ * The idempotency key in the header `name`, of which `lines` are the values, unquoted; `undefined` if there is none.
+ *
+ * `strict` takes an RFC 9651 String (`"k"`), as the IETF draft demands; `lenient` takes a bare `k` as well, and both
+ * are the same key. 1 to 255 characters.
+ *
+ * @throws `BAD_KEY`, without the key: it may be personal data.
+ * @see https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/
+ * @see https://www.rfc-editor.org/rfc/rfc9651#section-3.3.3
+ */
+export function keyFromHeader(
+  lines: readonly string[],
+  name: string,
+  syntax: 'lenient' | 'strict',
+): string | undefined {
+  if (lines.length === 0) return undefined;
+  if (lines.length > 1) throw badKey(name, `was sent ${lines.length} times`, 'Send it once.');
+  const text = lines[0] ?? '';
+  if (text.length > maxHeaderLength) {
+    throw badKey(
+      name,
+      `has ${text.length} characters, more than the ${maxHeaderLength} that are read`,
+      'Send a UUID, or a hash of what you have.',
+    );
+  }
+  return checkedKey(withoutBlanks(text), name, syntax);
+}
+
+function checkedKey(text: string, name: string, syntax: 'lenient' | 'strict'): string {
+  const quoted = quotedKey.exec(text);
+  let key: string;
+  if (quoted) {
+    key = (quoted[1] ?? '').replace(/\\(["\\])/g, '$1');
+    if (key.trim() === '') throw badKey(name, 'is blank', 'Send a fresh UUID.');
+  } else if (syntax === 'strict') {
+    throw badKey(
+      name,
+      'is not a quoted string of printable ASCII characters',
+      'Send a UUID in double quotes.',
+    );
+  } else if (bareKey.test(text)) {
+    key = text;
+  } else if (text === '') {
+    throw badKey(name, 'is blank', 'Send a fresh UUID.');
+  } else {
+    throw badKey(
+      name,
+      'holds a space, a comma, a lone quote or a character outside printable ASCII',
+      'Send a UUID, or quote it.',
+    );
+  }
+  if (key.length > maxKeyLength) {
+    throw badKey(
+      name,
+      `has ${key.length} characters, more than the ${maxKeyLength} allowed`,
+      'Send a UUID, or a hash of what you have.',
+    );
+  }
+  return key;
+}
+
+/** The blanks that HTTP allows around a value. A regular expression for those at the end would try at each blank before. */
+function withoutBlanks(text: string): string {
+  const isBlank = (at: number): boolean => text[at] === ' ' || text[at] === '\t';
+  let start = 0;
+  let end = text.length;
+  while (isBlank(start)) start++;
+  while (end > start && isBlank(end - 1)) end--;
+  return text.slice(start, end);
+}
+
+function badKey(header: string, what: string, fix: string): IdempotencyError {
+  return new IdempotencyError('BAD_KEY', `The ${header} header ${what}. ${fix}`);
+}

@@ -1,0 +1,327 @@
+import { Buffer } from 'node:buffer';
+import { IdempotencyError } from '../errors.ts';
+import { hexSha256 } from '../hash.ts';
+import { isRecord } from '../validate.ts';
+import { canonicalText } from './canonical.ts';
+import type { Key } from './key.ts';
+
+/** One record of a batch, whatever service sent it. */
+export interface BatchRecord {
+  readonly raw: object;
+  /** What names it in this batch; in a partial batch response it is the `itemIdentifier`. */
+  readonly id: string;
+  /** Records of one group are processed in their order, one after the other; `undefined` belongs to none. */
+  readonly group: string | undefined;
+  /** What the record says of its own identity. */
+  key(): Key;
+  /** Queue, stream, topic or bucket. */
+  tenant(): string | undefined;
+  /** What must be equal in a repeat. */
+  payload(): string;
+  /** Whether an equal key with another payload is misuse: not where the service itself numbers its records. */
+  readonly isComparable: boolean;
+  /** What was sent, as `raw` has it now: parsed JSON where the service carries text or bytes. @throws `BAD_PAYLOAD` */
+  body(): unknown;
+}
+
+export interface Batch {
+  readonly event: object;
+  readonly records: readonly BatchRecord[];
+  /** How the service is told of failures: each by its id, the lowest sequence number, or by an error for all. */
+  readonly report: 'each' | 'lowest' | 'throw';
+  /** The event with these records only. */
+  only(records: readonly BatchRecord[]): object;
+}
+
+/** `undefined` for anything that is not a batch of a service that is known. */
+export function asBatch(event: unknown): Batch | undefined {
+  const candidate = event as { Records?: unknown; records?: unknown } | null | undefined;
+  if (typeof candidate !== 'object' || candidate === null) return undefined;
+  return asListBatch(candidate) ?? asKafkaBatch(candidate);
+}
+
+/** The records of an event, as it has them; `undefined` where it has no place for any. */
+export function rawsIn(event: unknown): object[] | undefined {
+  const { Records, records } = (event ?? {}) as Fields;
+  if (!Array.isArray(Records) && !isRecord(records)) return undefined;
+  const list: unknown[] = Array.isArray(Records) ? Records : Object.values(records).flat();
+  return list.filter((raw): raw is object => typeof raw === 'object' && raw !== null);
+}
+
+/** A single record of one of these services, told by its shape. */
+export function asRecord(raw: unknown): BatchRecord | undefined {
+  const service = serviceOf(raw) ?? (isKafkaRecord(raw) ? kafka : undefined);
+  return service && missingIn(raw, service) === undefined ? service.read(raw as Fields) : undefined;
+}
+
+/**
+ * Why `event` is no batch though it has `Records`; `undefined` where it has none, or none of a service that is known. An
+ * event that a test has made by hand lacks what the service always sends.
+ */
+export function whyNoBatch(event: unknown): string | undefined {
+  if (!isRecord(event) || !Array.isArray(event.Records) || event.Records.length === 0) return undefined;
+  const [first] = event.Records as unknown[];
+  const source = isRecord(first) ? sourceOf(first) : undefined;
+  if (source === undefined) return '`Records[0]` has no `eventSource`';
+  const service = serviceOf(first);
+  if (service === undefined) return undefined;
+  for (const [index, record] of event.Records.entries()) {
+    const missing = serviceOf(record) === service ? missingIn(record, service) : 'eventSource';
+    if (missing === undefined) continue;
+    return missing === 'eventSource'
+      ? `\`Records[${index}]\` is not from ${source} as \`Records[0]\` is`
+      : `\`Records[${index}]\` is from ${source}, but has no \`${missing}\``;
+  }
+  return undefined;
+}
+
+type Fields = Record<string, any>;
+
+/** A service that sends records. */
+interface Service {
+  readonly report: Batch['report'];
+  /** Members that its records always have, as paths; whatever lacks one is not its record. */
+  readonly members: readonly string[];
+  read(raw: Fields): BatchRecord;
+}
+
+const services: Readonly<Record<string, Service>> = {
+  'aws:sqs': { report: 'each', members: ['messageId', 'body'], read: sqsRecord },
+  'aws:kinesis': {
+    report: 'lowest',
+    members: ['eventID', 'kinesis.sequenceNumber', 'kinesis.data'],
+    read: kinesisRecord,
+  },
+  'aws:dynamodb': {
+    report: 'lowest',
+    members: ['eventID', 'dynamodb.SequenceNumber', 'dynamodb.Keys'],
+    read: dynamoRecord,
+  },
+  'aws:sns': { report: 'throw', members: ['Sns.MessageId', 'Sns.Message'], read: snsRecord },
+  'aws:s3': {
+    report: 'throw',
+    members: ['eventName', 's3.bucket.name', 's3.object.key'],
+    read: s3Record,
+  },
+};
+
+const kafka: Service = {
+  report: 'throw',
+  members: ['topic', 'partition', 'offset'],
+  read: (raw) => kafkaRecord(raw, undefined),
+};
+
+const sourceOf = (raw: Record<string, unknown>): unknown => raw.eventSource ?? raw.EventSource;
+
+function serviceOf(raw: unknown): Service | undefined {
+  const source = isRecord(raw) ? sourceOf(raw) : undefined;
+  // Its name is what an event says: `toString` is none.
+  return typeof source === 'string' && Object.hasOwn(services, source) ? services[source] : undefined;
+}
+
+/** The first member of `service`'s records that `raw` lacks. */
+const missingIn = (raw: unknown, { members }: Service): string | undefined =>
+  members.find((path) => {
+    const found = path
+      .split('.')
+      .reduce<unknown>(
+        (value, name) => (isRecord(value) && Object.hasOwn(value, name) ? value[name] : undefined),
+        raw,
+      );
+    return found === undefined || found === null;
+  });
+
+/** Its records do not say where they are from. */
+const isKafkaRecord = (raw: unknown): boolean =>
+  isRecord(raw) &&
+  typeof raw.topic === 'string' &&
+  typeof raw.partition === 'number' &&
+  typeof raw.offset === 'number';
+
+const isPartitions = (value: unknown): value is Record<string, Fields[]> =>
+  isRecord(value) && Object.values(value).every((list) => Array.isArray(list) && list.every(isKafkaRecord));
+
+function asListBatch(event: Fields): Batch | undefined {
+  const { Records } = event;
+  const service = Array.isArray(Records) ? serviceOf(Records[0]) : undefined;
+  if (service === undefined || whyNoBatch(event) !== undefined) return undefined;
+  return {
+    event,
+    records: Records.map(service.read),
+    report: service.report,
+    only: (records) => ({ ...event, Records: records.map(({ raw }) => raw) }),
+  };
+}
+
+function asKafkaBatch(event: Fields): Batch | undefined {
+  const { eventSource, records: partitions } = event;
+  if (eventSource !== 'aws:kafka' && eventSource !== 'SelfManagedKafka') return undefined;
+  if (!isPartitions(partitions)) return undefined;
+  const source: unknown = event.eventSourceArn ?? event.bootstrapServers;
+  const tenant = typeof source === 'string' ? source : undefined;
+  return {
+    event,
+    records: Object.values(partitions).flatMap((list) => list.map((raw) => kafkaRecord(raw, tenant))),
+    report: 'throw',
+    only(records) {
+      const wanted = new Set(records.map(({ raw }) => raw));
+      const left = Object.entries(partitions)
+        .map(([name, list]) => [name, list.filter((raw) => wanted.has(raw))] as const)
+        .filter(([, list]) => list.length > 0);
+      return { ...event, records: Object.fromEntries(left) };
+    },
+  };
+}
+
+/** @see https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html */
+function sqsRecord(raw: Fields): BatchRecord {
+  const { messageId, body = '', attributes = {}, eventSourceARN } = raw;
+  const { MessageGroupId: group, MessageDeduplicationId: deduplicationId } = attributes;
+  const isFifo = String(eventSourceARN).endsWith('.fifo');
+  return {
+    raw,
+    id: messageId,
+    group: isFifo ? group : undefined,
+    // With content-based deduplication the id is the body's SHA-256, and the same text may be sent twice on purpose.
+    key: () =>
+      isFifo && deduplicationId !== undefined && !isMadeOfContent(deduplicationId, body)
+        ? [group, deduplicationId]
+        : messageId,
+    tenant: () => eventSourceARN,
+    payload: () => canonicalText(body),
+    isComparable: true,
+    body: () => parse(raw.body ?? '', messageId),
+  };
+}
+
+/** Of a body that another middleware has parsed the text is gone: then any SHA-256 may be its. */
+const isMadeOfContent = (deduplicationId: string, body: unknown): boolean =>
+  typeof body === 'string' ? deduplicationId === hexSha256(body) : /^[\da-f]{64}$/.test(deduplicationId);
+
+/** @see https://docs.aws.amazon.com/lambda/latest/dg/with-kinesis.html */
+function kinesisRecord(raw: Fields): BatchRecord {
+  const { eventID = '', eventSourceARN, kinesis = {} } = raw;
+  return {
+    raw,
+    id: kinesis.sequenceNumber,
+    // `shardId-000000000006:49590338271490256608559692538361571095921575989136588898`
+    group: String(eventID).split(':')[0],
+    key: () => eventID,
+    tenant: () => eventSourceARN,
+    payload: () => String(kinesis.data),
+    isComparable: false,
+    body: () => parse(decoded(raw.kinesis?.data), kinesis.sequenceNumber),
+  };
+}
+
+/** @see https://docs.aws.amazon.com/lambda/latest/dg/with-ddb.html */
+function dynamoRecord(raw: Fields): BatchRecord {
+  const { eventID, eventSourceARN, dynamodb = {} } = raw;
+  const { Keys, NewImage, OldImage } = dynamodb;
+  return {
+    raw,
+    id: dynamodb.SequenceNumber,
+    // A batch comes from one shard, of which the event does not tell the name.
+    group: eventSourceARN,
+    key: () => eventID,
+    tenant: () => eventSourceARN,
+    payload: () => canonicalText({ Keys, NewImage, OldImage }),
+    isComparable: false,
+    body: () => raw.dynamodb,
+  };
+}
+
+/** @see https://docs.aws.amazon.com/lambda/latest/dg/with-kafka.html */
+function kafkaRecord(raw: Fields, tenant: string | undefined): BatchRecord {
+  const { topic, partition, offset, value } = raw;
+  const id = `${topic}-${partition}-${offset}`;
+  return {
+    raw,
+    id,
+    group: `${topic}-${partition}`,
+    key: () => [topic, partition, offset],
+    tenant: () => tenant,
+    payload: () => canonicalText([raw.key, value]),
+    isComparable: false,
+    body: () => parse(decoded(raw.value), id),
+  };
+}
+
+/** @see https://docs.aws.amazon.com/lambda/latest/dg/with-sns.html */
+function snsRecord(raw: Fields): BatchRecord {
+  const { MessageId, TopicArn, Message = '' } = raw.Sns ?? {};
+  return {
+    raw,
+    id: MessageId,
+    group: undefined,
+    key: () => MessageId,
+    tenant: () => TopicArn,
+    payload: () => canonicalText(Message),
+    isComparable: true,
+    body: () => parse(raw.Sns?.Message ?? '', MessageId),
+  };
+}
+
+/** @see https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html */
+function s3Record(raw: Fields): BatchRecord {
+  const { eventName, eventTime, responseElements, s3 = {} } = raw;
+  const { bucket = {}, object = {} } = s3;
+  // Only writes and deletions have a sequencer; of tags, lists of access, restores and the like a version can have many.
+  const occurrence = isText(object.sequencer)
+    ? [object.sequencer]
+    : [eventTime, responseElements?.['x-amz-request-id']];
+  const version = isText(object.versionId) ? `version ${object.versionId}` : 'no version';
+  const key = [object.key, version, eventName, ...occurrence];
+  return {
+    raw,
+    id: JSON.stringify([bucket.name, ...key]),
+    group: undefined,
+    key: () => key,
+    tenant: () => bucket.name,
+    payload: () => canonicalText([eventName, bucket.name, object]),
+    isComparable: true,
+    body: () => raw.s3,
+  };
+}
+
+const isText = (value: unknown): boolean => typeof value === 'string' && value !== '';
+
+/** How a message names a record: what its service calls it, but of S3 not the object's name, which is somebody's. */
+export const shownId = ({ id, raw }: BatchRecord): string =>
+  isRecord(raw) && isRecord(raw.s3) ? `of S3, sequencer ${sequencerOf(raw.s3)}` : id;
+
+function sequencerOf({ object }: Record<string, unknown>): string {
+  const sequencer = isRecord(object) ? object.sequencer : undefined;
+  return typeof sequencer === 'string' && /^[0-9A-F]{1,64}$/i.test(sequencer) ? sequencer : 'unknown';
+}
+
+/** The one to report of failed sequence numbers, which are decimal numbers beyond what a double carries. */
+export function lowestOf(ids: readonly string[]): string[] {
+  const [first, ...others] = ids;
+  if (first === undefined) return [];
+  return [others.reduce((low, id) => (isBelow(id, low) ? id : low), first)];
+}
+
+/** For a service that is told each failure. */
+export const itemFailures = (ids: readonly string[]) =>
+  [...new Set(ids)].map((itemIdentifier) => ({ itemIdentifier }));
+
+export const isBelow = (id: string, other: string): boolean =>
+  id.length === other.length ? id < other : id.length < other.length;
+
+const decoded = (data: unknown): unknown =>
+  typeof data === 'string' ? Buffer.from(data, 'base64').toString() : (data ?? '');
+
+function parse(text: unknown, id: string): unknown {
+  // An inner middleware (Middy's event-normalizer, say) has parsed it already.
+  if (typeof text !== 'string') return text;
+  try {
+    return JSON.parse(text);
+  } catch {
+    // The parser's own message quotes the text, which may be personal data.
+    throw new IdempotencyError(
+      'BAD_PAYLOAD',
+      `The payload of record ${id} is not JSON. Read the record's own text instead, or let the sender send JSON.`,
+    );
+  }
+}

@@ -1,0 +1,116 @@
+/**
+ * Every front door's way in: event → identity → claim → (handler) → settle → reply. `begin` takes a call to the handler,
+ * or answers instead of it; the `Run` it returns takes it from there.
+ */
+import type { Context } from 'aws-lambda';
+import { beginBatch, UnguardedBatch } from '../batch/index.ts';
+import {
+  answerOrThrow,
+  type Begun,
+  enter,
+  type Guard,
+  plainReply,
+  type Reply,
+  refusalOf,
+  refuseSharedNamespace,
+  replay,
+  sendUnrecorded,
+  UnguardedOperation,
+  withBatch,
+  withOperation,
+} from '../engine/index.ts';
+import { afterActing, IdempotencyError } from '../errors.ts';
+import { asBatch, asHttpEvent, type HttpEvent, identify } from '../events/index.ts';
+import { httpReply } from '../http/index.ts';
+import type { UnguardedReason } from '../observe/index.ts';
+import type { GuardSettings } from './options.ts';
+
+/** @throws what `claim` and `identify` throw; for HTTP events only what is not the caller's business. */
+export async function begin(
+  guard: Guard<GuardSettings>,
+  event: unknown,
+  context: Context | undefined,
+): Promise<Begun> {
+  const { settings } = guard;
+  if (settings.disabled()) {
+    warnOfDisabled();
+    const begun = unguarded(settings, event, context, 'disabled');
+    const batch = asBatch(event);
+    return batch ? { ...begun, context: withBatch(context, new UnguardedBatch(settings, batch)) } : begun;
+  }
+  const http = asHttpEvent(event);
+  const reply = http ? httpReply(settings.http, http) : plainReply;
+  try {
+    refuseDurableExecution(context);
+    const batch = http ? undefined : asBatch(event);
+    return await (batch ? beginBatch(guard, batch, context) : beginOne(guard, event, context, http, reply));
+  } catch (error) {
+    return { kind: 'answer', answer: answerOrThrow(reply, error) };
+  }
+}
+
+async function beginOne(
+  guard: Guard<GuardSettings>,
+  event: unknown,
+  context: Context | undefined,
+  http: HttpEvent | undefined,
+  reply: Reply,
+): Promise<Begun> {
+  const { settings } = guard;
+  const identity = identify(settings, event, context as Context, http);
+  if (identity.kind === 'none') return unguarded(settings, event, context, identity.reason);
+  refuseSharedNamespace(guard);
+  const request = { settings, event, context, reply, identity, startedAtMs: settings.clock().now() };
+  const entered = await enter(request);
+  switch (entered.outcome) {
+    case 'run': {
+      const { execution: run } = entered;
+      return { kind: 'run', event, context: withOperation(context, run.operation), run };
+    }
+    case 'replay':
+      return { kind: 'answer', answer: await replay(request, entered.record) };
+    case 'mismatch':
+    case 'busy':
+      throw refusalOf(entered, settings.clock().now());
+    case 'unreachable':
+      if (settings.whenStoreFails === 'fail') throw entered.error;
+      return unguarded(settings, event, context, 'store-failed', entered.error);
+  }
+}
+
+function unguarded(
+  settings: GuardSettings,
+  event: unknown,
+  context: Context | undefined,
+  reason: UnguardedReason,
+  cause?: unknown,
+): Extract<Begun, { kind: 'run' }> {
+  settings.observe({ type: 'unguarded', reason, ...(cause !== undefined && { cause }) });
+  return {
+    kind: 'run',
+    event,
+    context: withOperation(context, new UnguardedOperation(sendUnrecorded(settings))),
+    run: {
+      returned: async (result) => result,
+      threw: async (error) => ({ kind: 'error', error: afterActing(error) }),
+      returnedInVain: async () => {},
+    },
+  };
+}
+
+function refuseDurableExecution(context: Context | undefined): void {
+  const durable = context as { executionContext?: unknown; lambdaContext?: unknown } | undefined;
+  if (durable?.executionContext === undefined || durable.lambdaContext === undefined) return;
+  throw new IdempotencyError(
+    'UNSUPPORTED',
+    'A durable execution cannot be guarded from inside: when it is resumed, it would meet its own claim as busy. Guard what starts it (start it with a name derived from the key), and use its own steps inside.',
+  );
+}
+
+let warnedOfDisabled = false;
+
+function warnOfDisabled(): void {
+  if (warnedOfDisabled) return;
+  warnedOfDisabled = true;
+  console.warn('[idemkit] IDEMPOTENCY_DISABLED is set: handlers run unguarded.');
+}

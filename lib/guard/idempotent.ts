@@ -1,0 +1,116 @@
+import type { Context, MSKRecord } from 'aws-lambda';
+import type { SourceRecord } from '../batch/index.ts';
+import type { Guard, IdempotentContext } from '../engine/index.ts';
+import { IdempotencyError, show } from '../errors.ts';
+import { kindOf } from '../validate.ts';
+import { begin } from './begin.ts';
+import { type IdempotentMiddleware, idempotentMiddleware } from './middy.ts';
+import { type GuardSettings, type IdempotentOptions, resolveOptions } from './options.ts';
+
+/**
+ * What a guarded handler resolves to. For HTTP events it may also be a refusal, in the shape its event source expects.
+ * The `void` in aws-lambda's `Handler` stands for its callback, which a guarded handler does not use.
+ */
+// biome-ignore lint/suspicious/noConfusingVoidType: it is aws-lambda that has it in a union
+export type Answer<Result> = void extends Result
+  ? [Exclude<Result, void>] extends [never]
+    ? Awaited<Result>
+    : Awaited<Exclude<Result, void>>
+  : Awaited<Result>;
+
+/** What options are given of an event: all of it, or of a batch one record after the other. */
+export type SubjectOf<Event> = Event extends { readonly Records: readonly (infer One extends SourceRecord)[] }
+  ? One
+  : Event extends {
+        readonly records: { readonly [partition: string]: readonly (infer One extends MSKRecord)[] };
+      }
+    ? One
+    : Event;
+
+/** A handler or any other async function: only its first argument decides which operation it is. */
+export type GuardedHandler<Event, Result> = (
+  event: Event,
+  context?: Context,
+  ...rest: any[]
+) => Promise<Answer<Result>>;
+
+/**
+ * Makes a handler safe to retry: the same key runs it once and gets the same answer.
+ *
+ * As a Middy middleware it belongs first, so that it stores the final answer:
+ *
+ * @example
+ * middy().use(idempotent()).handler(handler)
+ *
+ * As a wrapper it goes around any async function, inside or outside Middy:
+ *
+ * @example
+ * idempotent(handler, { key: (event) => event.orderId })
+ *
+ * @throws `BAD_OPTION` at once for options that are unknown or out of range, `UNSUPPORTED` for a streaming handler. A
+ * call rejects with an {@link IdempotencyError} where it is refused, or answers so if its event is an HTTP request.
+ */
+export function idempotent<Event = any>(options?: IdempotentOptions<Event>): IdempotentMiddleware;
+export function idempotent<Event, Result>(
+  handler: (event: Event, context: IdempotentContext, ...rest: any[]) => Result,
+  options?: NoInfer<IdempotentOptions<SubjectOf<Event>>>,
+): GuardedHandler<Event, Result>;
+export function idempotent(
+  first?: IdempotentOptions | ((...args: any[]) => unknown),
+  second?: IdempotentOptions,
+): IdempotentMiddleware | GuardedHandler<any, any> {
+  if (typeof first === 'function') return wrap(first, resolveOptions(second));
+  if (second !== undefined) {
+    throw new IdempotencyError(
+      'BAD_OPTION',
+      `Expected a handler before the options, got ${show(first)}. Call idempotent(handler, options), or idempotent(options) for the middleware.`,
+    );
+  }
+  return idempotentMiddleware(resolveOptions(first));
+}
+
+function wrap(handler: (...args: any[]) => unknown, settings: GuardSettings): GuardedHandler<any, any> {
+  refuseStreaming(handler);
+  const guard: Guard<GuardSettings> = { settings, subject: handler };
+  async function guarded(this: unknown, event: unknown, context?: Context, ...rest: unknown[]): Promise<any> {
+    refuseOtherThanContext(handler.name, context);
+    const begun = await begin(guard, event, context);
+    if (begun.kind === 'answer') return begun.answer;
+    let result: unknown;
+    try {
+      result = await handler.call(this, begun.event, begun.context, ...rest);
+    } catch (error) {
+      const ended = await begun.run.threw(error);
+      if (ended.kind === 'answer') return ended.answer;
+      throw ended.error;
+    }
+    return begun.run.returned(result);
+  }
+  return Object.defineProperty(guarded, 'name', { value: handler.name, configurable: true });
+}
+
+/** Only the first argument tells operations apart, so a second value of the caller's would be ignored. */
+function refuseOtherThanContext(name: string, context: unknown): void {
+  if (context === undefined || typeof context === 'object') return;
+  throw new IdempotencyError(
+    'UNSUPPORTED',
+    `${name === '' ? 'A guarded function' : `\`${name}\``} was given ${kindOf(context)} as its second argument, which is Lambda's context. Only the first argument tells one operation from another: put everything into it, as one object.`,
+  );
+}
+
+const streaming = Symbol.for('aws.lambda.runtime.handler.streaming');
+const AsyncGeneratorFunction = Object.getPrototypeOf(async function* () {}).constructor as () => void;
+
+function refuseStreaming(handler: object): void {
+  const what =
+    streaming in handler
+      ? 'A streaming handler'
+      : handler instanceof AsyncGeneratorFunction
+        ? 'An async generator'
+        : undefined;
+  if (what === undefined) return;
+  throw new IdempotencyError(
+    'UNSUPPORTED',
+    `${what} cannot be guarded: a stream is gone once it was sent, so there is nothing to replay. Return a buffered answer, or guard the function that does the work and stream its result.`,
+  );
+}

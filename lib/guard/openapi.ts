@@ -1,0 +1,158 @@
+import { maxKeyLength } from '../events/index.ts';
+import { type ErrorProfile, refusals, statusPhrase } from '../http/index.ts';
+import { type GuardSettings, type IdempotentOptions, resolveOptions } from './options.ts';
+
+/** An OpenAPI 3.1 fragment: what a document must say about its guarded operations. */
+export interface OpenApiFragment {
+  /** To be merged into the document's `components`. */
+  readonly components: {
+    readonly parameters: Readonly<Record<string, object>>;
+    readonly headers: Readonly<Record<string, object>>;
+    readonly schemas: Readonly<Record<string, object>>;
+    readonly responses: Readonly<Record<string, object>>;
+  };
+  /** To be merged into every guarded operation: its header parameter and its refusals, as references. */
+  readonly operation: {
+    readonly parameters: readonly { readonly $ref: string }[];
+    readonly responses: Readonly<Record<string, { readonly $ref: string }>>;
+  };
+  /** The methods of the operations that are guarded, as OpenAPI names them: `post`, `patch`. */
+  readonly methods: readonly string[];
+  /** Response headers of a guarded operation's own answers, as references: `Idempotent-Replayed`. */
+  readonly responseHeaders: Readonly<Record<string, { readonly $ref: string }>>;
+}
+
+/**
+ * The contract that a guard with these options keeps, for an OpenAPI document. The IETF draft demands that a resource
+ * publishes it: the key's format and length, when it expires, and which operations require it.
+ *
+ * @param options The options of the guard. Those that OpenAPI cannot speak of are ignored.
+ * @throws `BAD_OPTION`
+ * @see https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/ section 2.5
+ */
+export function openApi(options: IdempotentOptions = {}): OpenApiFragment {
+  const settings = resolveOptions(options);
+  const { http } = settings;
+  const responses = refusalResponses(settings);
+  return {
+    components: {
+      parameters: { IdempotencyKey: keyParameter(settings) },
+      headers: {
+        IdempotentReplayed: {
+          description:
+            'Present on a repeat: the answer is the stored one of the first request with this key.',
+          schema: { type: 'string', enum: ['true'] },
+        },
+        RetryAfter: {
+          description:
+            'Seconds after which a retry with the same key has a chance; at most 5 while the first request runs.',
+          schema: { type: 'integer', minimum: 1 },
+        },
+      },
+      schemas: typeof http.errors === 'function' ? {} : { IdempotencyError: errorSchema(http.errors) },
+      responses: Object.fromEntries(responses.map(({ name, response }) => [name, response])),
+    },
+    operation: {
+      parameters: [{ $ref: '#/components/parameters/IdempotencyKey' }],
+      responses: Object.fromEntries(
+        responses.map(({ status, name }) => [status, { $ref: `#/components/responses/${name}` }]),
+      ),
+    },
+    methods: http.methods.map((method) => method.toLowerCase()),
+    responseHeaders: { 'Idempotent-Replayed': { $ref: '#/components/headers/IdempotentReplayed' } },
+  };
+}
+
+function keyParameter({ required, ttlMs, http }: GuardSettings): object {
+  const quoted = '"(?:[ !#-\\[\\]-~]|\\\\["\\\\])+"';
+  const bare = '[!#-+\\--~]+';
+  return {
+    name: http.header,
+    in: 'header',
+    required,
+    description: [
+      `What makes two requests the same operation. Send a fresh UUID with every new operation, and the same one with every retry of it. ${
+        http.keySyntax === 'strict'
+          ? 'An RFC 9651 String, in double quotes'
+          : 'An RFC 9651 String in double quotes, or the same key bare'
+      }; 1 to ${maxKeyLength} characters without the quotes.`,
+      `The first answer is kept for ${ttlMs / 1000} seconds and sent again to every repeat, marked with \`Idempotent-Replayed: true\`; after that the key is a new operation. A repeat must have the same method, path, query and body.`,
+      ...(http.docsUrl ? [`See ${http.docsUrl}.`] : []),
+    ].join('\n\n'),
+    schema: {
+      type: 'string',
+      minLength: http.keySyntax === 'strict' ? 3 : 1,
+      // The quotes, and a backslash before each of the key's characters at most.
+      maxLength: 2 * maxKeyLength + 2,
+      pattern: http.keySyntax === 'strict' ? `^${quoted}$` : `^(?:${quoted}|${bare})$`,
+    },
+    examples: { uuid: { value: '"8e03978e-40d5-43dd-bc93-6894a57f9324"' } },
+    'x-expires-after-seconds': ttlMs / 1000,
+  };
+}
+
+interface RefusalResponse {
+  readonly status: string;
+  readonly name: string;
+  readonly response: object;
+}
+
+/** One response a status: several refusals may share it, and OpenAPI knows one. */
+function refusalResponses({ required, http }: GuardSettings): RefusalResponse[] {
+  const isStripe = http.errors === 'stripe';
+  const titles = new Map<number, string[]>();
+  for (const [code, { status, title, stripe }] of Object.entries(refusals)) {
+    if (code === 'MISSING_KEY' && !required) continue;
+    const answered = isStripe ? stripe.status : status;
+    titles.set(answered, [...(titles.get(answered) ?? []), title]);
+  }
+  return [...titles].map(([status, meanings]) => ({
+    status: String(status),
+    name: `Idempotency${(statusPhrase[status] ?? '').replaceAll(/\W/g, '')}`,
+    response: {
+      description: `${meanings.join('. ')}.`,
+      ...((status === 409 || status === 503) && {
+        headers: { 'Retry-After': { $ref: '#/components/headers/RetryAfter' } },
+      }),
+      ...(typeof http.errors !== 'function' && {
+        content: {
+          [isStripe ? 'application/json' : 'application/problem+json']: {
+            schema: { $ref: '#/components/schemas/IdempotencyError' },
+          },
+        },
+      }),
+    },
+  }));
+}
+
+function errorSchema(profile: ErrorProfile): object {
+  if (profile !== 'stripe') {
+    return {
+      type: 'object',
+      required: ['type', 'title', 'status', 'detail', 'code'],
+      properties: {
+        type: { type: 'string', format: 'uri-reference' },
+        title: { type: 'string' },
+        status: { type: 'integer' },
+        detail: { type: 'string' },
+        code: { type: 'string', enum: Object.keys(refusals) },
+      },
+    };
+  }
+  const shapes = Object.values(refusals).map(({ stripe }) => stripe);
+  return {
+    type: 'object',
+    required: ['error'],
+    properties: {
+      error: {
+        type: 'object',
+        required: ['type', 'message'],
+        properties: {
+          type: { type: 'string', enum: [...new Set(shapes.map(({ type }) => type))] },
+          code: { type: 'string', enum: [...new Set(shapes.flatMap(({ code }) => code ?? []))] },
+          message: { type: 'string' },
+        },
+      },
+    },
+  };
+}

@@ -1,0 +1,227 @@
+import type { Reply } from '../engine/index.ts';
+import { type IdempotencyError, withoutMessage } from '../errors.ts';
+import type { HttpEvent } from '../events/index.ts';
+import { isFunction, isRecord, kindOf } from '../validate.ts';
+import { type ErrorProfile, refusal } from './refusal.ts';
+import type { HttpResponse } from './response.ts';
+
+/** How answers that are the guard's own look. */
+export interface ReplySettings {
+  readonly errors: ErrorProfile | ((error: IdempotencyError) => HttpResponse);
+  readonly headers: ((event: any) => Record<string, string>) | undefined;
+  readonly docsUrl: string | undefined;
+}
+
+/** The reply of a call that came as `http`. */
+export const httpReply = (settings: ReplySettings, http: HttpEvent): Reply => ({
+  toStore: (answer) => withoutPrivateHeaders(http, answer),
+  statusOf: (answer) => statusCodeOf(http, answer),
+  replayed: (answer) => replayed(settings, http, answer),
+  refused(error) {
+    const answer = refused(settings, http, error);
+    return answer ? { kind: 'answer', answer } : { kind: 'error', error };
+  },
+  isAmended: true,
+});
+
+/** The HTTP answer to a call that is refused, or `undefined` where the error is to be thrown. */
+function refused(
+  settings: ReplySettings,
+  http: HttpEvent,
+  error: IdempotencyError,
+): HttpResponse | undefined {
+  const { errors, docsUrl } = settings;
+  const standard = refusal(typeof errors === 'function' ? 'problem' : errors, error, docsUrl);
+  if (standard === undefined) return undefined;
+  const answer = typeof errors === 'function' ? refusedBy(settings, errors, error, standard) : standard;
+  const retryAfter = hasHeader(answer, 'retry-after') ? undefined : retryAfterOf(error, standard.statusCode);
+  return {
+    ...withHeaders(http, answer, {
+      ...(retryAfter !== undefined && { 'Retry-After': String(retryAfter) }),
+      ...headersFor(settings, http),
+    }),
+    statusCode: answer.statusCode,
+  };
+}
+
+/** The answer that `http.errors` makes; the standard one where it makes none, for what was done must be told. */
+function refusedBy(
+  settings: ReplySettings,
+  errors: (error: IdempotencyError) => HttpResponse,
+  error: IdempotencyError,
+  standard: HttpResponse,
+): HttpResponse {
+  try {
+    const answer: unknown = errors(error);
+    const status = (answer as Partial<HttpResponse> | null | undefined)?.statusCode;
+    if (status !== undefined && Number.isInteger(Number(status))) return answer as HttpResponse;
+    tellOnce(settings, 'errors', 'returned no response with a `statusCode`', kindOf(answer));
+  } catch (thrown) {
+    tellOnce(settings, 'errors', 'threw', withoutMessage(thrown));
+  }
+  return standard;
+}
+
+/** What `http.headers` gives; nothing where it throws. */
+function headersFor(settings: ReplySettings, http: HttpEvent): Record<string, string> {
+  try {
+    return settings.headers?.(http.raw) ?? {};
+  } catch (thrown) {
+    tellOnce(settings, 'headers', 'threw', withoutMessage(thrown));
+    return {};
+  }
+}
+
+const told = { errors: new WeakSet<ReplySettings>(), headers: new WeakSet<ReplySettings>() };
+
+function tellOnce(settings: ReplySettings, option: keyof typeof told, what: string, value: string): void {
+  if (told[option].has(settings)) return;
+  told[option].add(settings);
+  console.warn(`[idemkit] Option \`http.${option}\` ${what}, so the answer goes out without it: ${value}`);
+}
+
+/** A store of the user's own may not say, but a 503 without it tells a client nothing. */
+const retryAfterOf = ({ retryAfterSeconds }: IdempotencyError, status: number): number | undefined =>
+  retryAfterSeconds ?? (status === 503 ? 1 : undefined);
+
+/** A stored answer as a repeat gets it: marked as replayed, in the shape that its event source expects. */
+function replayed(settings: ReplySettings, http: HttpEvent, answer: unknown): unknown {
+  const response = responseOf(http, http.format === 'v2' ? inferredResponse(answer) : answer);
+  if (response === undefined) return answer;
+  const { errors } = settings;
+  // A stored 5xx stays what it is: Stripe's SDKs would retry it in vain.
+  const isFinal = errors === 'stripe' && Number(response.statusCode) >= 500;
+  return withHeaders(http, response, {
+    'Idempotent-Replayed': 'true',
+    ...(isFinal && { 'Stripe-Should-Retry': 'false' }),
+    ...headersFor(settings, http),
+  });
+}
+
+/** The status of what a handler returned to an HTTP event. */
+function statusCodeOf(http: HttpEvent, result: unknown): number | undefined {
+  const { statusCode } = responseOf(http, result) ?? {};
+  return statusCode === undefined ? undefined : Number(statusCode);
+}
+
+/** Belongs to one exchange, not to the answer: cookies, dates, request ids, and what RFC 9110 §7.6.1 calls hop-by-hop. */
+const notStored = new Set([
+  'set-cookie',
+  'date',
+  'x-request-id',
+  'x-correlation-id',
+  'x-amzn-requestid',
+  'x-amzn-request-id',
+  'x-amzn-trace-id',
+  'x-amz-apigw-id',
+  'x-amz-cf-id',
+  'apigw-requestid',
+  'connection',
+  'keep-alive',
+  'proxy-authenticate',
+  'proxy-authorization',
+  'te',
+  'trailer',
+  'transfer-encoding',
+  'upgrade',
+]);
+
+/** An HTTP answer without the headers that must not reach a second caller, nor lie in a table. */
+function withoutPrivateHeaders(http: HttpEvent, result: unknown): unknown {
+  const found = responseOf(http, result);
+  if (found === undefined) return asSent(result);
+  const { cookies: _, ...response } = found;
+  return {
+    ...response,
+    ...(response.headers && { headers: pickStored(response.headers) }),
+    ...(response.multiValueHeaders && { multiValueHeaders: pickStored(response.multiValueHeaders) }),
+  };
+}
+
+function pickStored<T>(headers: Readonly<Record<string, T>>): Record<string, T> {
+  return Object.fromEntries(Object.entries(headers).filter(([name]) => !notStored.has(name.toLowerCase())));
+}
+
+/** An answer whose event source may not have been given a status. */
+type Response = Partial<HttpResponse>;
+
+/** What the event source reads `result` as; `undefined` where that is no HTTP answer. */
+function responseOf({ format }: HttpEvent, result: unknown): Response | undefined {
+  const response = asSent(result);
+  if (!isRecord(response) || Array.isArray(response)) return undefined;
+  const { statusCode, headers, multiValueHeaders } = response;
+  const isWhole = statusCode !== undefined && Number.isInteger(Number(statusCode));
+  // A REST API takes an answer without a status for a 200. Other data may be what a middleware makes an answer of.
+  const isBare = format !== 'v2' && statusCode === undefined && isNothingButResponse(response);
+  if (!isWhole && !isBare) return undefined;
+  return {
+    ...response,
+    ...(isRecord(headers) && { headers: asSent(headers) as HttpResponse['headers'] }),
+    ...(isRecord(multiValueHeaders) && {
+      multiValueHeaders: asSent(multiValueHeaders) as HttpResponse['multiValueHeaders'],
+    }),
+  };
+}
+
+const responseMembers = new Set(['headers', 'multiValueHeaders', 'body', 'isBase64Encoded', 'cookies']);
+
+function isNothingButResponse(value: Readonly<Record<string, unknown>>): boolean {
+  const names = Object.keys(value).filter((name) => value[name] !== undefined);
+  return names.length > 0 && names.every((name) => responseMembers.has(name));
+}
+
+/** What JSON writes instead of a value that has a `toJSON`: the first caller gets that, so a repeat must. */
+function asSent(value: unknown): unknown {
+  if (!isRecord(value) || !isFunction(value.toJSON)) return value;
+  try {
+    return (value as { toJSON(name: string): unknown }).toJSON('');
+  } catch {
+    return value;
+  }
+}
+
+/**
+ * Payload format 2.0 takes any value without a `statusCode` as the body of a 200.
+ *
+ * @see https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html
+ */
+function inferredResponse(answer: unknown): unknown {
+  const sent = asSent(answer);
+  const hasStatus = isRecord(sent) && sent.statusCode !== undefined;
+  if (hasStatus || sent === undefined || sent === null) return sent;
+  return {
+    statusCode: 200,
+    headers: { 'Content-Type': 'application/json' },
+    body: typeof sent === 'string' ? sent : JSON.stringify(sent),
+  };
+}
+
+const hasHeader = ({ headers, multiValueHeaders }: Response, name: string): boolean =>
+  Object.keys({ ...headers, ...multiValueHeaders }).some((one) => one.toLowerCase() === name);
+
+function withHeaders(http: HttpEvent, response: Response, more: Record<string, string>): Response {
+  const replaced = new Set(Object.keys(more).map((name) => name.toLowerCase()));
+  const kept = <T>(headers: Readonly<Record<string, T>> | undefined): [string, T][] =>
+    Object.entries(headers ?? {}).filter(([name]) => !replaced.has(name.toLowerCase()));
+
+  if (http.multiValue) {
+    const single = kept(response.headers).map(([name, value]): [string, unknown[]] => [name, [value]]);
+    const added = Object.entries(more).map(([name, value]): [string, unknown[]] => [name, [value]]);
+    const { headers: _, ...rest } = response;
+    return {
+      ...rest,
+      multiValueHeaders: Object.fromEntries([
+        ...single,
+        ...kept(response.multiValueHeaders),
+        ...added,
+      ]) as Record<string, string[]>,
+    };
+  }
+  return {
+    ...response,
+    headers: { ...Object.fromEntries(kept(response.headers)), ...more },
+    ...(response.multiValueHeaders && {
+      multiValueHeaders: Object.fromEntries(kept(response.multiValueHeaders)),
+    }),
+  };
+}

@@ -1,0 +1,34 @@
+/**
+ * The port to a database that can write conditionally, its contract, and a store in memory for tests. It says what every store must do,
+ * and never what the outcomes mean: that is the engine's.
+ */
+export { type FromStoredOptions, fromStored, type ToStoredOptions, toStored } from './attribute-values.ts';
+export { type ContractCase, storeContract } from './contract.ts';
+export { type MemoryRecord, type MemoryStore, type MemoryStoreOptions, memoryStore } from './memory-store.ts';
+export {
+  type ClaimRecord,
+  type ClaimWritten,
+  type Clock,
+  type Completion,
+  isBlocked,
+  type NewClaim,
+  type NewStep,
+  type Rejection,
+  type Return,
+  type Seal,
+  type StagedMessage,
+  type StepRecord,
+  type StepWritten,
+  type Store,
+  type StoredAnswer,
+  systemClock,
+  type Takeover,
+  type Transacted,
+  type Transaction,
+  type TransactionRequest,
+  type TransactWrite,
+  type Unavailable,
+  type UnavailableReason,
+  type Written,
+} from './store.ts';
+export { badWrites, refuseTooMany, storedWrites, withoutValues, writeKinds } from './writes.ts';

@@ -1,0 +1,278 @@
+import type { TransactWriteItem } from '@aws-sdk/client-dynamodb';
+import { cleanupAtSeconds } from '../record.ts';
+import { uniqueId } from '../unique-id.ts';
+import { fromStored, toStored } from './attribute-values.ts';
+import {
+  type ClaimRecord,
+  type Clock,
+  type Completion,
+  type NewClaim,
+  type NewStep,
+  type Rejection,
+  type StagedMessage,
+  type StepRecord,
+  type StepWritten,
+  type Store,
+  systemClock,
+  type Transacted,
+  type TransactionRequest,
+  type TransactWrite,
+  type Written,
+} from './store.ts';
+import { refuseTooMany, storedWrites } from './writes.ts';
+
+export interface MemoryStoreOptions {
+  /** @default the system's */
+  readonly clock?: Clock;
+  /**
+   * Decides of one of a handler's writes whether its condition fails, which stops the whole transaction (`COMMIT_REJECTED`):
+   * `true`, or the item that the condition met, as `rejections` is to show it.
+   *
+   * @default no condition fails
+   */
+  readonly conditionFails?: (write: TransactWrite) => boolean | Record<string, any> | undefined;
+}
+
+/** An operation as the store has it. */
+export interface MemoryRecord extends ClaimRecord {
+  /** Steps and transactions of its window, in the order in which they were recorded. */
+  readonly steps: readonly StepRecord[];
+}
+
+export interface MemoryStore extends Store {
+  /** All messages that transactions and commits have staged, in their order. */
+  readonly messages: readonly StagedMessage[];
+  /** All writes of transactions and commits that were applied, in their order, with values as DynamoDB would give them back. */
+  readonly writes: readonly TransactWrite[];
+  /** All operations that are there now, in the order in which they were first claimed. */
+  readonly records: readonly MemoryRecord[];
+}
+
+/**
+ * A store in this process's memory, for tests: the same conditions on records as on DynamoDB, and records that are cleaned up once
+ * their TTL is over. It protects nothing beyond the process.
+ *
+ * It has no tables. `writes` are checked as for DynamoDB (`BAD_WRITES`) and listed, with `Put`, `Update`, `Delete` and
+ * `ConditionCheck` as they were given. Their expressions are not evaluated: neither that they are well formed, nor whether a condition
+ * holds, nor what an update makes of an item. `conditionFails` plays a condition that fails. What the expressions do is for a test on
+ * DynamoDB Local.
+ */
+export function memoryStore({ clock = systemClock, conditionFails }: MemoryStoreOptions = {}): MemoryStore {
+  const claims = new Map<string, ClaimRecord>();
+  const steps = new Map<string, NewStep>();
+  const messages: StagedMessage[] = [];
+  const messagePlaces = new Set<string>();
+  const writes: TransactWrite[] = [];
+
+  const isOver = (endsAtMs: number): boolean => cleanupAtSeconds(endsAtMs) * 1000 <= clock.now();
+  const current = (pk: string): ClaimRecord | undefined => {
+    const record = claims.get(pk);
+    if (record && isOver(record.endsAtMs)) claims.delete(pk);
+    return claims.get(pk);
+  };
+  const put = (record: ClaimRecord): Written => {
+    claims.set(record.pk, record);
+    return { applied: true };
+  };
+  const ifOwned = (pk: string, owner: string, then: (record: ClaimRecord) => Written): Written => {
+    const record = current(pk);
+    return record?.owner === owner && record.status === 'IN_PROGRESS'
+      ? then(record)
+      : { applied: false, found: record };
+  };
+  const ifFree = ({ pk, nowMs }: Pick<NewClaim, 'pk' | 'nowMs'>, then: () => Written): Written => {
+    const found = current(pk);
+    const isFree =
+      found === undefined ||
+      (found.endsAtMs <= nowMs && (found.status === 'COMPLETED' || found.leaseUntilMs <= nowMs));
+    return isFree ? then() : { applied: false, found };
+  };
+
+  const placeOf = ({ pk, window, name }: Pick<NewStep, 'pk' | 'window' | 'name'>): string =>
+    JSON.stringify([pk, window, name]);
+  const stepAt = (place: string): NewStep | undefined => {
+    const step = steps.get(place);
+    if (step && isOver(step.endsAtMs)) steps.delete(place);
+    return steps.get(place);
+  };
+  const stepsOf = ({ pk, window }: Pick<NewStep, 'pk' | 'window'>): StepRecord[] =>
+    [...steps.values()].filter((step) => step.pk === pk && step.window === window).map(asRecord);
+  const putStep = (step: NewStep): StepWritten => {
+    const found = stepAt(placeOf(step));
+    if (found) return { applied: false, found: asRecord(found) };
+    steps.set(placeOf(step), step);
+    return { applied: true };
+  };
+
+  /** What the claim's part of a transaction comes to; applied only with `isReal`. */
+  const applyClaim = (request: TransactionRequest, isReal: boolean): Written => {
+    const { claim, pk } = request;
+    const applied: Written = { applied: true };
+    switch (claim.kind) {
+      case 'none':
+        return applied;
+      case 'check':
+        return ifOwned(pk, claim.owner, () => applied);
+      case 'complete':
+        return ifOwned(pk, claim.completion.owner, (record) =>
+          isReal ? put(completed(record, claim.completion)) : applied,
+        );
+      case 'record':
+        return ifFree(claim.claim, () =>
+          isReal ? put(completed(newRecord(claim.claim), claim.completion)) : applied,
+        );
+    }
+  };
+
+  const rejectionsOf = (theirs: readonly TransactWrite[]): Rejection[] =>
+    theirs.flatMap((write, index) => {
+      const met = conditionFails?.(write) ?? false;
+      if (met === false) return [];
+      return [{ index, code: 'ConditionalCheckFailed', ...(met !== true && { item: met }) }];
+    });
+
+  const send = (request: TransactionRequest, theirs: readonly TransactWrite[]): Transacted => {
+    const claim = applyClaim(request, false);
+    const step = request.step && stepAt(placeOf(request.step));
+    const { pk, window } = request;
+    const places = request.messages.map(({ name, position }) => JSON.stringify([pk, window, name, position]));
+    const isStaged = places.some((place) => messagePlaces.has(place));
+    if (!claim.applied || step || isStaged) {
+      return {
+        outcome: 'cancelled',
+        ...(!claim.applied && { claim: { found: claim.found } }),
+        ...(step && { step: { found: asRecord(step) } }),
+        conflict: false,
+        rejections: [],
+      };
+    }
+    const rejections = rejectionsOf(theirs);
+    if (rejections.length > 0) return { outcome: 'cancelled', conflict: false, rejections };
+    applyClaim(request, true);
+    writes.push(...theirs);
+    if (request.step) putStep(request.step);
+    messages.push(...request.messages);
+    for (const place of places) messagePlaces.add(place);
+    return { outcome: 'applied' };
+  };
+
+  return {
+    id: `memory:${uniqueId()}`,
+    defaultNamespace: 'memory',
+    clock,
+    maxAnswerBytes: Number.POSITIVE_INFINITY,
+    messages,
+    writes,
+
+    get records() {
+      const held = [...claims.keys()].map(current).filter((record) => record !== undefined);
+      return held.map((record) => ({ ...record, steps: stepsOf(record) }));
+    },
+
+    async claim(claim) {
+      return ifFree(claim, () => put(newRecord(claim)));
+    },
+
+    async takeOver({ pk, owner, previousOwner, attempt, leaseUntilMs }) {
+      return ifOwned(pk, previousOwner, (record) => put({ ...record, owner, attempt, leaseUntilMs }));
+    },
+
+    async complete(completion) {
+      const { pk, owner } = completion;
+      return ifOwned(pk, owner, (record) => put(completed(record, completion)));
+    },
+
+    async claimCompleted(claim, completion) {
+      return ifFree(claim, () => put(completed(newRecord(claim), completion)));
+    },
+
+    async amend(completion) {
+      const record = current(completion.pk);
+      return record?.owner === completion.owner && record.status === 'COMPLETED'
+        ? put({ ...record, answer: answerOf(completion) })
+        : { applied: false, found: record };
+    },
+
+    async giveBack({ pk, owner, askedAtMs }) {
+      const record: ClaimRecord = {
+        ...{ pk, owner, window: owner, attempt: 1, status: 'RELEASED', leaseUntilMs: 0 },
+        ...{ createdAtMs: askedAtMs, endsAtMs: askedAtMs + 1 },
+      };
+      const owned = ifOwned(pk, owner, () => put(record));
+      return owned.applied ? owned : ifFree({ pk, nowMs: askedAtMs }, () => put(record));
+    },
+
+    async endLease({ pk, owner }) {
+      return ifOwned(pk, owner, (record) => put({ ...record, leaseUntilMs: 0 }));
+    },
+
+    async putStep(step) {
+      return putStep(step);
+    },
+
+    async finishStep(step) {
+      const found = stepAt(placeOf(step));
+      if (found?.owner !== step.owner || found.status !== 'STARTED') {
+        return { applied: false, found: found && asRecord(found) };
+      }
+      steps.set(placeOf(step), step);
+      return { applied: true };
+    },
+
+    async readSteps({ pk, window }) {
+      return stepsOf({ pk, window });
+    },
+
+    async transact(request) {
+      refuseTooMany(request);
+      const theirs = storedWrites(request.writes, toStored).map(asGiven);
+      return { send: async () => send(request, theirs) };
+    },
+
+    async read(pk) {
+      return current(pk);
+    },
+
+    async readChunks() {
+      return undefined;
+    },
+  };
+}
+
+const newRecord = (claim: NewClaim): ClaimRecord => ({
+  pk: claim.pk,
+  status: 'IN_PROGRESS',
+  owner: claim.owner,
+  window: claim.owner,
+  attempt: 1,
+  leaseUntilMs: claim.leaseUntilMs,
+  endsAtMs: claim.endsAtMs,
+  createdAtMs: claim.nowMs,
+  ...(claim.fingerprint !== undefined && { fingerprint: claim.fingerprint }),
+});
+
+const completed = (record: ClaimRecord, completion: Completion): ClaimRecord => ({
+  ...record,
+  status: 'COMPLETED',
+  completedAtMs: completion.completedAtMs,
+  endsAtMs: completion.endsAtMs,
+  answer: answerOf(completion),
+});
+
+const answerOf = ({ answer }: Completion): NonNullable<ClaimRecord['answer']> =>
+  ArrayBuffer.isView(answer) ? { kind: 'inline', bytes: answer } : { kind: 'unavailable', ...answer };
+
+const asRecord = ({ name, status, owner, attempt, value }: NewStep): StepRecord => ({
+  ...{ name, status, owner, attempt },
+  ...(value !== undefined && { value }),
+});
+
+/** The write as it was given, with values as DynamoDB would give them back: a copy that the handler cannot change. */
+function asGiven(stored: TransactWriteItem): TransactWrite {
+  const [[kind, action] = ['', {}]] = Object.entries(stored);
+  const { ReturnValuesOnConditionCheckFailure: _, ...given } = action;
+  for (const name of ['Item', 'Key', 'ExpressionAttributeValues']) {
+    if (given[name]) given[name] = fromStored(given[name]);
+  }
+  return { [kind]: given };
+}

@@ -1,0 +1,275 @@
+import type { Rejection } from '../errors.ts';
+import type { ClaimStatus, StepStatus, UnavailableReason } from '../record.ts';
+
+export type { Rejection } from '../errors.ts';
+export type { UnavailableReason } from '../record.ts';
+
+/** Time, as the protocol sees it. Give a store another one to test expiry, leases and skewed clocks. */
+export interface Clock {
+  /** Epoch milliseconds. */
+  now(): number;
+  /** Resolves `ms` milliseconds later. */
+  sleep(ms: number): Promise<void>;
+}
+
+export const systemClock: Clock = {
+  now: Date.now,
+  sleep: (ms) => new Promise((resolve) => setTimeout(resolve, ms)),
+};
+
+/** An answer as a record carries it. */
+export type StoredAnswer =
+  | { readonly kind: 'inline'; readonly bytes: Uint8Array }
+  | { readonly kind: 'chunks'; readonly writeId: string; readonly count: number }
+  | ({ readonly kind: 'unavailable' } & Unavailable);
+
+/** Stands where an answer or a step's value would, in the record of what is done and cannot be had any more. */
+export interface Unavailable {
+  readonly reason: UnavailableReason;
+  /** Where and what, e.g. `$.total is a Money`; at most 300 characters, and nothing of the value. */
+  readonly detail?: string;
+}
+
+/** The claim item: one operation's state. Times are epoch milliseconds. */
+export interface ClaimRecord {
+  readonly pk: string;
+  readonly status: ClaimStatus;
+  readonly owner: string;
+  /** Owner token of the window's first attempt. */
+  readonly window: string;
+  readonly attempt: number;
+  readonly leaseUntilMs: number;
+  readonly endsAtMs: number;
+  readonly createdAtMs: number;
+  readonly completedAtMs?: number;
+  readonly fingerprint?: string;
+  /** Present if, and only if, `status` is `COMPLETED`. */
+  readonly answer?: StoredAnswer;
+}
+
+/** A first attempt's claim, as it is to be put. */
+export interface NewClaim {
+  readonly pk: string;
+  readonly owner: string;
+  readonly nowMs: number;
+  readonly leaseUntilMs: number;
+  readonly endsAtMs: number;
+  readonly fingerprint?: string;
+  readonly rawKey?: string;
+  readonly rawInput?: Uint8Array;
+}
+
+export interface Takeover {
+  readonly pk: string;
+  readonly owner: string;
+  readonly previousOwner: string;
+  readonly attempt: number;
+  readonly leaseUntilMs: number;
+}
+
+export interface Completion {
+  readonly pk: string;
+  readonly owner: string;
+  readonly window: string;
+  readonly completedAtMs: number;
+  readonly endsAtMs: number;
+  /** The encoded answer, or why there is none. */
+  readonly answer: Uint8Array | Unavailable;
+}
+
+/** A step or transaction of a window, as it is recorded. */
+export interface StepRecord {
+  readonly name: string;
+  readonly status: StepStatus;
+  readonly owner: string;
+  /** The number of the attempt that recorded it. */
+  readonly attempt: number;
+  /** The encoded value, or why there is none. Present if, and only if, `status` is `DONE`. */
+  readonly value?: Uint8Array | Unavailable;
+}
+
+/** A step's record as it is to be put; times decide about its cleanup only. */
+export interface NewStep extends StepRecord {
+  readonly pk: string;
+  readonly window: string;
+  readonly endsAtMs: number;
+}
+
+/** The outcome of putting a step's record where there may be one. */
+export type StepWritten =
+  | { readonly applied: true }
+  | { readonly applied: false; readonly found: StepRecord | undefined };
+
+/** One of a handler's own writes, in the shape of lib-dynamodb's `TransactItems`: values as JavaScript has them. */
+export interface TransactWrite {
+  readonly Put?: WriteFields & { readonly Item: Record<string, any> | undefined };
+  readonly Update?: WriteFields & {
+    readonly Key: Record<string, any> | undefined;
+    readonly UpdateExpression: string | undefined;
+  };
+  readonly Delete?: WriteFields & { readonly Key: Record<string, any> | undefined };
+  readonly ConditionCheck?: WriteFields & {
+    readonly Key: Record<string, any> | undefined;
+    readonly ConditionExpression: string | undefined;
+  };
+}
+
+interface WriteFields {
+  readonly TableName: string | undefined;
+  readonly ConditionExpression?: string | undefined;
+  readonly ExpressionAttributeNames?: Record<string, string> | undefined;
+  readonly ExpressionAttributeValues?: Record<string, any> | undefined;
+  readonly ReturnValuesOnConditionCheckFailure?: string | undefined;
+}
+
+/** A message that is staged in a transaction, for a relay or a pipe to publish. */
+export interface StagedMessage {
+  readonly name: string;
+  /** From 0. */
+  readonly position: number;
+  readonly destination: string;
+  /** As text; sealed, as bytes. */
+  readonly body: string | Uint8Array;
+  readonly groupId: string;
+  readonly deduplicationId: string;
+}
+
+/** Everything that is to be written at once, or not at all. */
+export interface TransactionRequest {
+  readonly pk: string;
+  readonly window: string;
+  readonly nowMs: number;
+  readonly endsAtMs: number;
+  /** At most 36 characters; the same for every time that this request is sent. */
+  readonly token: string;
+  /** What becomes of the claim: nothing, if it is still the owner's; its completion; or it is put as completed. */
+  readonly claim:
+    | { readonly kind: 'check'; readonly owner: string }
+    | { readonly kind: 'complete'; readonly completion: Completion }
+    | { readonly kind: 'record'; readonly claim: NewClaim; readonly completion: Completion }
+    | { readonly kind: 'none' };
+  readonly step?: NewStep;
+  readonly writes: readonly TransactWrite[];
+  readonly messages: readonly StagedMessage[];
+}
+
+export type Transacted =
+  | { readonly outcome: 'applied' }
+  | {
+      readonly outcome: 'cancelled';
+      /** The claim's condition failed, on this record. */
+      readonly claim?: { readonly found: ClaimRecord | undefined };
+      /** There is a record of this step already. */
+      readonly step?: { readonly found: StepRecord | undefined };
+      /** Another transaction or a throttled partition was in the way: the same request may succeed. */
+      readonly conflict: boolean;
+      /** The client has sent it more than once, so an earlier sending may arrive yet. */
+      readonly isRepeat?: boolean;
+      readonly rejections: readonly Rejection[];
+    }
+  /** An earlier sending of the same request is still being processed. */
+  | { readonly outcome: 'in-progress' }
+  /** The token has been used for another request. */
+  | { readonly outcome: 'token-reused' };
+
+/** A transaction that has been built: every sending is the same request. */
+export interface Transaction {
+  /** Rejects with `STORE_UNAVAILABLE` where it cannot be told what became of it. */
+  send(): Promise<Transacted>;
+}
+
+/**
+ * The outcome of a conditional write. When the condition failed, `found` is the item as it stood at that
+ * moment, `undefined` if there was none: not an error, the caller classifies it.
+ */
+export type Written =
+  | { readonly applied: true }
+  | { readonly applied: false; readonly found: ClaimRecord | undefined };
+
+/**
+ * The outcome of a claim or a takeover. `isBlocked`: another request was at work on the record for as long as there was time
+ * to try. It proves that the operation is under way, which an unreachable store does not. `isRepeat`: it was sent before, and
+ * that sending may have been applied.
+ */
+export type ClaimWritten = Written | Blocked;
+
+interface Blocked {
+  readonly applied: false;
+  readonly found: undefined;
+  readonly isBlocked: true;
+  readonly isRepeat: boolean;
+}
+
+export const isBlocked = (written: ClaimWritten): written is Blocked => 'isBlocked' in written;
+
+/** A claim to be given back. */
+export interface Return {
+  readonly pk: string;
+  readonly owner: string;
+  /** The latest `nowMs` with which this owner has asked for the claim. */
+  readonly askedAtMs: number;
+}
+
+/** Encrypts answers, steps' values, staged messages and kept inputs before they are stored, and decrypts them on the way back. */
+export interface Seal {
+  /** @param context `operation` is the record's partition key: bind it as additional authenticated data. */
+  seal(plain: Uint8Array, context: { readonly operation: string }): Promise<Uint8Array> | Uint8Array;
+  open(sealed: Uint8Array, context: { readonly operation: string }): Promise<Uint8Array> | Uint8Array;
+}
+
+/**
+ * The port to a database that can write conditionally. Every verb is one atomic step; what the outcomes mean
+ * is the operation's business, not the store's. `storeContract` of `idemkit/testing` is this port's test.
+ *
+ * A verb rejects with `STORE_UNAVAILABLE` when it cannot tell what happened or may be repeated, and with
+ * `STORE_MISCONFIGURED` when repeating is pointless. Reads are strongly consistent.
+ */
+export interface Store {
+  /** Tells stores on the same data from others, e.g. `dynamodb:orders`. */
+  readonly id: string;
+  /** Namespace for guards that name none; only for a store that nobody else can reach. */
+  readonly defaultNamespace?: string;
+  /** @default the system's */
+  readonly clock?: Clock;
+  readonly seal?: Seal;
+  /** The largest encoded answer that is kept; a larger one is completed as `too-large`. */
+  readonly maxAnswerBytes: number;
+
+  /**
+   * Puts a first attempt's claim, if there is none or the one there is over:
+   * `attribute_not_exists(pk) OR (endsAt <= now AND (status = COMPLETED OR leaseUntil <= now))`.
+   */
+  claim(claim: NewClaim): Promise<ClaimWritten>;
+  /** Moves a claim to a new owner, if `owner = previousOwner AND status = IN_PROGRESS`. `endsAt` stays. */
+  takeOver(takeover: Takeover): Promise<ClaimWritten>;
+  /** Stores the answer and completes, if `owner = owner AND status = IN_PROGRESS`. */
+  complete(completion: Completion): Promise<Written>;
+  /**
+   * Gives a claim back under which nothing was begun: leaves a `RELEASED` record that ends at `askedAtMs + 1` and has no
+   * fingerprint. A request of this claim that arrives afterwards fails its condition, and every later claim wins. Applied on the
+   * condition of `complete`, and on that of a claim asked for at `askedAtMs`.
+   */
+  giveBack(claim: Return): Promise<Written>;
+  /** Ends the lease now, on the same condition: the next attempt takes over and keeps the window. */
+  endLease(claim: { readonly pk: string; readonly owner: string }): Promise<Written>;
+  /** The claim as it stands. */
+  read(pk: string): Promise<ClaimRecord | undefined>;
+  /** Puts a claim that is completed at once, on the condition of `claim`. */
+  claimCompleted(claim: NewClaim, completion: Completion): Promise<Written>;
+  /** Replaces the answer of a completion, if `owner = owner AND status = COMPLETED`. */
+  amend(completion: Completion): Promise<Written>;
+  /** Puts a step's record, if there is none. */
+  putStep(step: NewStep): Promise<StepWritten>;
+  /** Ends a step that was `STARTED` by the same owner. */
+  finishStep(step: NewStep): Promise<StepWritten>;
+  /** All steps and transactions of a window. */
+  readSteps(of: { readonly pk: string; readonly window: string }): Promise<StepRecord[]>;
+  /**
+   * Builds a transaction.
+   *
+   * @throws `BAD_WRITES` where it can be told that the request would be refused
+   */
+  transact(request: TransactionRequest): Promise<Transaction>;
+  /** The bytes of a chunked answer; `undefined` if any chunk is missing. */
+  readChunks(record: ClaimRecord): Promise<Uint8Array | undefined>;
+}

@@ -1,0 +1,197 @@
+import { randomUUID } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Order } from '../../examples/payment-provider.ts';
+import { retryingFetch } from '../../lib/client.ts';
+import type { Stack } from '../stack/index.ts';
+import type { PaymentProvider } from './payment-provider.ts';
+import { effectsOf, present, type Shop, settled } from './shop.ts';
+
+/** A shop, and which of its functions are killed there. */
+export interface Lane {
+  readonly shop: Shop;
+  /** Their names. */
+  readonly roles: Readonly<Partial<Record<Role, string>>>;
+}
+
+export interface KillStage {
+  readonly stack: Stack;
+  readonly provider: PaymentProvider;
+  /** Beside each other: a kill leaves a lease behind, and while one waits for its end the others go on. */
+  readonly lanes: readonly Lane[];
+}
+
+const roles = ['payments', 'relay', 'ledger'] as const;
+type Role = (typeof roles)[number];
+
+interface Point {
+  readonly role: Role;
+  /** The how many-th request of that function. */
+  readonly request: number;
+  readonly when: 'before' | 'after';
+}
+
+export interface KillRow extends Point {
+  /** What was struck; absent where the run had no such request, and ended unharmed. */
+  readonly operation: string | undefined;
+  /** All that the function sent in this run. */
+  readonly sent: readonly string[];
+  /** What the client got for its payment, each try. */
+  readonly statuses: readonly number[];
+  /** Empty where there is exactly one effect of everything. */
+  readonly problems: readonly string[];
+}
+
+/**
+ * Pays again and again, and kills one function each time: before its first request is sent, after that was applied,
+ * before the second, … until a run ends without having been struck. The client retries with its key until it has an
+ * answer; when all is quiet there must be one effect of everything.
+ */
+export async function killEverywhere(
+  stage: KillStage,
+  onRow: (row: KillRow) => void = () => {},
+): Promise<KillRow[]> {
+  const rows: KillRow[] = [];
+  const playAll = async (points: (role: Role) => Iterable<Point>): Promise<void> => {
+    // One for all lanes of a role: each takes the next point as soon as it is free.
+    const left = new Map(roles.map((role) => [role, points(role)[Symbol.iterator]()]));
+    const playLeft = async (lane: Lane): Promise<void> => {
+      for (const role of roles.filter((role) => role in lane.roles)) {
+        for (let next = left.get(role)?.next(); next?.done === false; next = left.get(role)?.next()) {
+          const row = await playPoint(stage, lane, next.value);
+          rows.push(row);
+          onRow(row);
+        }
+      }
+    };
+    await Promise.all(stage.lanes.map(playLeft));
+  };
+
+  await playAll(function* (role) {
+    const isAtEnd = (): boolean => rows.some((row) => row.role === role && row.operation === undefined);
+    for (let request = 1; !isAtEnd(); request++) {
+      for (const when of ['before', 'after'] as const) yield { role, request, when };
+    }
+  });
+  for (let tries = 1; tries <= 5; tries++) {
+    const missed = missedBy(rows);
+    await playAll((role) => missed.filter((point) => point.role === role));
+  }
+
+  const order = ({ role, request, when }: KillRow): number =>
+    roles.indexOf(role) * 10_000 + request * 10 + (when === 'before' ? 0 : 1);
+  return rows.sort((one, other) => order(one) - order(other));
+}
+
+/**
+ * On a machine that is too busy, functions run out of time and requests are sent twice. Such a run must end as well as any,
+ * but what was struck in it is another request than was meant: the one that an undisturbed run has in that place.
+ */
+function missedBy(rows: readonly KillRow[]): Point[] {
+  return roles.flatMap((role) => {
+    const ofRole = rows.filter((row) => row.role === role);
+    const [undisturbed] = ofRole
+      .filter(({ operation }) => operation === undefined)
+      .map(({ sent }) => sent)
+      .sort((one, other) => one.length - other.length);
+    return (undisturbed ?? []).flatMap((operation, index) =>
+      (['before', 'after'] as const)
+        .map((when) => ({ role, request: index + 1, when }))
+        .filter(
+          ({ request, when }) =>
+            !ofRole.some(
+              (row) => row.request === request && row.when === when && row.operation === operation,
+            ),
+        ),
+    );
+  });
+}
+
+async function playPoint(stage: KillStage, { shop, roles }: Lane, point: Point): Promise<KillRow> {
+  const { stack } = stage;
+  const { role, request, when } = point;
+  const functionName = present(roles, role);
+  const id = randomUUID().slice(0, 8);
+  const order = { customer: `killed-${id}`, amount: 4200, currency: 'EUR', sku: `book-${id}` };
+  const client = new Client(`${stack.url}${shop.path}`, order);
+  const before = stack.requests.length;
+  const kill = stack.killAt({ request, when, function: functionName });
+  let problems: string[];
+  try {
+    await inTime(async () => {
+      await client.pay();
+      await settled(stack, shop);
+      // A repeat, once it is all over.
+      await client.pay();
+      await settled(stack, shop);
+    });
+    problems = await problemsOf(stage, shop, order, client);
+  } catch (error) {
+    problems = [`${error}`];
+  }
+  const sent = stack.requests
+    .slice(before)
+    .filter((sent) => sent.functionName === functionName)
+    .map(({ operation }) => operation);
+  return { ...point, operation: kill.disarm()?.operation, sent, statuses: client.statuses, problems };
+}
+
+class Client {
+  readonly statuses: number[] = [];
+  readonly successes: string[] = [];
+  readonly #url: string;
+  readonly #key = randomUUID();
+  readonly #body: string;
+
+  constructor(url: string, order: Order) {
+    this.#url = url;
+    this.#body = JSON.stringify(order);
+  }
+
+  async pay(): Promise<void> {
+    const init = { method: 'POST', headers: { 'content-type': 'application/json' }, body: this.#body };
+    await retryingFetch(this.#url, init, {
+      key: this.#key,
+      maxAttempts: 10,
+      fetch: async (input, init) => {
+        const response = await fetch(input, init);
+        this.statuses.push(response.status);
+        if (response.ok) this.successes.push(await response.clone().text());
+        return response;
+      },
+    });
+  }
+}
+
+async function problemsOf(
+  stage: KillStage,
+  shop: Shop,
+  order: Order,
+  { successes }: Client,
+): Promise<string[]> {
+  const effects = await effectsOf(stage, shop, order);
+  const expected = { charges: 1, orders: 1, entries: 1, balance: order.amount, sold: 1 };
+  const problems = Object.entries(expected).flatMap(([what, count]) => {
+    const found = effects[what as keyof typeof effects];
+    return found === count ? [] : [`${what}: ${found} instead of ${count}`];
+  });
+  if (successes.length !== 2) problems.push(`answers with a payment: ${successes.length} instead of 2`);
+  if (new Set(successes).size > 1) problems.push('the answers are not the same');
+  const dead = stage.stack.queue(shop.deadLetters).messages.length;
+  if (dead > 0) problems.push(`dead letters: ${dead} instead of 0`);
+  return problems;
+}
+
+const patienceMs = 180_000;
+
+async function inTime(work: () => Promise<void>): Promise<void> {
+  const over = new AbortController();
+  const tooLong = sleep(patienceMs, undefined, { signal: over.signal }).then(() => {
+    throw new Error(`It was not over after ${patienceMs / 1000} s.`);
+  });
+  try {
+    await Promise.race([work(), tooLong]);
+  } finally {
+    over.abort();
+    tooLong.catch(() => {});
+  }
+}

@@ -1,0 +1,5 @@
+/**
+ * What scripts need of the machine: Java, a browser, files from the npm registry. It installs what is missing where it can.
+ */
+export { defaultJava, findJavaProblem, howToGetJava, javaVersion } from './java.ts';
+export { defaultCache, exists, installNpmFiles, reasonOf } from './npm-files.ts';

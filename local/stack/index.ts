@@ -1,0 +1,5 @@
+/**
+ * A described stack, started: all parts together, each reached through a proxy.
+ */
+export type { StackDescription, StackOptions } from './description.ts';
+export { type Stack, startStack } from './stack.ts';

@@ -1,0 +1,203 @@
+import { DynamoDBClient } from '@aws-sdk/client-dynamodb';
+import { DynamoDBStreamsClient } from '@aws-sdk/client-dynamodb-streams';
+import { SQSClient } from '@aws-sdk/client-sqs';
+import {
+  type Authorizer,
+  type Call,
+  createTable,
+  credentials,
+  dynamodbCalls,
+  type LocalQueues,
+  type LocalTable,
+  messagingCalls,
+  refusalAnswer,
+  region,
+  sqsOrigin,
+  startDynamoDb,
+  startQueues,
+} from '../aws/index.ts';
+import {
+  type FaultProxy,
+  type KillPoints,
+  type ProxiedRequest,
+  type ServiceAnswer,
+  startFaultProxy,
+} from '../faults/index.ts';
+import type { StackDescription, StackOptions } from './description.ts';
+
+/** DynamoDB, with a proxy between it and the functions. */
+export interface Database {
+  /** Goes straight to it. */
+  readonly client: DynamoDBClient;
+  /** For who reads streams under this access key id; without one straight. */
+  streamsFor(accessKeyId: string | undefined): DynamoDBStreamsClient;
+  readonly faults: FaultProxy;
+  readonly tables: ReadonlyMap<string, LocalTable>;
+}
+
+export type Endings = (() => unknown)[];
+
+export async function startDatabase(
+  description: StackDescription,
+  options: StackOptions,
+  kills: KillPoints,
+  authorizer: Authorizer,
+  endings: Endings,
+): Promise<Database> {
+  const given = options.dynamodbEndpoint ?? (process.env.DYNAMODB_ENDPOINT || undefined);
+  const server = await startDynamoDb(given === undefined ? {} : { endpoint: given });
+  endings.push(() => server.stop());
+  const client = new DynamoDBClient({ endpoint: server.endpoint, region, credentials });
+  endings.push(() => client.destroy());
+  const answerFor = answerUnlessAllowed(authorizer, dynamodbCalls);
+  const faults = await startFaultProxy(server.endpoint, { strike: kills.strikeFor('dynamodb'), answerFor });
+  endings.push(() => faults.stop());
+  // What functions are to suffer must not hit who brings them their events.
+  const checkpoint = description.roles && (await startFaultProxy(server.endpoint, { answerFor }));
+  endings.push(() => checkpoint?.stop());
+  const tables = new Map<string, LocalTable>();
+  await Promise.all(
+    (description.tables ?? []).map(async (table) => {
+      const created = await createTable(client, typeof table === 'string' ? { name: table } : table);
+      tables.set(created.name, created);
+      // One that we started takes its tables with it.
+      if (given !== undefined) endings.push(() => created.remove());
+    }),
+  );
+  return {
+    client,
+    faults,
+    tables,
+    streamsFor(accessKeyId) {
+      const streams = new DynamoDBStreamsClient({
+        region,
+        ...(accessKeyId === undefined || checkpoint === undefined
+          ? { endpoint: server.endpoint, credentials }
+          : { endpoint: checkpoint.endpoint, credentials: { ...credentials, accessKeyId } }),
+      });
+      endings.push(() => streams.destroy());
+      return streams;
+    },
+  };
+}
+
+function answerUnlessAllowed(
+  authorizer: Authorizer,
+  callsOf: (request: ProxiedRequest) => readonly Call[],
+): (request: ProxiedRequest) => ServiceAnswer | undefined {
+  return (request) => {
+    const refusal = authorizer.refusal(request.accessKeyId, callsOf(request));
+    return refusal && refusalAnswer(refusal);
+  };
+}
+
+/** Queues and topics, with a proxy between them and the functions. */
+export interface Messaging {
+  readonly queues: LocalQueues;
+  /** For who uses queues under this access key id; without one straight. */
+  queuesFor(accessKeyId: string | undefined): { readonly client: SQSClient; urlOf(queue: string): string };
+  readonly faults: FaultProxy;
+}
+
+export async function startMessaging(
+  { queues = {}, topics = {}, roles }: StackDescription,
+  kills: KillPoints,
+  authorizer: Authorizer,
+  endings: Endings,
+): Promise<Messaging | undefined> {
+  // It takes a quarter of a second to load.
+  if (Object.keys(queues).length + Object.keys(topics).length === 0) return undefined;
+  const started = await startQueues(queues, topics);
+  endings.push(() => started.stop());
+  const answerFor = answerUnlessAllowed(authorizer, messagingCalls);
+  const faults = await startFaultProxy(started.endpoint, { strike: kills.strikeFor('queues'), answerFor });
+  endings.push(() => faults.stop());
+  const checkpoint = roles && (await startFaultProxy(started.endpoint, { answerFor }));
+  endings.push(() => checkpoint?.stop());
+  return {
+    queues: started,
+    faults,
+    queuesFor(accessKeyId) {
+      if (accessKeyId === undefined || checkpoint === undefined)
+        return { client: started.client, urlOf: (name) => started.queue(name).url };
+      const { endpoint } = checkpoint;
+      const client = new SQSClient({ endpoint, region, credentials: { ...credentials, accessKeyId } });
+      endings.push(() => client.destroy());
+      // The SDK sends to the origin of a queue's URL, whatever the endpoint.
+      return { client, urlOf: (name) => started.queue(name).url.replace(started.endpoint, endpoint) };
+    },
+  };
+}
+
+export function present(messaging: Messaging | undefined): Messaging {
+  if (messaging === undefined) throw new RangeError('There is no queue and no topic in this stack.');
+  return messaging;
+}
+
+export interface Upstream {
+  readonly origin: string;
+  readonly faults: FaultProxy;
+}
+
+export async function startUpstreams(
+  { upstreams = {} }: StackDescription,
+  kills: KillPoints,
+  endings: Endings,
+): Promise<ReadonlyMap<string, Upstream>> {
+  const started = new Map<string, Upstream>();
+  for (const [name, url] of Object.entries(upstreams)) {
+    const { origin } = new URL(url);
+    const faults = await startFaultProxy(origin, { strike: kills.strikeFor(name) });
+    endings.push(() => faults.stop());
+    started.set(name, { origin, faults });
+  }
+  return started;
+}
+
+export interface Doors {
+  /** What the SDK reads by itself, so that a function needs no code for being here. */
+  readonly variables: Readonly<Record<string, string>>;
+  /** What an environment may say, and what stands for it here. */
+  readonly origins: readonly (readonly [string, string])[];
+}
+
+/** A function has endpoints of its own, which is how its requests are known. */
+export async function openDoors(
+  functionName: string,
+  accessKeyId: string | undefined,
+  database: Database,
+  messaging: Messaging | undefined,
+  upstreams: ReadonlyMap<string, Upstream>,
+): Promise<Doors> {
+  const queueDoor = await messaging?.faults.endpointFor(functionName);
+  const upstreamDoors = [...upstreams.values()].map(
+    async ({ origin, faults }) => [origin, await faults.endpointFor(functionName)] as const,
+  );
+  return {
+    variables: {
+      ...(accessKeyId !== undefined && { AWS_ACCESS_KEY_ID: accessKeyId }),
+      AWS_ENDPOINT_URL_DYNAMODB: await database.faults.endpointFor(functionName),
+      ...(queueDoor !== undefined && { AWS_ENDPOINT_URL_SQS: queueDoor, AWS_ENDPOINT_URL_SNS: queueDoor }),
+    },
+    origins: [
+      // Not by the SDK: it sends to the origin of a queue's URL, whatever the endpoint.
+      ...(queueDoor !== undefined ? [[sqsOrigin, queueDoor] as const] : []),
+      ...(await Promise.all(upstreamDoors)),
+    ],
+  };
+}
+
+export function localized(
+  environment: Readonly<Record<string, string>>,
+  origins: Doors['origins'],
+): Record<string, string> {
+  const local = new Map(origins);
+  const alternatives = [...local.keys()].map((origin) => origin.replaceAll(/[.[\]]/g, '\\$&')).join('|');
+  // Not where it is only the beginning of a longer port or host name.
+  const origin = new RegExp(`(?:${alternatives})(?![\\w.:-])`, 'g');
+  const entries = Object.entries(environment).map(([name, value]) => [
+    name,
+    local.size === 0 ? value : value.replace(origin, (found) => local.get(found) ?? found),
+  ]);
+  return Object.fromEntries(entries) as Record<string, string>;
+}

@@ -1,0 +1,95 @@
+import { execFile } from 'node:child_process';
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { build } from 'esbuild';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+
+const run = promisify(execFile);
+const lib = new URL('../../lib/', import.meta.url);
+
+/** A process that has guarded a call, and guards another one when it is restored. */
+const program = `
+import { startupSnapshot } from 'node:v8';
+import { idempotent } from './idempotent.ts';
+import { memoryStore } from './memory-store.ts';
+
+async function idsOfCall(key) {
+  const ids = [];
+  const memory = memoryStore();
+  const store = {
+    ...memory,
+    claim(claim) {
+      ids.push(claim.owner);
+      return memory.claim(claim);
+    },
+    transact(request) {
+      ids.push(request.token);
+      return memory.transact(request);
+    },
+  };
+  const guarded = idempotent(
+    async (_, context) =>
+      context.idempotency.transaction('book', {
+        messages: [{ destination: 'ledger', body: 'b', groupId: 'g' }],
+      }),
+    { store, namespace: 'orders', key: () => key, destinations: ['ledger'], lease: { seconds: 60 } },
+  );
+  await guarded({}, {});
+  return ids;
+}
+
+idsOfCall('before');
+startupSnapshot.setDeserializeMainFunction(async () => {
+  console.log(JSON.stringify(await idsOfCall('after')));
+});
+`;
+
+describe('two processes restored from one snapshot', () => {
+  let folder: string;
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'idemkit-snapshot-'));
+  });
+  afterAll(() => rm(folder, { recursive: true }));
+
+  it('draw different owners and tokens: an equal owner would take the other one’s claim for its own', async () => {
+    const script = join(folder, 'program.cjs');
+    await build({
+      stdin: { contents: program, resolveDir: lib.pathname, loader: 'ts' },
+      ...{ bundle: true, platform: 'node', format: 'cjs', outfile: script, logLevel: 'error' },
+      plugins: [
+        {
+          // Its clients are not called, and a snapshot can load no packages.
+          name: 'no-sdk',
+          setup({ onResolve, onLoad }) {
+            onResolve({ filter: /^@aws-sdk\// }, ({ path }) => ({ path, namespace: 'none' }));
+            onLoad({ filter: /.*/, namespace: 'none' }, () => ({ contents: 'module.exports = {};' }));
+          },
+        },
+      ],
+    });
+    const blob = join(folder, 'snapshot.blob');
+    await run(process.execPath, ['--snapshot-blob', blob, '--build-snapshot', script]);
+    const [first, second] = await Promise.all(
+      [1, 2].map(async () => {
+        const { stdout } = await run(process.execPath, ['--snapshot-blob', blob]);
+        return JSON.parse(stdout) as string[];
+      }),
+    );
+    expect(first).toHaveLength(2);
+    expect(new Set([...(first ?? []), ...(second ?? [])]).size).toBe(4);
+  });
+});
+
+describe('an id that is drawn', () => {
+  it('is drawn in one place, which keeps none in store', async () => {
+    const files = (await readdir(lib)).filter((name) => name.endsWith('.ts'));
+    const drawing: string[] = [];
+    for (const name of files) {
+      if ((await readFile(new URL(name, lib), 'utf8')).includes('randomUUID(')) drawing.push(name);
+    }
+    // The contract is a test: it runs in no snapshot.
+    expect(drawing.sort()).toEqual(['store-contract.ts', 'unique-id.ts']);
+  });
+});

@@ -1,0 +1,721 @@
+import fc from 'fast-check';
+import { afterEach, describe, expect, it, vi } from 'vitest';
+import {
+  type HttpResponse,
+  type IdempotentContext,
+  type IdempotentOptions,
+  idempotent,
+  type Key,
+  operation,
+  wholePayload,
+} from '../../lib/index.ts';
+import { contextWith, deferred } from '../support/hands.ts';
+import {
+  albEvent,
+  albMultiValueEvent,
+  functionUrlEvent,
+  type HttpEvent,
+  type HttpRequest,
+  httpApiEvent,
+  restEvent,
+} from '../support/http-events.ts';
+import { type WatchedStore, watchedStore } from '../support/watched-store.ts';
+
+type Options<Event> = Omit<IdempotentOptions<Event>, 'store'> & { readonly store?: WatchedStore };
+
+/** A guarded handler that counts its runs and answers with their number. */
+function counting<Event = unknown>({ store = watchedStore(), ...options }: Options<Event> = {}) {
+  const handler = vi.fn(async (_event: Event, _context: IdempotentContext): Promise<unknown> => {
+    return { statusCode: 200, body: String(handler.mock.calls.length) };
+  });
+  return { handler, store, call: idempotent(handler, { store, ...options } as IdempotentOptions) };
+}
+
+const keyed = (request: HttpRequest = {}): HttpRequest => ({
+  ...request,
+  headers: [['Idempotency-Key', 'key-1'], ...(request.headers ?? [])],
+});
+const rest = (request: HttpRequest) => restEvent(keyed(request));
+const httpApi = (request: HttpRequest) => httpApiEvent(keyed(request));
+
+const iamUser = (name: string) => `arn:aws:iam::123456789012:user/${name}`;
+const session = (role: string, name: string) => `arn:aws:sts::123456789012:assumed-role/${role}/${name}`;
+const claims = (sub: string, iss = 'https://idp.example.com', more = {}) => ({ sub, iss, ...more });
+
+describe('callers with the same key', () => {
+  it.each<[string, HttpEvent, HttpEvent]>([
+    [
+      'two subjects of a JWT',
+      httpApi({ authorizer: { jwt: { claims: claims('ann'), scopes: null } } }),
+      httpApi({ authorizer: { jwt: { claims: claims('bob'), scopes: null } } }),
+    ],
+    [
+      'one subject of two issuers',
+      httpApi({ authorizer: { jwt: { claims: claims('ann') } } }),
+      httpApi({ authorizer: { jwt: { claims: claims('ann', 'https://other.example.com') } } }),
+    ],
+    [
+      'two users of a Cognito pool',
+      rest({ authorizer: { claims: claims('ann') } }),
+      rest({ authorizer: { claims: claims('bob') } }),
+    ],
+    [
+      'two Cognito identities under one role, in a REST API',
+      rest({ identity: { cognitoIdentityId: 'eu-west-1:1', userArn: session('app', 'CognitoIdentity') } }),
+      rest({ identity: { cognitoIdentityId: 'eu-west-1:2', userArn: session('app', 'CognitoIdentity') } }),
+    ],
+    [
+      'two Cognito identities under one role, in an HTTP API',
+      httpApi({
+        authorizer: { iam: { cognitoIdentity: { identityId: 'eu-west-1:1' }, userArn: iamUser('a') } },
+      }),
+      httpApi({
+        authorizer: { iam: { cognitoIdentity: { identityId: 'eu-west-1:2' }, userArn: iamUser('a') } },
+      }),
+    ],
+    [
+      'two IAM users, in a REST API',
+      rest({ identity: { userArn: iamUser('ann') } }),
+      rest({ identity: { userArn: iamUser('bob') } }),
+    ],
+    [
+      'two IAM users, at a Function URL',
+      functionUrlEvent(keyed({ authorizer: { iam: { userArn: iamUser('ann') } } })),
+      functionUrlEvent(keyed({ authorizer: { iam: { userArn: iamUser('bob') } } })),
+    ],
+    [
+      'two IAM users whose names begin alike',
+      rest({ identity: { userArn: iamUser('team/ann') } }),
+      rest({ identity: { userArn: iamUser('team/bob') } }),
+    ],
+    [
+      'two roles with sessions of one name',
+      rest({ identity: { userArn: session('shop', 'session') } }),
+      rest({ identity: { userArn: session('bank', 'session') } }),
+    ],
+    [
+      'two principals of a Lambda authorizer, in a REST API',
+      rest({ authorizer: { principalId: 'ann', integrationLatency: 5 } }),
+      rest({ authorizer: { principalId: 'bob', integrationLatency: 5 } }),
+    ],
+    [
+      'two principals of a Lambda authorizer, in an HTTP API',
+      httpApi({ authorizer: { lambda: { principalId: 'ann' } } }),
+      httpApi({ authorizer: { lambda: { principalId: 'bob' } } }),
+    ],
+    [
+      'two API keys',
+      rest({ identity: { apiKey: 'secret-1', apiKeyId: '1' } }),
+      rest({ identity: { apiKey: 'secret-2', apiKeyId: '2' } }),
+    ],
+    [
+      'a subject and a principal of one name',
+      rest({ authorizer: { claims: claims('ann', '') } }),
+      rest({ authorizer: { principalId: 'ann' } }),
+    ],
+    [
+      'a principal and an API key of one name',
+      rest({ authorizer: { principalId: '1' } }),
+      rest({ identity: { apiKeyId: '1' } }),
+    ],
+    ['one who is known and one who is not', rest({ authorizer: { principalId: 'ann' } }), rest({})],
+  ])('are two: %s', async (_, ann, bob) => {
+    const { call, handler, store } = counting();
+    expect(await call(ann)).toEqual({ statusCode: 200, body: '1' });
+    expect(await call(bob)).toEqual({ statusCode: 200, body: '2' });
+    expect(await call(ann)).toMatchObject({ body: '1' });
+    expect(await call(bob)).toMatchObject({ body: '2' });
+    expect(handler).toHaveBeenCalledTimes(2);
+    expect(store.operations).toHaveLength(2);
+  });
+
+  it.each<[string, HttpEvent, HttpEvent]>([
+    [
+      'a JWT that was renewed meanwhile',
+      httpApi({ authorizer: { jwt: { claims: claims('ann', 'https://idp.example.com', { exp: '1' }) } } }),
+      httpApi({ authorizer: { jwt: { claims: claims('ann', 'https://idp.example.com', { exp: '2' }) } } }),
+    ],
+    [
+      'two sessions of one role, in a REST API',
+      rest({ identity: { userArn: session('shop', 'i-0001') } }),
+      rest({ identity: { userArn: session('shop', 'i-0002') } }),
+    ],
+    [
+      'two sessions of one role, in an HTTP API',
+      httpApi({ authorizer: { iam: { userArn: session('shop', 'a@b.c') } } }),
+      httpApi({ authorizer: { iam: { userArn: session('shop', 'b@b.c') } } }),
+    ],
+    [
+      'a principal whose other context changes',
+      rest({ authorizer: { principalId: 'ann', plan: 'free', integrationLatency: 5 } }),
+      rest({ authorizer: { principalId: 'ann', plan: 'paid', integrationLatency: 9 } }),
+    ],
+    [
+      'a subject, before the API key',
+      rest({ authorizer: { claims: claims('ann') }, identity: { apiKeyId: '1' } }),
+      rest({ authorizer: { claims: claims('ann') }, identity: { apiKeyId: '2' } }),
+    ],
+    [
+      'a subject, before the principal',
+      rest({ authorizer: { claims: claims('ann'), principalId: '1' } }),
+      rest({ authorizer: { claims: claims('ann'), principalId: '2' } }),
+    ],
+    [
+      'a Cognito identity, before the IAM user',
+      rest({ identity: { cognitoIdentityId: 'eu-west-1:1', userArn: iamUser('a') } }),
+      rest({ identity: { cognitoIdentityId: 'eu-west-1:1', userArn: iamUser('b') } }),
+    ],
+    [
+      'an IAM user, before the principal',
+      rest({ identity: { userArn: iamUser('a') }, authorizer: { principalId: '1' } }),
+      rest({ identity: { userArn: iamUser('a') }, authorizer: { principalId: '2' } }),
+    ],
+    [
+      'a principal, before the API key',
+      rest({ authorizer: { principalId: 'ann' }, identity: { apiKeyId: '1' } }),
+      rest({ authorizer: { principalId: 'ann' }, identity: { apiKeyId: '2' } }),
+    ],
+    [
+      'an address that changes',
+      rest({ identity: { sourceIp: '192.0.2.1', userAgent: 'a', accessKey: '1' } }),
+      rest({ identity: { sourceIp: '192.0.2.2', userAgent: 'b', accessKey: '2' } }),
+    ],
+  ])('are one: %s', async (_, once, again) => {
+    const { call, handler } = counting();
+    await call(once);
+    expect(await call(again)).toMatchObject({ body: '1' });
+    expect(handler).toHaveBeenCalledTimes(1);
+  });
+
+  it('cannot choose who they are by anything that they send', async () => {
+    const forged: HttpRequest = {
+      headers: [
+        ['X-Amzn-Oidc-Identity', 'bob'],
+        ['X-Tenant-Id', 'bob'],
+        ['X-Forwarded-For', '192.0.2.9'],
+        ['Authorization', 'Bearer bob'],
+        ['X-Api-Key', 'bob'],
+      ],
+      query: 'sub=bob&principalId=bob&tenant=bob',
+      body: '{"sub":"bob","principalId":"bob","requestContext":{"authorizer":{"principalId":"bob"}}}',
+    };
+    for (const event of [rest, httpApi]) {
+      const lambda = (principalId: string) =>
+        event === rest ? { principalId } : { lambda: { principalId } };
+      const { call, handler } = counting({ fingerprint: false });
+      await call(event({ authorizer: lambda('bob') }));
+      await call(event({ authorizer: lambda('ann') }));
+      expect(await call(event({ ...forged, authorizer: lambda('ann') }))).toMatchObject({ body: '2' });
+      expect(handler).toHaveBeenCalledTimes(2);
+    }
+  });
+
+  it('learn nothing of each other: no answer, no conflict, no mismatch', async () => {
+    const annIsDone = deferred<HttpResponse>();
+    const handler = vi.fn(async (event: HttpEvent): Promise<HttpResponse> => {
+      const { authorizer } = event.requestContext as { authorizer: { principalId: string } };
+      return authorizer.principalId === 'ann' ? annIsDone.promise : { statusCode: 201, body: 'for bob' };
+    });
+    const call = idempotent(handler, { store: watchedStore() });
+    const from = (principalId: string, body: string) => rest({ authorizer: { principalId }, body });
+
+    const ann = call(from('ann', 'a'));
+    expect(await call(from('bob', 'a'))).toEqual({ statusCode: 201, body: 'for bob' });
+    annIsDone.resolve({ statusCode: 201, body: 'for ann' });
+    await ann;
+    expect(await call(from('bob', 'other'))).toMatchObject({ statusCode: 422 });
+    expect(await call(from('eve', 'other'))).toEqual({ statusCode: 201, body: 'for bob' });
+    expect(await call(from('ann', 'a'))).toMatchObject({ body: 'for ann' });
+    expect(handler).toHaveBeenCalledTimes(3);
+  });
+
+  it('are not told apart by what stands in a load balancer’s event in the place of an authorizer', async () => {
+    const forged = (name: string) => {
+      for (const make of [albEvent, albMultiValueEvent]) {
+        const event = make(keyed());
+        const requestContext = {
+          ...(event.requestContext as object),
+          authorizer: {
+            principalId: name,
+            claims: claims(name),
+            jwt: { claims: claims(name) },
+            lambda: { principalId: name },
+            iam: { userArn: iamUser(name) },
+          },
+          identity: { userArn: iamUser(name), cognitoIdentityId: name, apiKeyId: name },
+        };
+        events.push({ ...event, requestContext });
+      }
+    };
+    const events: HttpEvent[] = [albEvent(keyed())];
+    for (const name of ['ann', 'bob']) forged(name);
+    // It has authenticated nobody, so it is not refused for want of an identity either.
+    events.push({ ...albEvent(keyed()), requestContext: { elb: {}, authorizer: {} } });
+    const { call, handler, store } = counting();
+    for (const event of events) expect(await call(event)).toMatchObject({ body: '1' });
+    expect(handler).toHaveBeenCalledTimes(1);
+    expect(store.operations).toHaveLength(1);
+  });
+
+  it('are one where the API is open', async () => {
+    for (const event of [restEvent, httpApiEvent, functionUrlEvent, albEvent]) {
+      const { call, handler } = counting();
+      await call(event(keyed()));
+      await call(event(keyed()));
+      expect(handler).toHaveBeenCalledTimes(1);
+    }
+  });
+});
+
+describe('an authorizer that leaves no identity', () => {
+  it.each<[string, HttpEvent]>([
+    ['a context without `principalId`', httpApi({ authorizer: { lambda: { customerId: 'c-1' } } })],
+    ['an empty `principalId`', rest({ authorizer: { principalId: '' } })],
+    ['only its latency', rest({ authorizer: { integrationLatency: 5 } })],
+    [
+      'a context without `principalId`, beside an API key that all users of an app share',
+      rest({ authorizer: { customerId: 'c-1', integrationLatency: 5 }, identity: { apiKeyId: '1' } }),
+    ],
+    [
+      'a JWT without subject, beside an API key',
+      rest({ authorizer: { claims: { scope: 'read' } }, identity: { apiKeyId: '1' } }),
+    ],
+    ['an empty context beside an API key', rest({ authorizer: {}, identity: { apiKeyId: '1' } })],
+    ['a JWT without subject', httpApi({ authorizer: { jwt: { claims: { scope: 'read' } } } })],
+    ['a JWT with an empty subject', rest({ authorizer: { claims: claims('') } })],
+    ['an IAM context without ARN', httpApi({ authorizer: { iam: { accessKey: 'AKIA' } } })],
+    ['a principal in the place of the other payload format', httpApi({ authorizer: { principalId: 'ann' } })],
+  ])('is refused before any call to the store, with the fix: %s', async (_, event) => {
+    const { call, handler, store } = counting();
+    await expect(call(event)).rejects.toMatchObject({
+      code: 'MISSING_TENANT',
+      message:
+        "An authorizer let this request pass but left no identity (no `sub`, no `principalId`), so two callers with the same key could not be told apart. Return a `principalId` in the authorizer's context, or give the option `tenant`, e.g. `tenant: (event) => event.requestContext.authorizer.lambda.customerId`.",
+    });
+    expect(handler).not.toHaveBeenCalled();
+    expect(store.calls).toEqual([]);
+  });
+
+  it('is fine where the option `tenant` tells the callers apart', async () => {
+    const { call, handler } = counting<any>({
+      tenant: (event) => event.requestContext.authorizer.lambda.customerId,
+    });
+    const from = (customerId: string) => httpApi({ authorizer: { lambda: { customerId } } });
+    for (const event of [from('1'), from('2'), from('1')]) await call(event);
+    expect(handler).toHaveBeenCalledTimes(2);
+  });
+
+  it('does not matter for requests that pass through', async () => {
+    const { call, handler } = counting();
+    await call(rest({ method: 'GET', authorizer: {} }));
+    expect(handler).toHaveBeenCalledTimes(1);
+  });
+});
+
+describe('an Authorization header that no authorizer has checked', () => {
+  afterEach(() => {
+    vi.restoreAllMocks();
+  });
+
+  /** The package as a new process has it, which has warned of nothing yet. */
+  async function fresh() {
+    vi.resetModules();
+    const warn = vi.spyOn(console, 'warn').mockImplementation(() => {});
+    return { warn, ...(await import('../../lib/index.ts')) };
+  }
+  const bearer: HttpRequest = { headers: [['Authorization', 'Bearer secret-token']] };
+
+  it('is warned about once, without the token', async () => {
+    const { warn, ...lib } = await fresh();
+    for (let guard = 0; guard < 2; guard++) {
+      const call = lib.idempotent(async () => 'done', { store: lib.memoryStore() });
+      await call(rest(bearer));
+      await call(httpApi({ headers: [['authorization', 'Basic secret-token']], body: 'other' }));
+    }
+    expect(warn.mock.calls).toEqual([
+      [
+        '[idemkit] Requests carry an Authorization header, but no authorizer of the gateway told who is calling: all callers share one space of keys. Put an authorizer in front, or give the option `tenant`.',
+      ],
+    ]);
+  });
+
+  it('is not warned about where callers are told apart, nor where there is none', async () => {
+    const { warn, ...lib } = await fresh();
+    const call = lib.idempotent(async () => 'done', { store: lib.memoryStore() });
+    await call(rest({ ...bearer, authorizer: { principalId: 'ann' } }));
+    await call(rest({}));
+    await call(restEvent({ ...bearer, method: 'GET' }));
+    await lib.idempotent(async () => 'done', { store: lib.memoryStore(), tenant: () => 'ann' })(rest(bearer));
+    expect(warn).not.toHaveBeenCalled();
+  });
+});
+
+describe('the option `tenant`', () => {
+  it.each<[string, unknown]>([
+    ['undefined', undefined],
+    ['null', null],
+    ['an empty text', ''],
+    ['blanks', ' \t'],
+    ['a number', 7],
+    ['a promise', Promise.resolve('ann')],
+  ])('fails closed when it returns %s', async (_, tenant) => {
+    const { call, handler, store } = counting({ key: () => 'k', tenant: () => tenant as string });
+    await expect(call({})).rejects.toMatchObject({
+      code: 'MISSING_TENANT',
+      message: expect.stringMatching(/^Option `tenant` returned .+ for this event\. Return who is calling/),
+    });
+    await expect(call(rest({}))).rejects.toMatchObject({ code: 'MISSING_TENANT' });
+    expect(handler).not.toHaveBeenCalled();
+    expect(store.calls).toEqual([]);
+  });
+
+  it('names what it returned, as one reads it', async () => {
+    const messageFor = (tenant: unknown) =>
+      counting({ key: () => 'k', tenant: () => tenant as string })
+        .call({})
+        .catch((error: Error) => error.message);
+    expect(await messageFor('')).toContain('Option `tenant` returned a blank text for this event.');
+    expect(await messageFor(undefined)).toContain('Option `tenant` returned undefined for this event.');
+    expect(await messageFor(null)).toContain('Option `tenant` returned null for this event.');
+    expect(await messageFor(Promise.resolve('a'))).toContain(
+      'Option `tenant` returned a promise for this event.',
+    );
+    expect(await messageFor({})).toContain('Option `tenant` returned an object for this event.');
+  });
+
+  it('decides instead of the authorizer, given event and context', async () => {
+    const tenant = vi.fn((_event: HttpEvent, _context: unknown) => 'one');
+    const { call, handler } = counting({ tenant });
+    const context = contextWith(1_000);
+    const ann = rest({ authorizer: { principalId: 'ann' } });
+    await call(ann, context);
+    await call(rest({ authorizer: { principalId: 'bob' } }));
+    expect(handler).toHaveBeenCalledTimes(1);
+    expect(tenant.mock.calls[0]).toEqual([ann, context]);
+  });
+
+  it('that throws stops the call with its own error', async () => {
+    const { call, handler, store } = counting({
+      key: () => 'k',
+      tenant: () => {
+        throw new Error('no session');
+      },
+    });
+    await expect(call({})).rejects.toThrow('no session');
+    expect(handler).not.toHaveBeenCalled();
+    expect(store.calls).toEqual([]);
+  });
+});
+
+describe('namespaces', () => {
+  it('on one store never see each other’s keys', async () => {
+    const store = watchedStore();
+    const options = { store, key: () => 'k', tenant: () => 't' };
+    const orders = counting({ ...options, namespace: 'orders' });
+    const refunds = counting({ ...options, namespace: 'refunds' });
+    await orders.call({ a: 1 });
+    await refunds.call({ a: 2 });
+    await refunds.call({ a: 2 });
+    expect(orders.handler).toHaveBeenCalledTimes(1);
+    expect(refunds.handler).toHaveBeenCalledTimes(1);
+    expect(store.operations.map((pk) => pk.split('#')[0])).toEqual(['orders', 'refunds']);
+  });
+
+  it('share keys where they are the same on purpose', async () => {
+    const store = watchedStore();
+    const one = counting({ store, key: () => 'k', namespace: 'shared' });
+    const another = counting({ store, key: () => 'k', namespace: 'shared' });
+    await one.call({});
+    expect(await another.call({})).toMatchObject({ body: '1' });
+    expect(another.handler).not.toHaveBeenCalled();
+  });
+});
+
+describe('the option `key`', () => {
+  it('tells operations apart by their parts, and callers by their tenant', async () => {
+    const part = fc.oneof(
+      fc.constantFrom('a', 'b', 'ab', '#', ',', '"', '1', 'null', '["a"]', '\ud800', '\ufffd'),
+      fc.string({ minLength: 1 }).filter((text) => text.trim() !== ''),
+      fc.integer(),
+    );
+    const identity = fc.record({
+      tenant: fc.option(fc.constantFrom('a', 'b', 'null', '["a"]'), { nil: undefined }),
+      key: fc.array(part, { minLength: 1, maxLength: 3 }),
+    });
+    const meaning = ({ tenant, key }: { tenant: string | undefined; key: (string | number)[] }) =>
+      JSON.stringify([tenant ?? null, key.map(String)]);
+
+    await fc.assert(
+      fc.asyncProperty(identity, identity, async (one, another) => {
+        const store = watchedStore();
+        for (const { tenant, key } of [one, another]) {
+          const whose = tenant === undefined ? {} : { tenant: () => tenant };
+          await counting({ store, namespace: 'n', key: () => key, ...whose }).call({});
+        }
+        expect(store.operations).toHaveLength(meaning(one) === meaning(another) ? 1 : 2);
+      }),
+      { numRuns: 500 },
+    );
+  });
+
+  it.each<[string, Key, Key, number]>([
+    ['parts that join to the same text', ['a', 'bc'], ['ab', 'c'], 2],
+    ['a separator in a part', ['a#b'], ['a', 'b'], 2],
+    ['one part and the text', ['a'], 'a', 1],
+    ['a number and its digits', ['order', 1], ['order', '1'], 1],
+    ['another order', ['a', 'b'], ['b', 'a'], 2],
+    ['blanks around', 'a', ' a', 2],
+    ['a letter in two Unicode forms', 'é', 'e\u0301', 2],
+    ['two lone surrogates', '\ud800', '\udbff', 2],
+  ])('given %s, makes the right number of operations', async (_, one, another, count) => {
+    const { call, handler } = counting<Key>({ key: (event) => event, fingerprint: false });
+    await call(one);
+    await call(another);
+    expect(handler).toHaveBeenCalledTimes(count);
+  });
+
+  it.each<[unknown, string]>([
+    ['', 'The key that option `key` returned is a blank text.'],
+    ['  ', 'The key that option `key` returned is a blank text.'],
+    [[], 'Option `key` returned an empty array;'],
+    [[undefined], 'The key that option `key` returned is undefined.'],
+    [['a', undefined], 'Part 1 of the key that option `key` returned is undefined.'],
+    [['', 'b'], 'Part 0 of the key that option `key` returned is a blank text.'],
+    [['a', null], 'Part 1 of the key that option `key` returned is null.'],
+    [['a', Number.NaN], 'Part 1 of the key that option `key` returned is NaN.'],
+    [['a', Number.POSITIVE_INFINITY], 'Part 1 of the key that option `key` returned is Infinity.'],
+    [['a', { id: 1 }], 'Part 1 of the key that option `key` returned is an object.'],
+    [['a', ['b']], 'Part 1 of the key that option `key` returned is an array.'],
+    [['a', true], 'Part 1 of the key that option `key` returned is a boolean.'],
+    [null, 'Option `key` returned null;'],
+    [{ id: 1 }, 'Option `key` returned an object;'],
+    [Promise.resolve('a'), 'Option `key` returned a promise;'],
+  ])('is refused before any call to the store when it returns %j', async (key, message) => {
+    for (const required of [true, false]) {
+      const { call, handler, store } = counting({ key: () => key as Key, required });
+      await expect(call({})).rejects.toMatchObject({
+        code: 'BAD_KEY',
+        effect: 'none',
+        message: expect.stringContaining(message),
+      });
+      expect(await call(restEvent())).toMatchObject({ statusCode: 400 });
+      expect(handler).not.toHaveBeenCalled();
+      expect(store.calls).toEqual([]);
+    }
+  });
+
+  it('that returns undefined leaves the event without a key: refused, with the fix', async () => {
+    const { call, handler, store } = counting({ key: () => undefined });
+    await expect(call({})).rejects.toMatchObject({
+      code: 'MISSING_KEY',
+      message:
+        'Option `key` returned undefined for this event or record and a key is required. Return a key, or set `required: false` to run such events unguarded.',
+    });
+    expect(await call(restEvent())).toMatchObject({ statusCode: 400 });
+    expect(handler).not.toHaveBeenCalled();
+    expect(store.calls).toEqual([]);
+  });
+
+  it('that returns undefined runs the event unguarded where no key is required', async () => {
+    const { call, handler, store } = counting({ key: () => undefined, required: false });
+    await call({});
+    await call({});
+    expect(handler).toHaveBeenCalledTimes(2);
+    expect(handler.mock.calls.map(([, context]) => operation(context).guarded)).toEqual([false, false]);
+    expect(store.calls).toEqual([]);
+  });
+
+  it('is given event and context, and decides instead of the header', async () => {
+    const key = vi.fn((_event: HttpEvent, _context: unknown) => 'fixed');
+    const { call, handler } = counting({ key });
+    const context = contextWith(1_000);
+    const event = restEvent();
+    await call(event, context);
+    await call(rest({}));
+    expect(handler).toHaveBeenCalledTimes(1);
+    expect(key.mock.calls[0]).toEqual([event, context]);
+  });
+
+  it('shows the handler what it made', async () => {
+    const seen: string[] = [];
+    const call = idempotent(
+      async (_event: unknown, context: IdempotentContext) => {
+        seen.push(operation(context).key, context.idempotency.scope);
+      },
+      { store: watchedStore(), namespace: 'orders', tenant: () => 'ann', key: () => ['order', 1] },
+    );
+    await call({});
+    expect(seen).toEqual(['order#1', 'orders#ann']);
+  });
+});
+
+describe('an EventBridge event', () => {
+  const event = {
+    version: '0',
+    id: '7bf73129-1428-4cd3-a780-95db273d1602',
+    'detail-type': 'OrderPlaced',
+    source: 'shop',
+    account: '123456789012',
+    time: '2026-01-01T00:00:00Z',
+    region: 'eu-west-1',
+    resources: [],
+    detail: { orderId: 1 },
+  };
+
+  it('is known by its id and its source', async () => {
+    const { call, handler } = counting<unknown>();
+    await call(event);
+    await call({ ...event, time: '2026-01-01T00:01:00Z' });
+    expect(handler).toHaveBeenCalledTimes(1);
+    await call({ ...event, id: 'another' });
+    await call({ ...event, source: 'another' });
+    expect(handler).toHaveBeenCalledTimes(3);
+  });
+
+  it('of the same id with another payload is a misuse', async () => {
+    const { call } = counting<unknown>();
+    await call(event);
+    for (const other of [{ detail: { orderId: 2 } }, { 'detail-type': 'OrderChanged' }]) {
+      await expect(call({ ...event, ...other })).rejects.toMatchObject({
+        code: 'PAYLOAD_MISMATCH',
+        record: { status: 'COMPLETED', attempt: 1 },
+      });
+    }
+  });
+
+  it('is the same one by its whole payload, whatever its id', async () => {
+    const { call, handler } = counting<unknown>({ key: wholePayload });
+    await call(event);
+    await call({ ...event, id: 'another', time: '2026-01-02T00:00:00Z' });
+    expect(handler).toHaveBeenCalledTimes(1);
+    await call({ ...event, detail: { orderId: 2 } });
+    expect(handler).toHaveBeenCalledTimes(2);
+  });
+});
+
+describe('a direct invocation', () => {
+  it.each([{ orderId: 1 }, {}, undefined, 'text', [1], { id: 'x', source: 'y' }])(
+    'has no key of its own: %j',
+    async (event) => {
+      const { call, handler, store } = counting<unknown>();
+      await expect(call(event)).rejects.toMatchObject({
+        code: 'MISSING_KEY',
+        message:
+          'An event of this shape carries no idempotency key of its own. Give the option `key`, e.g. `key: (event) => event.orderId`, or `key: wholePayload` if equal payloads are one operation.',
+      });
+      expect(handler).not.toHaveBeenCalled();
+      expect(store.calls).toEqual([]);
+    },
+  );
+
+  it('with another payload under the same key is a misuse', async () => {
+    const { call, handler } = counting({ key: () => 'k' });
+    await call({ orderId: 1, tags: ['a', 'b'] });
+    await call({ tags: ['a', 'b'], orderId: 1, note: undefined });
+    await expect(call({ orderId: 1, tags: ['b', 'a'] })).rejects.toMatchObject({ code: 'PAYLOAD_MISMATCH' });
+    expect(handler).toHaveBeenCalledTimes(1);
+  });
+
+  it('can be known by its whole payload', async () => {
+    const { call, handler } = counting<unknown>({ key: wholePayload });
+    await call({ orderId: 1, lines: [{ a: 1, b: 2 }] });
+    await call({ lines: [{ b: 2, a: 1 }], orderId: 1 });
+    expect(handler).toHaveBeenCalledTimes(1);
+    await call({ orderId: 2, lines: [{ a: 1, b: 2 }] });
+    expect(handler).toHaveBeenCalledTimes(2);
+  });
+
+  it('is the operation that it was when it came, whatever the handler does to the event', async () => {
+    interface Order {
+      id: string;
+      lines: string[];
+    }
+    const handler = vi.fn(async (event: Order, context: IdempotentContext) => {
+      event.id = 'changed';
+      event.lines.length = 0;
+      return operation(context).key;
+    });
+    const call = idempotent(handler, {
+      store: watchedStore(),
+      key: (event) => event.id,
+      keep: { input: true },
+    });
+    expect(await call({ id: 'a', lines: ['x'] })).toBe('a');
+    expect(await call({ id: 'a', lines: ['x'] })).toBe('a');
+    expect(handler).toHaveBeenCalledTimes(1);
+  });
+});
+
+describe('a batch of a service that is not known', () => {
+  const mutation = { info: { parentTypeName: 'Mutation', fieldName: 'pay' }, arguments: {}, request: {} };
+  it.each<[string, unknown]>([
+    ['aws:ses', { Records: [{ eventSource: 'aws:ses', eventVersion: '1.0', ses: {} }] }],
+    ['AppSync', [mutation, mutation]],
+  ])('%s: is not taken for one operation, whatever the options say', async (source, event) => {
+    for (const options of [{}, { key: wholePayload }, { required: false }]) {
+      const { call, handler, store } = counting<unknown>(options);
+      await expect(call(event)).rejects.toMatchObject({
+        code: 'UNSUPPORTED',
+        message: expect.stringMatching(
+          new RegExp(`^A batch of ${source} records cannot be guarded as one operation: .*Wrap the function`),
+        ),
+      });
+      expect(handler).not.toHaveBeenCalled();
+      expect(store.calls).toEqual([]);
+    }
+  });
+
+  it('is guarded record by record, as the refusal says', async () => {
+    const { call, handler } = counting<{ id: string }>({ key: (one) => one.id });
+    for (const id of ['1', '2', '1']) await call({ id });
+    expect(handler).toHaveBeenCalledTimes(2);
+  });
+});
+
+describe('the partition key', () => {
+  it('has a fixed alphabet and length, whatever the caller sends', async () => {
+    const hostile = [
+      ...['x'.repeat(1_000_000), '\u0000', '😀'.repeat(1_000), '\ud800', '#', 'claim', '../../', '*'],
+      ...['orders#', '"; DROP TABLE', 'a\r\nb', '__proto__', '\u202e'],
+    ];
+    const store = watchedStore();
+    const { call, handler } = counting<string>({
+      store,
+      namespace: 'orders',
+      key: (event) => ['key', event],
+      tenant: (event) => `tenant ${event}`,
+    });
+    for (const text of hostile) await call(text);
+    expect(handler).toHaveBeenCalledTimes(hostile.length);
+    expect(new Set(store.operations).size).toBe(hostile.length);
+    for (const pk of store.operations) expect(pk).toMatch(/^orders#[A-Za-z0-9_-]{43}$/);
+  });
+
+  it('fits into DynamoDB with the longest namespace', async () => {
+    const store = watchedStore();
+    await counting({ store, namespace: '漢'.repeat(255), key: () => 'k' }).call({});
+    expect(Buffer.byteLength(store.operations[0] ?? '')).toBeGreaterThan(700);
+    expect(Buffer.byteLength(store.operations[0] ?? '')).toBeLessThanOrEqual(2_048);
+  });
+
+  it('and all that is stored show neither key nor payload, unless they are to be kept', async () => {
+    const claims: unknown[] = [];
+    const plain = watchedStore();
+    const store = watchedStore({
+      claim: async (claim) => {
+        claims.push(claim);
+        return plain.claim(claim);
+      },
+    });
+    const event = { id: 'secret-key', card: 'secret-card' };
+    const options = { store, key: () => 'secret-key', tenant: () => 'secret-tenant' };
+    await counting({ ...options, namespace: 'a' }).call(event);
+    expect(JSON.stringify(claims)).toContain('a#');
+    expect(JSON.stringify(claims)).not.toContain('secret');
+
+    await counting({ ...options, namespace: 'b', keep: { key: true, input: true } }).call(event);
+    const [, kept] = claims as { rawKey?: string; rawInput?: Uint8Array }[];
+    expect(kept?.rawKey).toBe('secret-key');
+    expect(Buffer.from(kept?.rawInput ?? []).toString()).toContain('secret-card');
+  });
+});

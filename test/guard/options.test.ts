@@ -1,0 +1,583 @@
+import middy from '@middy/core';
+import type { Context } from 'aws-lambda';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import {
+  dynamoStore,
+  type HttpResponse,
+  type IdempotentContext,
+  type IdempotentOptions,
+  idempotent,
+  memoryStore,
+  operation,
+} from '../../lib/index.ts';
+import { manualClock } from '../../lib/testing.ts';
+import { contextWith, observer } from '../support/hands.ts';
+import { restEvent } from '../support/http-events.ts';
+import { watchedStore } from '../support/watched-store.ts';
+
+const variables = [
+  'IDEMPOTENCY_TABLE',
+  'IDEMPOTENCY_NAMESPACE',
+  'IDEMPOTENCY_TTL_SECONDS',
+  'IDEMPOTENCY_DISABLED',
+  'AWS_LAMBDA_FUNCTION_NAME',
+];
+
+beforeEach(() => {
+  for (const name of variables) vi.stubEnv(name, undefined);
+});
+
+afterEach(() => {
+  vi.unstubAllEnvs();
+  vi.restoreAllMocks();
+});
+
+const handler = async () => 'done';
+
+/** Makes both kinds of guard of options that the types may not allow. */
+function make(options: unknown): void {
+  idempotent(handler, options as IdempotentOptions);
+  idempotent(options as IdempotentOptions);
+}
+
+function refusalOf(options: unknown): string {
+  const messages = [
+    () => idempotent(handler, options as IdempotentOptions),
+    () => idempotent(options as IdempotentOptions),
+  ].map((create) => {
+    try {
+      create();
+    } catch (error) {
+      expect(error).toMatchObject({ name: 'IdempotencyError', code: 'BAD_OPTION' });
+      return (error as Error).message;
+    }
+    throw new Error('It was not refused.');
+  });
+  expect(messages[0]).toBe(messages[1]);
+  return String(messages[0]);
+}
+
+describe('an option of a wrong value', () => {
+  const refused: readonly [Record<string, unknown>, string][] = [
+    [
+      { store: 'orders' },
+      'Expected option `store` to be a store: dynamoStore(…) or memoryStore(), got "orders" (string).',
+    ],
+    [
+      { store: {} },
+      'Expected option `store` to be a store: dynamoStore(…) or memoryStore(), got {} (object).',
+    ],
+    [
+      { store: memoryStore },
+      'Expected option `store` to be a store: dynamoStore(…) or memoryStore(), got a function.',
+    ],
+    [{ namespace: '' }, 'Expected option `namespace` to be a text of 1 to 255 characters, got "" (string).'],
+    [
+      { namespace: '  ' },
+      'Expected option `namespace` to be a text of 1 to 255 characters, got "  " (string).',
+    ],
+    [{ namespace: 5 }, 'Expected option `namespace` to be a text of 1 to 255 characters, got 5 (number).'],
+    [
+      { namespace: 'n'.repeat(256) },
+      `Expected option \`namespace\` to be a text of 1 to 255 characters, got "${'n'.repeat(56)}… (string).`,
+    ],
+    [{ key: 'orderId' }, 'Expected option `key` to be a function, got "orderId" (string).'],
+    [{ tenant: null }, 'Expected option `tenant` to be a function, got null.'],
+    [{ fingerprint: true }, 'Expected option `fingerprint` to be a function or false, got true (boolean).'],
+    [{ required: 'no' }, 'Expected option `required` to be true or false, got "no" (string).'],
+    [
+      { ttlSeconds: '60' },
+      'Expected option `ttlSeconds` to be a number of seconds, more than 0, at most ten years, got "60" (string).',
+    ],
+    [
+      { ttlSeconds: 0 },
+      'Expected option `ttlSeconds` to be a number of seconds, more than 0, at most ten years, got 0 (number).',
+    ],
+    [
+      { ttlSeconds: -1 },
+      'Expected option `ttlSeconds` to be a number of seconds, more than 0, at most ten years, got -1 (number).',
+    ],
+    [
+      { ttlSeconds: Date.UTC(2030, 0, 1) },
+      'Expected option `ttlSeconds` to be a number of seconds, more than 0, at most ten years, got 1893456000000 (number).',
+    ],
+    [
+      { ttlSeconds: 60n },
+      'Expected option `ttlSeconds` to be a number of seconds, more than 0, at most ten years, got 60n (bigint).',
+    ],
+    [
+      { ttlSeconds: Number.NaN },
+      'Expected option `ttlSeconds` to be a number of seconds, more than 0, at most ten years, got NaN (number).',
+    ],
+    [{ lease: 30 }, 'Expected option `lease` to be an object such as { seconds: 30 }, got 30 (number).'],
+    [{ lease: null }, 'Expected option `lease` to be an object such as { seconds: 30 }, got null.'],
+    [{ lease: {} }, 'Expected option `lease` to be an object such as { seconds: 30 }, got {} (object).'],
+    [
+      { lease: { seconds: 0 } },
+      'Expected option `lease` to be an object such as { seconds: 30 }, got {"seconds":0} (object).',
+    ],
+    [
+      { whenBusy: 'wait' },
+      'Expected option `whenBusy` to be \'reject\' or an object such as { waitMs: 2000 }, got "wait" (string).',
+    ],
+    [
+      { whenBusy: { waitMs: -5 } },
+      'Expected option `whenBusy` to be \'reject\' or an object such as { waitMs: 2000 }, got {"waitMs":-5} (object).',
+    ],
+    [{ remember: false }, 'Expected option `remember` to be a function, got false (boolean).'],
+    [
+      { whenStoreFails: 'ignore' },
+      "Expected option `whenStoreFails` to be 'fail' or 'run', got \"ignore\" (string).",
+    ],
+    [{ keep: true }, 'Expected option `keep` to be an object, got true (boolean).'],
+    [{ keep: { key: 'yes' } }, 'Expected option `keep.key` to be true or false, got "yes" (string).'],
+    [{ keep: { input: 1 } }, 'Expected option `keep.input` to be true or false, got 1 (number).'],
+    [{ onReplay: {} }, 'Expected option `onReplay` to be a function, got {} (object).'],
+    [{ observe: [] }, 'Expected option `observe` to be a function, got [] (array).'],
+    [{ http: null }, 'Expected option `http` to be an object, got null.'],
+    [{ http: { header: '' } }, 'Expected option `http.header` to be a header\'s name, got "" (string).'],
+    [
+      { http: { header: 'a b' } },
+      'Expected option `http.header` to be a header\'s name, got "a b" (string).',
+    ],
+    [{ http: { header: 5 } }, "Expected option `http.header` to be a header's name, got 5 (number)."],
+    [{ http: { header: null } }, "Expected option `http.header` to be a header's name, got null."],
+    [{ http: { header: ['a'] } }, 'Expected option `http.header` to be a header\'s name, got ["a"] (array).'],
+    [
+      { http: { methods: 'POST' } },
+      'Expected option `http.methods` to be an array of HTTP methods such as [\'POST\'], got "POST" (string).',
+    ],
+    [
+      { http: { methods: [] } },
+      "Expected option `http.methods` to be an array of HTTP methods such as ['POST'], got [] (array).",
+    ],
+    [
+      { http: { methods: ['POST', null] } },
+      'Expected option `http.methods` to be an array of HTTP methods such as [\'POST\'], got ["POST",null] (array).',
+    ],
+    [
+      { http: { methods: [['POST']] } },
+      'Expected option `http.methods` to be an array of HTTP methods such as [\'POST\'], got [["POST"]] (array).',
+    ],
+    [
+      { http: { keySyntax: 'loose' } },
+      "Expected option `http.keySyntax` to be 'lenient' or 'strict', got \"loose\" (string).",
+    ],
+    [
+      { http: { errors: 'html' } },
+      "Expected option `http.errors` to be 'problem', 'problem-link', 'stripe' or a function, got \"html\" (string).",
+    ],
+    [
+      { http: { headers: { a: 'b' } } },
+      'Expected option `http.headers` to be a function, got {"a":"b"} (object).',
+    ],
+    [
+      { http: { docsUrl: '/docs' } },
+      'Expected option `http.docsUrl` to be an absolute URL, got "/docs" (string).',
+    ],
+    [
+      { http: { docsUrl: ['https://example.com'] } },
+      'Expected option `http.docsUrl` to be an absolute URL, got ["https://example.com"] (array).',
+    ],
+  ];
+
+  it.each(refused.map(([options, message]) => [message, options] as const))(
+    'is refused when the guard is made: %s',
+    (message, options) => {
+      expect(refusalOf({ store: memoryStore(), ...options })).toBe(message);
+    },
+  );
+
+  it('is refused also where guards are disabled', () => {
+    vi.stubEnv('IDEMPOTENCY_DISABLED', 'true');
+    expect(refusalOf({ ttlSeconds: 0 })).toContain('`ttlSeconds`');
+  });
+
+  it('does not show what is secret about it', () => {
+    const client = { config: { credentials: { secretAccessKey: 'secret' } } };
+    expect(refusalOf({ store: Object.assign(client, { self: client }) })).not.toContain('secret');
+  });
+});
+
+describe('an option of an unknown name', () => {
+  it.each<[Record<string, unknown>, string, string]>([
+    [{ ttlSecond: 60 }, 'ttlSecond', 'ttlSeconds'],
+    [{ ttl: 60 }, 'ttl', 'ttlSeconds'],
+    [{ nameSpace: 'a' }, 'nameSpace', 'namespace'],
+    [{ onreplay: undefined }, 'onreplay', 'onReplay'],
+    [{ whenStoreFail: 'run' }, 'whenStoreFail', 'whenStoreFails'],
+    [{ Key: () => 'k' }, 'Key', 'key'],
+    [{ http: { headr: 'X-Key' } }, 'http.headr', 'http.header'],
+    [{ http: { docs: 'https://a.b' } }, 'http.docs', 'http.docsUrl'],
+    [{ keep: { inputs: true } }, 'keep.inputs', 'keep.input'],
+    [{ lease: { second: 30 } }, 'lease.second', 'lease.seconds'],
+    [{ lease: { seconds: 30, margin: 1 } }, 'lease.margin', 'lease.seconds'],
+    [{ whenBusy: { waitMS: 30 } }, 'whenBusy.waitMS', 'whenBusy.waitMs'],
+  ])('is refused when the guard is made, with the nearest one: %j', (options, unknown, nearest) => {
+    expect(refusalOf(options)).toMatch(
+      new RegExp(`^Unknown option \`${unknown}\`\\. Did you mean \`${nearest}\`\\? Known: .*${nearest}`),
+    );
+  });
+
+  it('is refused with all that are known', () => {
+    expect(refusalOf({ keep: { output: true } })).toBe(
+      'Unknown option `keep.output`. Did you mean `keep.input`? Known: keep.key, keep.input.',
+    );
+  });
+});
+
+describe('options', () => {
+  it.each<[unknown, string]>([
+    [null, 'null'],
+    ['orders', '"orders" (string)'],
+    [60, '60 (number)'],
+    [[], '[] (array)'],
+    [Promise.resolve({ namespace: 'a' }), '{} (object)'],
+    [new Map([['namespace', 'a']]), '{} (object)'],
+  ])('that are no plain object are refused: %j', (options, shown) => {
+    expect(refusalOf(options)).toBe(`Expected the options to be an object, got ${shown}.`);
+  });
+
+  it('before the handler are refused, with the right order', () => {
+    for (const first of [{}, undefined]) {
+      expect(() => idempotent(first as never, { namespace: 'a' })).toThrow(
+        expect.objectContaining({
+          code: 'BAD_OPTION',
+          message: expect.stringContaining('Call idempotent(handler, options), or idempotent(options)'),
+        }),
+      );
+    }
+  });
+
+  it('are all optional, and `undefined` is none', () => {
+    make(undefined);
+    make({});
+    const names = ['store', 'namespace', 'key', 'tenant', 'fingerprint', 'required', 'ttlSeconds', 'lease'];
+    const more = ['whenBusy', 'remember', 'whenStoreFails', 'keep', 'http', 'onReplay', 'observe'];
+    make(Object.fromEntries([...names, ...more].map((name) => [name, undefined])));
+    make({ http: { header: undefined, methods: undefined, errors: undefined }, keep: { key: undefined } });
+  });
+
+  it('of all kinds are accepted, frozen or without prototype', () => {
+    const options: IdempotentOptions = {
+      store: dynamoStore({ tableName: 'idempotency' }),
+      namespace: 'orders',
+      key: () => 'k',
+      tenant: () => 't',
+      fingerprint: false,
+      required: false,
+      ttlSeconds: 0.5,
+      lease: { seconds: 0.5 },
+      whenBusy: { waitMs: 1 },
+      remember: () => true,
+      whenStoreFails: 'run',
+      keep: { key: true, input: false },
+      http: {
+        header: 'PayPal-Request-Id',
+        methods: ['post', 'PUT'],
+        keySyntax: 'strict',
+        errors: () => ({ statusCode: 400 }),
+        headers: () => ({}),
+        docsUrl: 'https://example.com/docs#keys',
+      },
+      onReplay: (answer) => answer,
+      observe: () => {},
+    };
+    make(Object.freeze(options));
+    make(Object.assign(Object.create(null), options));
+    make({
+      ...options,
+      fingerprint: () => 1,
+      ttlSeconds: 315_360_000,
+      whenBusy: 'reject',
+      whenStoreFails: 'fail',
+    });
+  });
+
+  it('that are changed after the guard was made have no effect', async () => {
+    const clock = manualClock();
+    const store = watchedStore({ clock });
+    const { seen, observe } = observer();
+    const lease = { seconds: 20 };
+    const methods = ['POST'];
+    const keep = { key: false, input: false };
+    const http = { header: 'X-Key', methods };
+    const options: Record<string, unknown> = {
+      ...{ store, namespace: 'before', tenant: () => 'before', fingerprint: false, required: true },
+      ...{ ttlSeconds: 100, lease, whenBusy: 'reject', remember: () => true, keep, http, observe },
+      onReplay: (answer: HttpResponse) => ({ ...answer, body: 'before' }),
+    };
+    const work = vi.fn(async () => ({ statusCode: 500, body: 'done' }));
+    const call = idempotent(work, options as IdempotentOptions);
+
+    const never = () => {
+      throw new Error('This option came too late.');
+    };
+    Object.assign(options, {
+      ...{ store: memoryStore(), namespace: 'after', key: never, tenant: never, fingerprint: never },
+      ...{ required: false, ttlSeconds: 1, whenBusy: { waitMs: 60_000 }, remember: never },
+      ...{ whenStoreFails: 'run', onReplay: never, observe: never, http: {}, keep: {} },
+    });
+    lease.seconds = 1;
+    methods.push('GET');
+    Object.assign(http, { header: 'X-Other', errors: never, headers: never });
+    Object.assign(keep, { key: true, input: true });
+
+    const request = (method: string) => restEvent({ method, headers: [['X-Key', 'k']] });
+    expect(await call(request('POST'))).toMatchObject({ statusCode: 500, body: 'done' });
+    clock.advance(99_000);
+    expect(await call(request('POST'))).toMatchObject({ statusCode: 500, body: 'before' });
+    await call(request('GET'));
+    expect(await call(restEvent())).toMatchObject({ statusCode: 400 });
+    expect(work).toHaveBeenCalledTimes(2);
+
+    const record = await store.record();
+    expect(record.pk).toMatch(/^before#/);
+    expect(record).toMatchObject({ leaseUntilMs: record.createdAtMs + 20_000 });
+    expect(record).not.toHaveProperty('fingerprint');
+    expect(seen.map(({ type }) => type)).toEqual(['claim', 'complete', 'replay', 'unguarded']);
+    expect(new Set(seen.map(({ namespace }) => namespace))).toEqual(new Set(['before']));
+  });
+});
+
+describe('a namespace', () => {
+  const operations = async (options: IdempotentOptions = {}) => {
+    const store = watchedStore();
+    await idempotent(async () => 'done', { store, key: () => 'k', ...options })({});
+    return store.operations.map((pk) => pk.split('#')[0]);
+  };
+
+  it('is the option, else IDEMPOTENCY_NAMESPACE, else the function, else the store’s own', async () => {
+    expect(await operations()).toEqual(['memory']);
+    vi.stubEnv('AWS_LAMBDA_FUNCTION_NAME', 'the-function');
+    expect(await operations()).toEqual(['the-function']);
+    vi.stubEnv('IDEMPOTENCY_NAMESPACE', 'the-app');
+    expect(await operations()).toEqual(['the-app']);
+    expect(await operations({ namespace: 'the-option' })).toEqual(['the-option']);
+    vi.stubEnv('IDEMPOTENCY_NAMESPACE', '');
+    expect(await operations()).toEqual(['the-function']);
+  });
+
+  it('that nothing tells is missed when the guard is made, with the fix', () => {
+    expect(refusalOf({ store: dynamoStore({ tableName: 'idempotency' }) })).toBe(
+      "Option `namespace` is missing, and neither IDEMPOTENCY_NAMESPACE nor AWS_LAMBDA_FUNCTION_NAME is set. Name what the keys belong to, e.g. { namespace: 'payments' }.",
+    );
+  });
+
+  it('that nothing tells is missed on the first call where the table is the environment’s', async () => {
+    vi.stubEnv('IDEMPOTENCY_TABLE', 'idempotency');
+    const work = vi.fn();
+    const call = idempotent(work, { key: () => 'k' });
+    await expect(call({})).rejects.toMatchObject({
+      code: 'BAD_OPTION',
+      message: expect.stringContaining('Option `namespace` is missing'),
+    });
+    expect(work).not.toHaveBeenCalled();
+  });
+});
+
+describe('two guards that name no namespace', () => {
+  const work = () => vi.fn(async (_event: unknown) => 'done');
+  const clash = (name: string) =>
+    expect.objectContaining({
+      code: 'NAMESPACE_CLASH',
+      effect: 'none',
+      message: expect.stringMatching(
+        new RegExp(
+          `Two guards use the default namespace '${name}' .*Give each its own, e\\.g\\. \\{ namespace: '${name}-`,
+        ),
+      ),
+    });
+
+  it('clash on one store: the second one is refused on its first call, the first one goes on', async () => {
+    const store = watchedStore();
+    const [orders, refunds] = [work(), work()];
+    const placeOrder = idempotent(orders, { store, key: () => 'k' });
+    const refund = idempotent(refunds, { store, key: () => 'k' });
+
+    await placeOrder({});
+    for (let time = 0; time < 2; time++) await expect(refund({})).rejects.toEqual(clash('memory'));
+    expect(refunds).not.toHaveBeenCalled();
+    expect(await placeOrder({})).toBe('done');
+    expect(orders).toHaveBeenCalledTimes(1);
+    expect(store.operations).toHaveLength(1);
+  });
+
+  it('clash also in the name of the function, and for requests, as an error', async () => {
+    vi.stubEnv('AWS_LAMBDA_FUNCTION_NAME', 'shop');
+    const store = memoryStore();
+    await idempotent(work(), { store })(restEvent({ headers: [['Idempotency-Key', 'k']] }));
+    const second = idempotent(work(), { store });
+    await expect(second(restEvent({ headers: [['Idempotency-Key', 'k']] }))).rejects.toEqual(clash('shop'));
+  });
+
+  it('clash as middlewares, and as a middleware and a wrapper', async () => {
+    const context = contextWith(10_000) as Context;
+    const guardedBy = (handle: () => Promise<string>, store = memoryStore()) =>
+      middy<unknown, unknown>()
+        .use(idempotent({ store, key: () => 'k' }))
+        .handler(handle);
+    const store = memoryStore();
+    const [first, second, third] = [work(), work(), work()];
+    const once = guardedBy(async () => first({}), store);
+    expect(await once({}, context)).toBe('done');
+    expect(await once({}, context)).toBe('done');
+    await expect(guardedBy(async () => second({}), store)({}, context)).rejects.toEqual(clash('memory'));
+    await expect(idempotent(third, { store, key: () => 'k' })({})).rejects.toEqual(clash('memory'));
+    expect([first, second, third].map(({ mock }) => mock.calls.length)).toEqual([1, 0, 0]);
+  });
+
+  it('clash across two copies of the package', async () => {
+    const store = memoryStore();
+    await idempotent(work(), { store, key: () => 'k' })({});
+    vi.resetModules();
+    const copy = await import('../../lib/index.ts');
+    expect(copy.idempotent).not.toBe(idempotent);
+    await expect(copy.idempotent(work(), { store, key: () => 'k' })({})).rejects.toEqual(clash('memory'));
+  });
+
+  it('do not clash where they guard the same handler', async () => {
+    const store = memoryStore();
+    const same = work();
+    expect(await idempotent(same, { store, key: () => 'k' })({})).toBe('done');
+    expect(await idempotent(same, { store, key: () => 'k' })({})).toBe('done');
+    expect(same).toHaveBeenCalledTimes(1);
+  });
+
+  it('do not clash on two stores, nor before they have anything to store', async () => {
+    await idempotent(work(), { store: memoryStore(), key: () => 'k' })({});
+    await idempotent(work(), { store: memoryStore(), key: () => 'k' })({});
+    const store = memoryStore();
+    await idempotent(work(), { store })(restEvent({ method: 'GET' }));
+    await idempotent(work(), { store, key: () => 'k' })({});
+  });
+
+  it('do not clash where one of them is named', async () => {
+    const store = watchedStore();
+    const [one, another] = [work(), work()];
+    await idempotent(one, { store, key: () => 'k' })({});
+    await idempotent(another, { store, key: () => 'k', namespace: 'another' })({});
+    expect(another).toHaveBeenCalledTimes(1);
+    expect(store.operations).toHaveLength(2);
+  });
+});
+
+describe('the time that an answer is kept', () => {
+  const keptMs = async (options: IdempotentOptions = {}) => {
+    const clock = manualClock();
+    const store = watchedStore({ clock });
+    await idempotent(async () => 'done', { store, key: () => 'k', ...options })({});
+    return (await store.record()).endsAtMs - clock.now();
+  };
+
+  it('is the option, else IDEMPOTENCY_TTL_SECONDS, else a day', async () => {
+    expect(await keptMs()).toBe(86_400_000);
+    vi.stubEnv('IDEMPOTENCY_TTL_SECONDS', '');
+    expect(await keptMs()).toBe(86_400_000);
+    vi.stubEnv('IDEMPOTENCY_TTL_SECONDS', '60');
+    expect(await keptMs()).toBe(60_000);
+    expect(await keptMs({ ttlSeconds: 5 })).toBe(5_000);
+  });
+
+  it.each(['0', '-1', 'one day', '60s', ' ', 'NaN', 'Infinity', '1893456000000'])(
+    'is refused when the guard is made where IDEMPOTENCY_TTL_SECONDS is %j',
+    (text) => {
+      vi.stubEnv('IDEMPOTENCY_TTL_SECONDS', text);
+      expect(refusalOf({})).toBe(
+        `Expected IDEMPOTENCY_TTL_SECONDS to be a number of seconds, more than 0, at most ten years; got ${JSON.stringify(text)} (string).`,
+      );
+      make({ ttlSeconds: 60 });
+    },
+  );
+});
+
+describe('a guard without a table', () => {
+  it('can be made, and refuses its first call before anything else, with the fix', async () => {
+    const work = vi.fn(async (_event: unknown) => 'done');
+    const call = idempotent(work, { namespace: 'orders', key: () => 'k', whenStoreFails: 'run' });
+    for (const event of [{}, restEvent()]) {
+      await expect(call(event)).rejects.toMatchObject({
+        code: 'BAD_OPTION',
+        effect: 'none',
+        message: expect.stringContaining('IDEMPOTENCY_TABLE'),
+      });
+    }
+    expect(work).not.toHaveBeenCalled();
+  });
+
+  it('finds the table where the environment names it later', async () => {
+    const call = idempotent(async () => 'done', { namespace: 'orders', key: () => 'k' });
+    await expect(call({})).rejects.toMatchObject({ code: 'BAD_OPTION' });
+    vi.stubEnv('IDEMPOTENCY_TABLE', 'idempotency');
+    // Zero milliseconds left: the guard gives up after it has found its store, and before it calls it.
+    await expect(call({}, contextWith(0))).rejects.toMatchObject({ code: 'NO_TIME_LEFT' });
+  });
+});
+
+describe('IDEMPOTENCY_DISABLED', () => {
+  const counted = async (lib: { idempotent: typeof idempotent }, options: IdempotentOptions = {}) => {
+    const work = vi.fn(async (_event: unknown, context: IdempotentContext) => operation(context).guarded);
+    const call = lib.idempotent(work, { key: () => 'k', ...options });
+    const guarded = [await call({}), await call({})];
+    return { runs: work.mock.calls.length, guarded };
+  };
+
+  it.each(['true', '1'])(
+    'set to %s runs handlers unguarded, without a table, and says so once',
+    async (value) => {
+      vi.stubEnv('IDEMPOTENCY_DISABLED', value);
+      vi.resetModules();
+      const warn = vi.spyOn(console, 'warn').mockImplementation(() => {});
+      const lib = await import('../../lib/index.ts');
+      const { seen, observe } = observer();
+
+      expect(await counted(lib)).toEqual({ runs: 2, guarded: [false, false] });
+      const store = watchedStore();
+      expect(await counted(lib, { store, observe })).toEqual({ runs: 2, guarded: [false, false] });
+      expect(store.calls).toEqual([]);
+      expect(seen).toEqual([
+        expect.objectContaining({ type: 'unguarded', reason: 'disabled' }),
+        expect.objectContaining({ type: 'unguarded', reason: 'disabled' }),
+      ]);
+      expect(warn.mock.calls).toEqual([['[idemkit] IDEMPOTENCY_DISABLED is set: handlers run unguarded.']]);
+    },
+  );
+
+  it.each(['', 'false', '0'])('set to %j leaves them guarded', async (value) => {
+    vi.stubEnv('IDEMPOTENCY_DISABLED', value);
+    const warn = vi.spyOn(console, 'warn').mockImplementation(() => {});
+    expect(await counted({ idempotent }, { store: memoryStore() })).toEqual({
+      runs: 1,
+      guarded: [true, true],
+    });
+    expect(warn).not.toHaveBeenCalled();
+  });
+
+  it('needs no key, no tenant and no namespace', async () => {
+    vi.stubEnv('IDEMPOTENCY_DISABLED', 'true');
+    vi.spyOn(console, 'warn').mockImplementation(() => {});
+    const never = (): never => {
+      throw new Error('This was not to be asked.');
+    };
+    const store = dynamoStore({ tableName: 'idempotency' });
+    const { runs } = await counted({ idempotent }, { store, key: never, tenant: never, fingerprint: never });
+    expect(runs).toBe(2);
+  });
+});
+
+describe('an observer', () => {
+  it('that fails, now or later, harms nobody', async () => {
+    for (const observe of [
+      () => {
+        throw new Error('no metrics');
+      },
+      async () => {
+        throw new Error('no metrics');
+      },
+    ]) {
+      const call = idempotent(async () => 'done', { store: memoryStore(), key: () => 'k', observe });
+      expect(await call({})).toBe('done');
+      expect(await call({})).toBe('done');
+    }
+  });
+});

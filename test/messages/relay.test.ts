@@ -1,0 +1,572 @@
+import { randomUUID } from 'node:crypto';
+import type { DynamoDBClient } from '@aws-sdk/client-dynamodb';
+import { DynamoDBStreamsClient } from '@aws-sdk/client-dynamodb-streams';
+import { EventBridgeClient, PutEventsCommand } from '@aws-sdk/client-eventbridge';
+import { SNSClient } from '@aws-sdk/client-sns';
+import type { DynamoDBRecord, DynamoDBStreamEvent, SQSEvent, SQSRecord } from 'aws-lambda';
+import { mockClient } from 'aws-sdk-client-mock';
+import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
+import {
+  dynamoStore,
+  eachRecord,
+  type IdempotentContext,
+  idempotent,
+  type Message,
+  memoryStore,
+  type Operation,
+  operation,
+  type RelayOptions,
+  relayOutbox,
+  type Seal,
+} from '../../lib/index.ts';
+import { credentials, region, topicArn } from '../../local/aws/account.ts';
+import { createTable, type TableDescription } from '../../local/aws/dynamodb-tables.ts';
+import type { Invocation } from '../../local/aws/lambda.ts';
+import { type LocalQueues, startQueues } from '../../local/aws/queues.ts';
+import { startSqsEventSource } from '../../local/aws/sqs-event-source.ts';
+import { type StreamEventSource, startStreamEventSource } from '../../local/aws/stream-event-source.ts';
+import { clientFor, dynamodbEndpoint } from '../support/dynamodb.ts';
+import { lambdaContext } from '../support/invocation.ts';
+import { failureOf } from '../support/work.ts';
+
+let dynamodb: DynamoDBClient;
+let streams: DynamoDBStreamsClient;
+let queues: LocalQueues;
+let sns: SNSClient;
+let outbox: Outbox;
+
+beforeAll(async () => {
+  dynamodb = clientFor(dynamodbEndpoint());
+  streams = new DynamoDBStreamsClient({ endpoint: dynamodbEndpoint(), region, credentials });
+  queues = await startQueues(
+    { 'mail.fifo': {}, 'ledger.fifo': {}, 'audit.fifo': {}, 'crash.fifo': {} },
+    { 'events.fifo': { subscriptions: [{ queue: 'audit.fifo', rawMessageDelivery: true }] } },
+  );
+  sns = new SNSClient({ endpoint: queues.endpoint, region, credentials });
+  outbox = await openOutbox();
+});
+
+afterAll(async () => {
+  await outbox?.close();
+  await queues?.stop();
+  for (const client of [sns, streams, dynamodb]) client?.destroy();
+});
+
+beforeEach(() => {
+  vi.spyOn(console, 'error').mockImplementation(() => {});
+});
+
+interface Outbox {
+  readonly tableName: string;
+  readonly source: StreamEventSource;
+  /** Runs `work` in an operation of its own; resolves to what the table's stream then has of it. */
+  stage(work: (op: Operation) => Promise<unknown>, seal?: Seal): Promise<DynamoDBRecord[]>;
+  close(): Promise<void>;
+}
+
+/** A table for records, and a reader of its stream. */
+async function openOutbox(
+  { partitionKey = 'pk', sortKey = 'sk', stream = 'NEW_IMAGE' }: Partial<TableDescription> = {},
+  invoke?: (event: DynamoDBStreamEvent) => Promise<Invocation>,
+): Promise<Outbox> {
+  const name = `relay-${randomUUID()}`;
+  const table = await createTable(dynamodb, { name, partitionKey, sortKey, stream });
+  const seen: DynamoDBRecord[] = [];
+  const keep = async ({ Records }: DynamoDBStreamEvent): Promise<Invocation> => {
+    seen.push(...Records);
+    return { outcome: 'result', payload: 'null' };
+  };
+  const source = startStreamEventSource(
+    { reportBatchItemFailures: true },
+    {
+      name: 'relay',
+      client: streams,
+      streamArn: table.streamArn ?? '',
+      invoke: invoke ?? keep,
+      onDiscard: () => {},
+    },
+  );
+  return {
+    tableName: name,
+    source,
+    async stage(work, seal) {
+      const id = randomUUID();
+      const store = dynamoStore({
+        ...{ tableName: name, client: dynamodb, partitionKey, sortKey: sortKey || 'sk' },
+        ...(seal && { seal }),
+      });
+      const handler = idempotent(async (_: string, context: IdempotentContext) => work(operation(context)), {
+        store,
+        namespace: id,
+        key: (one) => one,
+        destinations: ['mail', 'ledger', 'events', 'bus'],
+      });
+      await handler(id);
+      if (invoke) return [];
+      await source.drained();
+      return seen.filter(({ dynamodb: { Keys } = {} }) => Keys?.[partitionKey]?.S?.startsWith(`${id}#`));
+    },
+    async close() {
+      source.stop();
+      await source.ended;
+      await table.remove();
+    },
+  };
+}
+
+const mail = (body: unknown, groupId: string, more: Partial<Message> = {}): Message => ({
+  destination: 'mail',
+  body,
+  groupId,
+  ...more,
+});
+
+const commit =
+  (...messages: Message[]) =>
+  (op: Operation) =>
+    op.commit({ result: 'done', messages });
+
+/** A relay to the queues and the topic. */
+const relayTo = (more: Partial<RelayOptions> = {}) =>
+  relayOutbox({
+    destinations: {
+      mail: { queueUrl: queues.queue('mail.fifo').url },
+      ledger: { queueUrl: queues.queue('ledger.fifo').url },
+      events: { topicArn: topicArn('events.fifo') },
+    },
+    clients: { sqs: queues.client, sns },
+    ...more,
+  });
+
+const published = (queue: string, group: string) =>
+  queues.queue(queue).messages.filter(({ groupId }) => groupId === group);
+
+const bodies = (group: string, queue = 'mail.fifo') => published(queue, group).map(({ body }) => body);
+
+const numberOf = (record: DynamoDBRecord | undefined): string => record?.dynamodb?.SequenceNumber ?? '';
+const placeOf = ({ dynamodb: { Keys } = {} }: DynamoDBRecord): string => Keys?.sk?.S ?? '';
+const isMessage = (record: DynamoDBRecord): boolean => placeOf(record).includes('#outbox#');
+const recordOf = (records: readonly DynamoDBRecord[], body: string): DynamoDBRecord | undefined =>
+  records.find(({ dynamodb: image }) => image?.NewImage?.body?.S === body);
+
+const nothingFailed = { batchItemFailures: [] };
+const failedFrom = (record: DynamoDBRecord | undefined) => ({
+  batchItemFailures: [{ itemIdentifier: numberOf(record) }],
+});
+
+/** The queue client, but it fails for these bodies. */
+function failingFor(...failing: string[]) {
+  const refuses = new Set(failing);
+  return {
+    refuses,
+    send: (command: { input: { MessageBody?: string } }) =>
+      refuses.has(command.input.MessageBody ?? '')
+        ? Promise.reject(new Error('down'))
+        : queues.client.send(command as never),
+  };
+}
+
+describe('a relay', () => {
+  test('publishes what a commit and a transaction have staged, under the ids that were staged', async () => {
+    const group = randomUUID();
+    const Records = await outbox.stage(async (op) => {
+      await op.transaction('reserve', { messages: [mail({ reserved: 1 }, group)] });
+      return op.commit({
+        result: 'done',
+        messages: [mail('plain, "quoted"', group, { deduplicationId: `own-${group}` })],
+      });
+    });
+    expect(await relayTo()({ Records })).toEqual(nothingFailed);
+    const [first, second] = published('mail.fifo', group);
+    expect(first).toMatchObject({
+      body: '{"reserved":1}',
+      deduplicationId: recordOf(Records, '{"reserved":1}')?.dynamodb?.NewImage?.deduplicationId?.S,
+    });
+    expect(first?.deduplicationId).toMatch(/^[0-9a-f]{64}$/);
+    expect(second).toMatchObject({ body: 'plain, "quoted"', deduplicationId: `own-${group}` });
+  });
+
+  test('sends each message where its destination says: queues, topics', async () => {
+    const group = randomUUID();
+    const Records = await outbox.stage(
+      commit(
+        mail('to mail', group),
+        mail('to ledger', group, { destination: 'ledger' }),
+        mail({ to: 'events' }, group, { destination: 'events', deduplicationId: `topic-${group}` }),
+      ),
+    );
+    expect(await relayTo()({ Records })).toEqual(nothingFailed);
+    expect(bodies(group)).toEqual(['to mail']);
+    expect(bodies(group, 'ledger.fifo')).toEqual(['to ledger']);
+    expect(published('audit.fifo', group)).toMatchObject([
+      { body: '{"to":"events"}', deduplicationId: `topic-${group}` },
+    ]);
+  });
+
+  test('publishes the messages of a transaction in their order, however the stream has them', async () => {
+    const group = randomUUID();
+    const names = Array.from({ length: 12 }, (_, index) => `${index}`);
+    const Records = await outbox.stage(commit(...names.map((name) => mail(name, group))));
+    expect(Records.filter(isMessage)).toHaveLength(12);
+    expect(await relayTo()({ Records: Records.toReversed() })).toEqual(nothingFailed);
+    expect(bodies(group)).toEqual(names);
+  });
+
+  test('keeps the order of the stream from one transaction to the next', async () => {
+    const group = randomUUID();
+    const Records = await outbox.stage(async (op) => {
+      // By name the later one would come first.
+      await op.transaction('z', { messages: [mail('1', group), mail('2', group)] });
+      await op.transaction('a', { messages: [mail('3', group)] });
+      return op.commit({ result: 'done', messages: [mail('4', group)] });
+    });
+    await relayTo()({ Records });
+    expect(bodies(group)).toEqual(['1', '2', '3', '4']);
+  });
+
+  test('tells transactions apart of which the names contain a #', async () => {
+    const group = randomUUID();
+    const Records = await outbox.stage(async (op) => {
+      await op.transaction('a#0001', { messages: [mail('1', group)] });
+      return op.transaction('a', { messages: [mail('2', group), mail('3', group)] });
+    });
+    await relayTo()({ Records });
+    expect(bodies(group)).toEqual(['1', '2', '3']);
+  });
+
+  test('has nothing to do with the claim, steps and chunks, which are in the stream too', async () => {
+    const Records = await outbox.stage(async (op) => {
+      await op.step('outbox', () => ({ destination: 'mail' }));
+      return op.commit({ result: 'x', messages: [] });
+    });
+    expect(Records.map(placeOf)).toContain('claim');
+    expect(await relayTo()({ Records })).toEqual(nothingFailed);
+  });
+
+  test.each(['MODIFY', 'REMOVE'] as const)('publishes nothing again on a %s', async (eventName) => {
+    const group = randomUUID();
+    const staged = await outbox.stage(commit(mail('once', group)));
+    const Records = staged.map((record) => ({ ...record, eventName }));
+    expect(await relayTo()({ Records })).toEqual(nothingFailed);
+    expect(bodies(group)).toEqual([]);
+  });
+
+  test('publishes JSON with characters that SQS takes in no text', async () => {
+    const group = randomUUID();
+    const body = { text: 'Grüße, 你好 \u0000 \ufffe \ud83d', list: [1, null, { 'a.b': '<$>' }] };
+    const Records = await outbox.stage(commit(mail(body, group)));
+    expect(await relayTo()({ Records })).toEqual(nothingFailed);
+    expect(bodies(group).map((text) => JSON.parse(text))).toEqual([body]);
+  });
+
+  test('hands on characters beyond the basic plane, which the emulator takes for no text', async () => {
+    const Records = await outbox.stage(commit(mail('😀', randomUUID())));
+    const sqs = { send: vi.fn().mockResolvedValue({}) };
+    expect(await relayTo({ clients: { sqs } })({ Records })).toEqual(nothingFailed);
+    expect(sqs.send.mock.calls[0]?.[0].input.MessageBody).toBe('😀');
+  });
+});
+
+describe('what could not be published', () => {
+  test('is reported by the lowest sequence number, and not passed by what is behind it in its group', async () => {
+    const [one, two] = [randomUUID(), randomUUID()];
+    const messages = ['a1', 'a2', 'a3'].map((name) => mail(name, one));
+    const Records = await outbox.stage(commit(...messages, mail('b1', two)));
+    const sqs = failingFor('a2');
+    const relay = relayTo({ clients: { sqs, sns } });
+    // Behind the failed one in its group, but before it in the stream.
+    const lowest = ['a2', 'a3']
+      .map((body) => recordOf(Records, body))
+      .sort((left, right) => (BigInt(numberOf(left)) < BigInt(numberOf(right)) ? -1 : 1))[0];
+    expect(await relay({ Records })).toEqual(failedFrom(lowest));
+    expect(bodies(one)).toEqual(['a1']);
+    expect(bodies(two)).toEqual(['b1']);
+    expect(vi.mocked(console.error).mock.calls.flat().join(' ')).toContain('was not published');
+
+    sqs.refuses.clear();
+    const again = Records.slice(Records.indexOf(lowest as DynamoDBRecord));
+    expect(await relay({ Records: again })).toEqual(nothingFailed);
+    expect(bodies(one)).toEqual(['a1', 'a2', 'a3']);
+    expect(bodies(two)).toEqual(['b1']);
+  });
+
+  test('comes again also when the stream has it before what was published', async () => {
+    const group = randomUUID();
+    const staged = await outbox.stage(commit(mail('1', group), mail('2', group)));
+    const [one, two] = ['1', '2'].map((body) => recordOf(staged, body)) as [DynamoDBRecord, DynamoDBRecord];
+    const numbered = (record: DynamoDBRecord, SequenceNumber: string): DynamoDBRecord => ({
+      ...record,
+      dynamodb: { ...record.dynamodb, SequenceNumber },
+    });
+    // Numbers are compared as numbers: '9' is below '10'.
+    const Records = [numbered(two, '9'), numbered(one, '10')];
+    const relay = relayTo({ clients: { sqs: failingFor('1'), sns } });
+    expect(await relay({ Records })).toEqual({ batchItemFailures: [{ itemIdentifier: '9' }] });
+    expect(bodies(group)).toEqual([]);
+    const next = relayTo({ clients: { sqs: failingFor('2'), sns } });
+    expect(await next({ Records })).toEqual({ batchItemFailures: [{ itemIdentifier: '9' }] });
+    expect(bodies(group)).toEqual(['1']);
+  });
+
+  test('holds up its group at its destination only', async () => {
+    const group = randomUUID();
+    const Records = await outbox.stage(
+      commit(mail('stuck', group), mail('on its way', group, { destination: 'ledger' })),
+    );
+    const relay = relayTo({ clients: { sqs: failingFor('stuck'), sns } });
+    expect(await relay({ Records })).toEqual(failedFrom(recordOf(Records, 'stuck')));
+    expect(bodies(group, 'ledger.fifo')).toEqual(['on its way']);
+  });
+
+  test('is logged without its body', async () => {
+    const group = randomUUID();
+    const Records = await outbox.stage(commit(mail('secret-of-customer', group)));
+    await relayTo({ clients: { sqs: failingFor('secret-of-customer'), sns } })({ Records });
+    const said = vi.mocked(console.error).mock.calls.map((line) => line.map(String).join(' '));
+    expect(said).toHaveLength(1);
+    expect(said[0]).toContain("for 'mail'");
+    expect(said[0]).not.toContain('secret');
+  });
+});
+
+describe('a message for a destination that the relay does not know', () => {
+  const staged = async (group: string) =>
+    outbox.stage(commit(mail('unknown', group, { destination: 'bus' }), mail('known', group)));
+
+  test('fails, and the others go out', async () => {
+    const group = randomUUID();
+    const Records = await staged(group);
+    expect(await relayTo()({ Records })).toEqual(failedFrom(recordOf(Records, 'unknown')));
+    expect(bodies(group)).toEqual(['known']);
+    expect(vi.mocked(console.error).mock.calls.flat().map(String).join(' ')).toMatch(
+      /no destination of the name that a message of .* goes to, only mail, ledger, events.*otherDestinations: 'skip'/,
+    );
+  });
+
+  test('is passed over where something else publishes it', async () => {
+    const group = randomUUID();
+    const Records = await staged(group);
+    expect(await relayTo({ otherDestinations: 'skip' })({ Records })).toEqual(nothingFailed);
+    expect(bodies(group)).toEqual(['known']);
+    expect(console.error).not.toHaveBeenCalled();
+  });
+
+  test('is not found among the names that every object has', async () => {
+    const [record] = (await staged(randomUUID())).filter(isMessage);
+    const image = { ...record?.dynamodb?.NewImage, destination: { S: 'constructor' } };
+    const Records = [{ ...record, dynamodb: { ...record?.dynamodb, NewImage: image } }] as DynamoDBRecord[];
+    expect(await relayTo()({ Records })).toEqual(failedFrom(record));
+    expect(vi.mocked(console.error).mock.calls.flat().map(String).join(' ')).toContain(
+      'no destination of the name that',
+    );
+  });
+});
+
+describe('a relay that dies after publishing and before it says so', () => {
+  /** A consumer with a guard, and what it has done. */
+  function consume(queue: string) {
+    const done: string[] = [];
+    let received = 0;
+    const handler = idempotent(
+      eachRecord<SQSRecord>(async ({ body }) => void done.push(body)),
+      { store: memoryStore() },
+    );
+    const { url, arn } = queues.queue(queue);
+    const source = startSqsEventSource(
+      { queue, function: 'consumer', reportBatchItemFailures: true },
+      {
+        client: queues.client,
+        queueUrl: url,
+        queueArn: arn,
+        invoke: async (event: SQSEvent) => {
+          received += event.Records.length;
+          return { outcome: 'result', payload: JSON.stringify(await handler(event, lambdaContext())) };
+        },
+      },
+    );
+    onTestFinished(async () => {
+      source.stop();
+      await source.ended;
+    });
+    return { done, received: () => received };
+  }
+
+  test('publishes again: absorbed by the queue, and by the consumer once the queue has forgotten', async () => {
+    const group = randomUUID();
+    const queue = queues.queue('crash.fifo');
+    const relay = relayTo({ destinations: { mail: { queueUrl: queue.url } } });
+    let invocations = 0;
+    const mortal = await openOutbox({}, async (event) => {
+      const isOurs = event.Records.some(isMessage);
+      const answer = await relay(event);
+      if (!isOurs) return { outcome: 'result', payload: JSON.stringify(answer) };
+      invocations++;
+      if (invocations === 2) {
+        await queue.drained();
+        queue.forgetDeduplicationIds();
+        // Accepted now, and so delivered a second time.
+        await relay(event);
+      }
+      return invocations < 3
+        ? { outcome: 'crash', reason: 'on purpose' }
+        : { outcome: 'result', payload: JSON.stringify(answer) };
+    });
+    onTestFinished(() => mortal.close());
+    const consumer = consume('crash.fifo');
+    await mortal.stage(commit(mail('1', group), mail('2', group)));
+    await mortal.source.drained();
+    await queue.drained();
+    expect(invocations).toBe(3);
+    expect(consumer.received()).toBe(4);
+    expect(consumer.done).toEqual(['1', '2']);
+  });
+});
+
+describe('sealed messages', () => {
+  const seal: Seal = {
+    seal: (plain, { operation: of }) => Buffer.from([...plain].map((byte) => byte ^ of.length)),
+    open: (sealed, { operation: of }) => Buffer.from([...sealed].map((byte) => byte ^ of.length)),
+  };
+
+  test('are opened with the seal of the store', async () => {
+    const group = randomUUID();
+    const Records = await outbox.stage(commit(mail({ amount: 1 }, group)), seal);
+    expect(JSON.stringify(Records)).not.toContain('amount');
+    expect(await relayTo({ seal })({ Records })).toEqual(nothingFailed);
+    expect(bodies(group)).toEqual(['{"amount":1}']);
+  });
+
+  test('fail without it, which says how to give it', async () => {
+    const group = randomUUID();
+    const Records = await outbox.stage(commit(mail({ amount: 1 }, group)), seal);
+    expect(await relayTo()({ Records })).toEqual(failedFrom(Records.find(isMessage)));
+    expect(bodies(group)).toEqual([]);
+    expect(vi.mocked(console.error).mock.calls.flat().map(String).join(' ')).toContain(
+      'relayOutbox({ seal })',
+    );
+  });
+
+  test('may be mixed with plain ones', async () => {
+    const group = randomUUID();
+    const Records = [
+      ...(await outbox.stage(commit(mail('plain', group)))),
+      ...(await outbox.stage(commit(mail('sealed', group)), seal)),
+    ];
+    expect(await relayTo({ seal })({ Records })).toEqual(nothingFailed);
+    expect(bodies(group)).toEqual(['plain', 'sealed']);
+  });
+});
+
+describe('EventBridge', () => {
+  const destinations = {
+    bus: { eventBusName: 'orders', source: 'shop', detailType: 'order-placed' },
+  } as const;
+
+  test('gets an event with the deduplication id as its first resource', async () => {
+    const group = randomUUID();
+    const eventBridge = new EventBridgeClient({ region, credentials });
+    const mock = mockClient(eventBridge);
+    mock.on(PutEventsCommand).resolves({ FailedEntryCount: 0, Entries: [{ EventId: '1' }] });
+    const message = mail({ id: 1 }, group, { destination: 'bus', deduplicationId: `bus-${group}` });
+    const Records = await outbox.stage(commit(message));
+    const relay = relayTo({ destinations, clients: { eventBridge } });
+    expect(await relay({ Records })).toEqual(nothingFailed);
+    expect(mock.commandCalls(PutEventsCommand).map(({ args: [{ input }] }) => input)).toEqual([
+      {
+        Entries: [
+          {
+            ...{ EventBusName: 'orders', Source: 'shop', DetailType: 'order-placed' },
+            Detail: '{"id":1}',
+            Resources: [`bus-${group}`],
+          },
+        ],
+      },
+    ]);
+  });
+
+  test('can refuse an entry without an error of the call: that is a failure, and holds up the group', async () => {
+    const eventBridge = new EventBridgeClient({ region, credentials });
+    const mock = mockClient(eventBridge);
+    mock.on(PutEventsCommand).resolves({
+      FailedEntryCount: 1,
+      Entries: [{ ErrorCode: 'ThrottlingException', ErrorMessage: 'slow down' }],
+    });
+    const group = randomUUID();
+    const bus = (body: unknown) => mail(body, group, { destination: 'bus' });
+    const Records = await outbox.stage(commit(bus({ id: 1 }), bus({ id: 2 })));
+    const { batchItemFailures } = await relayTo({ destinations, clients: { eventBridge } })({ Records });
+    expect(batchItemFailures).toHaveLength(1);
+    expect(mock.commandCalls(PutEventsCommand)).toHaveLength(1);
+    expect(vi.mocked(console.error).mock.calls.flat().map(String).join(' ')).toContain('ThrottlingException');
+  });
+});
+
+describe('the table of the stream', () => {
+  test('may have keys of other names', async () => {
+    const keys = { partitionKey: 'id', sortKey: 'what' };
+    const other = await openOutbox(keys);
+    onTestFinished(() => other.close());
+    const group = randomUUID();
+    const Records = await other.stage(commit(mail('2', group), mail('1', group)));
+    expect(await relayTo(keys)({ Records })).toEqual(nothingFailed);
+    expect(bodies(group)).toEqual(['2', '1']);
+    // Said to nobody, they would make every message look like something else.
+    expect(await failureOf(relayTo()({ Records }))).toMatchObject({
+      code: 'STORE_MISCONFIGURED',
+      message: expect.stringMatching(/'pk' and 'sk'.*relayOutbox\(\{ partitionKey, sortKey \}\)/),
+    });
+  });
+
+  test.each(['KEYS_ONLY', 'OLD_IMAGE'] as const)('must stream new images: %s fails', async (stream) => {
+    const other = await openOutbox({ stream });
+    onTestFinished(() => other.close());
+    const Records = await other.stage(commit(mail('1', randomUUID())));
+    expect(Records.some(isMessage)).toBe(true);
+    expect(await failureOf(relayTo()({ Records }))).toMatchObject({
+      code: 'STORE_MISCONFIGURED',
+      message: expect.stringContaining('NEW_IMAGE'),
+    });
+  });
+});
+
+describe('the options of a relay', () => {
+  const fine = { ledger: { queueUrl: 'https://sqs.eu-west-1.amazonaws.com/1/ledger.fifo' } };
+
+  test.each<[what: string, options: unknown, says: RegExp]>([
+    ['nothing', undefined, /`destinations`.*undefined/],
+    ['no destination', { destinations: {} }, /`destinations`/],
+    [
+      'a misspelt option',
+      { destinations: fine, otherDestination: 'skip' },
+      /Did you mean `otherDestinations`/,
+    ],
+    ['an unknown value', { destinations: fine, otherDestinations: 'drop' }, /'fail' or 'skip', got "drop"/],
+    [
+      'a standard queue',
+      { destinations: { mail: { queueUrl: 'https://sqs/1/mail' } } },
+      /'mail'.*SQS FIFO queue.*'\.fifo'/,
+    ],
+    ['a standard topic', { destinations: { mail: { topicArn: topicArn('mail') } } }, /SNS FIFO topic/],
+    ['an empty URL, as of a missing variable', { destinations: { mail: { queueUrl: '' } } }, /'mail'/],
+    [
+      'two places for one name',
+      { destinations: { mail: { queueUrl: 'https://q/1/m.fifo', topicArn: topicArn('m.fifo') } } },
+      /'mail'/,
+    ],
+    ['a bus without a source', { destinations: { mail: { eventBusName: 'b', detailType: 'd' } } }, /source/],
+    ['no object for a destination', { destinations: { mail: 'mail.fifo' } }, /'mail' is "mail\.fifo"/],
+    ['a seal that cannot open', { destinations: fine, seal: { seal() {} } }, /`seal`/],
+    ['an unknown client', { destinations: fine, clients: { sqS: {} } }, /Did you mean `clients\.sqs`/],
+    ['a client that is none', { destinations: fine, clients: { sqs: {} } }, /`clients\.sqs`/],
+    ['a key without a name', { destinations: fine, partitionKey: '' }, /`partitionKey`.*""/],
+    ['a key of another type', { destinations: fine, sortKey: 7 }, /`sortKey`.*7/],
+  ])('are refused at once with %s', (_, options, says) => {
+    let error: unknown;
+    try {
+      relayOutbox(options as RelayOptions);
+    } catch (thrown) {
+      error = thrown;
+    }
+    expect(error).toMatchObject({ code: 'BAD_OPTION', message: expect.stringMatching(says) });
+  });
+});
