@@ -301,7 +301,7 @@ class SendMessageIntegration extends HttpRouteIntegration {
 }
 
 /**
- * Lines of JSON. None of the values is a text of the caller's: one with a quotation mark in it would break the line, and an error's message may repeat what
+ * Lines of JSON. None of the values is a string of the caller's: one with a quotation mark in it would break the line, and an error's message may repeat what
  * was sent to sign in with.
  */
 const logLinesWith = (route: Readonly<Record<string, string>>): AccessLogFormat =>

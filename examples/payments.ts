@@ -28,7 +28,7 @@ export const corsHeaders = (): Record<string, string> => ({
 
 /** POST /payments: sells one piece, once for each `Idempotency-Key`, wherever a crash or a retry comes in between. */
 export const handler = middy<APIGatewayProxyEventV2, APIGatewayProxyStructuredResultV2>()
-  .use(idempotent({ http: { headers: corsHeaders }, observe: metrics }))
+  .use(idempotent({ http: { answerHeaders: corsHeaders }, observe: metrics }))
   .use(cors)
   .handler(pay);
 

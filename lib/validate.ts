@@ -1,15 +1,49 @@
 import { IdempotencyError, show } from './errors.ts';
 
-/**
- * Refuses names that are not known, so that a typing error is not silently a default.
- *
- * @param elsewhere names that other libraries have for the same, each with ours
- */
+/** What an option must be. */
+export interface Rule<Value = unknown> {
+  /** In words, as they follow "Expected … to be". */
+  readonly expected: string;
+  readonly isFine: (value: unknown) => boolean;
+  /** Whether the object that it is a member of is useless without it. */
+  readonly isRequired?: boolean;
+  /** What is taken where the option is not given. */
+  readonly fallback?: NonNullable<Value>;
+  /** The options inside of this one, where it is given as an object. */
+  readonly members?: Rules<object>;
+}
+
+/** Every option of `Options` with its rule. */
+export type Rules<Options> = { readonly [Name in keyof Options]-?: Rule<Options[Name]> };
+
+/** Names that an option had before, or that other libraries have for it. */
+export interface OtherNames {
+  readonly renamed?: Readonly<Record<string, string>>;
+  readonly elsewhere?: Readonly<Record<string, string>>;
+}
+
+/** @throws `BAD_OPTION` for a name that has no rule, and for a value that breaks its own */
+export function checkOptions(
+  options: unknown,
+  rules: Rules<object>,
+  others: OtherNames = {},
+  prefix = '',
+): void {
+  if (options === undefined) return;
+  checkKnown(prefix, options, Object.keys(rules), others);
+  for (const [name, rule] of Object.entries(rules as Record<string, Rule>)) {
+    const value = (options as Record<string, unknown>)[name];
+    if (rule.members && isRecord(value)) checkOptions(value, rule.members, others, `${prefix}${name}.`);
+    check(`${prefix}${name}`, rule.isRequired ? (value ?? null) : value, rule.expected, rule.isFine);
+  }
+}
+
+/** Refuses names that are not known, so that a typing error is not silently a default. */
 export function checkKnown(
   prefix: string,
   options: unknown,
   known: readonly string[],
-  elsewhere: Readonly<Record<string, string>> = {},
+  { renamed = {}, elsewhere = {} }: OtherNames = {},
 ): void {
   if (options === undefined) return;
   if (!isPlain(options)) {
@@ -20,6 +54,12 @@ export function checkKnown(
   }
   for (const name of Object.keys(options)) {
     if (known.includes(name)) continue;
+    if (Object.hasOwn(renamed, prefix + name)) {
+      throw new IdempotencyError(
+        'BAD_OPTION',
+        `Option \`${prefix}${name}\` is called \`${renamed[prefix + name]}\` now. Rename it.`,
+      );
+    }
     const nearest = Object.hasOwn(elsewhere, name)
       ? elsewhere[name]
       : [...known].sort((left, right) => unlikeness(name, left) - unlikeness(name, right))[0];
@@ -55,7 +95,7 @@ export function isPlain(value: unknown): value is Record<string, unknown> {
 export function kindOf(value: unknown): string {
   if (value === null || value === undefined) return String(value);
   if (typeof value === 'number' && !Number.isFinite(value)) return String(value);
-  if (typeof value === 'string') return value.trim() === '' ? 'a blank text' : 'a text';
+  if (typeof value === 'string') return value.trim() === '' ? 'a blank string' : 'a string';
   if (Array.isArray(value) && classOf(value) === 'Array') return 'an array';
   if (typeof value !== 'object') return `a ${typeof value}`;
   if (isThenable(value)) return 'a promise';

@@ -196,7 +196,7 @@ const cases: Record<IdempotencyErrorCode, Case> = {
             async () => {
               throw new Error('down');
             },
-            { once: true },
+            { atMostOnce: true },
           ),
         options(),
       );

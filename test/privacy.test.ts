@@ -196,11 +196,11 @@ describe.each(stores)('on a %s, nothing of a value is shown', (_, open) => {
           () => {
             throw new TypeError('mail server');
           },
-          { once: true },
+          { atMostOnce: true },
         );
       }
       if (attempts === 2) await op.step(`gone-${name}`, () => 1);
-      return op.step(`once-${name}`, () => 1, { once: true });
+      return op.step(`once-${name}`, () => 1, { atMostOnce: true });
     });
     await expect(handle(event, contextWith(30_000))).rejects.toThrow('mail server');
     await told(() => handle(event, contextWith(30_000)), 'RESULT_UNAVAILABLE');
@@ -278,7 +278,7 @@ describe.each(stores)('on a %s, nothing of a value is shown', (_, open) => {
         store,
         namespace: 'http',
         observe,
-        http: { headers: () => JSON.parse(secret()), errors: () => JSON.parse(secret()) },
+        http: { answerHeaders: () => JSON.parse(secret()), errors: () => JSON.parse(secret()) },
       },
     );
     const keep = (answer: unknown) => {

@@ -119,7 +119,7 @@ describe('the type of the wrapper', () => {
         expectTypeOf(event).toEqualTypeOf<Order>();
       },
       http: {
-        headers: (event) => {
+        answerHeaders: (event) => {
           expectTypeOf(event).toEqualTypeOf<Order>();
           return {};
         },
@@ -233,9 +233,9 @@ describe('the type of the options', () => {
     ['a text for a number', () => idempotent({ ttlSeconds: '60' })],
     // @ts-expect-error in an object
     ['a bare lease', () => idempotent({ lease: 30 })],
-    // @ts-expect-error 'reject' or { waitMs }
+    // @ts-expect-error 'refuse' or { waitMs }
     ['another way to wait', () => idempotent({ whenBusy: 'wait' })],
-    // @ts-expect-error 'fail' or 'run'
+    // @ts-expect-error 'refuse' or 'run'
     ['another way to fail', () => idempotent({ whenStoreFails: 'ignore' })],
     // @ts-expect-error lenient or strict
     ['another syntax', () => idempotent({ http: { keySyntax: 'loose' } })],
@@ -263,7 +263,7 @@ describe('the type of the options', () => {
     // @ts-expect-error true or false
     idempotent({ remember: () => 'yes' });
     // @ts-expect-error texts
-    idempotent({ http: { headers: () => ({ Vary: 7 }) } });
+    idempotent({ http: { answerHeaders: () => ({ Vary: 7 }) } });
     // @ts-expect-error an HTTP response
     idempotent({ http: { errors: () => ({ status: 400 }) } });
   });
@@ -296,7 +296,7 @@ describe('the types of an operation', () => {
     const table = { TableName: 'orders', ReturnValuesOnConditionCheckFailure: 'ALL_OLD' } as const;
     return {
       step: op.step('charge', async ({ token }) => ({ token })),
-      plain: op.step('charge', () => 7, { once: true }),
+      plain: op.step('charge', () => 7, { atMostOnce: true }),
       nothing: op.step('charge', async () => {}),
       transaction: op.transaction('reserve', { writes }),
       withValue: op.transaction('reserve', { value: { reserved: 1 } }),

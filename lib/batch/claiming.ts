@@ -115,7 +115,7 @@ async function claimRecord(settings: BatchSettings, request: Request): Promise<R
     case 'busy':
       return { kind: 'failed', error: refusalOf(entered, settings.clock().now()) };
     case 'unreachable':
-      if (settings.whenStoreFails === 'fail') return { kind: 'failed', error: entered.error };
+      if (settings.whenStoreFails === 'refuse') return { kind: 'failed', error: entered.error };
       settings.observe({ type: 'unguarded', reason: 'store-failed', cause: entered.error });
       return unguarded(settings);
   }

@@ -464,7 +464,7 @@ function resolve(options: RetryingFetchOptions = {}): Settings {
   const { key } = options;
   if (key !== undefined && !(typeof key === 'string' && printable.test(key) && key.trim() !== '')) {
     // Not shown: it may be personal data.
-    const what = typeof key === 'string' ? `a text of ${key.length} characters` : kindOf(key);
+    const what = typeof key === 'string' ? `a string of ${key.length} characters` : kindOf(key);
     throw new IdempotencyError(
       'BAD_KEY',
       `Expected option \`key\` to be 1 to 255 printable ASCII characters, not all blank, got ${what}. Use \`newIdempotencyKey()\`, or a hash of what you have.`,

@@ -175,7 +175,7 @@ function putEntry<Item extends object>(options: CreateOnceOptions<Item>): PutEnt
   }
   if (!isKeyValue(item[partitionKey])) {
     throw bad(
-      `Expected \`item\` to hold the partition key '${partitionKey}' as a text that is not empty, a number or bytes, got ${kindOf(item[partitionKey])}. Put it into the item, or name the right attribute in \`partitionKey\`.`,
+      `Expected \`item\` to hold the partition key '${partitionKey}' as a string that is not empty, a number or bytes, got ${kindOf(item[partitionKey])}. Put it into the item, or name the right attribute in \`partitionKey\`.`,
     );
   }
   checkWellFormed('item', [item[partitionKey]]);
@@ -208,19 +208,19 @@ function updateEntry<Item extends object>(options: UpdateVersionOptions<Item>): 
   const keys = isPlain(key) ? Object.entries(key) : [];
   if (keys.length < 1 || keys.length > 2 || !keys.every(([, value]) => isKeyValue(value))) {
     throw bad(
-      `Expected \`key\` to be the item's key, such as { pk: 'order#1', sk: 'order' }: one or two attributes, each a text that is not empty, a number or bytes; got ${kindOf(key)}.`,
+      `Expected \`key\` to be the item's key, such as { pk: 'order#1', sk: 'order' }: one or two attributes, each a string that is not empty, a number or bytes; got ${kindOf(key)}.`,
     );
   }
   checkWellFormed('key', Object.values(key));
   // A missing property is more likely an oversight than an item that has no version.
   if (!('version' in options) || !isVersion(version)) {
     throw bad(
-      `Expected \`version\` to be the version that was read, a text or a number, got ${'version' in options ? kindOf(version) : 'nothing'}. Read the item first and pass its '${versionAttribute}'; pass undefined for an item that has none yet.`,
+      `Expected \`version\` to be the version that was read, a string or a number, got ${'version' in options ? kindOf(version) : 'nothing'}. Read the item first and pass its '${versionAttribute}'; pass undefined for an item that has none yet.`,
     );
   }
   if (typeof newVersion !== 'string' || newVersion === '' || newVersion === version) {
     throw bad(
-      `Expected \`newVersion\` to be a text that no version of this item has had, got ${newVersion === version ? 'the version that was read' : kindOf(newVersion)}. Leave it out for a random UUID.`,
+      `Expected \`newVersion\` to be a string that no version of this item has had, got ${newVersion === version ? 'the version that was read' : kindOf(newVersion)}. Leave it out for a random UUID.`,
     );
   }
   if (!isPlain(set)) throw bad(`Expected \`set\` to be an object of attributes, got ${kindOf(set)}.`);
@@ -307,7 +307,7 @@ const isKeyValue = (value: unknown): boolean =>
 function checkWellFormed(option: string, keyValues: readonly unknown[]): void {
   if (keyValues.every((value) => typeof value !== 'string' || value.isWellFormed())) return;
   throw bad(
-    `Expected the key in \`${option}\` to be without half of a surrogate pair, which is left where a text is cut inside an emoji: DynamoDB would store another character for it.`,
+    `Expected the key in \`${option}\` to be without half of a surrogate pair, which is left where a string is cut inside an emoji: DynamoDB would store another character for it.`,
   );
 }
 

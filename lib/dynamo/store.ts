@@ -78,7 +78,7 @@ const maxChunks = Math.ceil(maxAnswerBytes / chunkBytes);
  * @throws `BAD_OPTION`
  */
 export function dynamoStore(options: DynamoStoreOptions = {}): DynamoStore {
-  checkKnown('', options, optionNames, powertoolsNames);
+  checkKnown('', options, optionNames, { elsewhere: powertoolsNames });
   const tableName = options.tableName ?? process.env[environment.table];
   if (typeof tableName !== 'string' || tableName === '') {
     throw new IdempotencyError(

@@ -1,6 +1,7 @@
 import type { Context } from 'aws-lambda';
 import { afterActing, IdempotencyError } from '../errors.ts';
 import { uniqueId } from '../unique-id.ts';
+import { checkKnown } from '../validate.ts';
 import { leaseIsOver } from './protocol.ts';
 import { tokenOf } from './token.ts';
 import type { AtomicWork } from './transact.ts';
@@ -29,7 +30,7 @@ export interface Operation {
   token(name: string): string;
   /**
    * Runs `fn` once in this operation: a later attempt gets the value that was recorded, as a copy. One that is interrupted
-   * is repeated with the same `token`, so send that downstream. With `once` it is never repeated: an interrupted one fails
+   * is repeated with the same `token`, so send that downstream. With `atMostOnce` it is never repeated: an interrupted one fails
    * with `INDETERMINATE`, for somebody to look into; for a downstream that knows no tokens.
    *
    * @param name the same in every attempt, another one for each step; 1 to 255 characters
@@ -39,7 +40,7 @@ export interface Operation {
   step<T>(
     name: string,
     fn: (step: { readonly token: string }) => Promise<T> | T,
-    options?: { readonly once?: boolean },
+    options?: StepOptions,
   ): Promise<T>;
   /**
    * An atomic step: its writes, its messages and its record are one DynamoDB transaction, at most 100 items and 4 MB.
@@ -60,6 +61,18 @@ export interface Operation {
    */
   commit<R>(work: AtomicWork & { readonly result: R }): Promise<R>;
 }
+
+export interface StepOptions {
+  /**
+   * Never repeats the step, for a downstream that knows no tokens: one that was interrupted fails with `INDETERMINATE`, for somebody
+   * to look into.
+   *
+   * @default false
+   */
+  readonly atMostOnce?: boolean;
+}
+
+const stepOptionNames: readonly (keyof StepOptions)[] = ['atMostOnce'];
 
 /** A Lambda context with the operation in it. */
 export type IdempotentContext = Context & { readonly idempotency: Operation };
@@ -228,9 +241,10 @@ export class GuardedOperation implements Operation {
   step<T>(
     name: string,
     fn: (step: { token: string }) => Promise<T> | T,
-    { once = false }: { readonly once?: boolean } = {},
+    options: StepOptions = {},
   ): Promise<T> {
-    return this.#work.step(name, fn, once);
+    checkKnown('', options, stepOptionNames, { renamed: { once: 'atMostOnce' } });
+    return this.#work.step(name, fn, options.atMostOnce ?? false);
   }
 
   transaction<T>(name: string, work: AtomicWork & { readonly value?: T }): Promise<T> {

@@ -93,7 +93,7 @@ async function stagedOne(message: Message, position: number, place: Place): Prom
     if (typeof value !== 'string' || !id.test(value)) {
       throw refuse(
         // Not shown: it may be a customer's name.
-        `has a ${what} that is ${typeof value === 'string' ? `a text of ${value.length} characters` : kindOf(value)}; SQS takes 1 to 128 ASCII letters, digits and punctuation marks, no space.`,
+        `has a ${what} that is ${typeof value === 'string' ? `a string of ${value.length} characters` : kindOf(value)}; SQS takes 1 to 128 ASCII letters, digits and punctuation marks, no space.`,
       );
     }
   }

@@ -23,7 +23,7 @@ export interface Settings {
   readonly remember: (outcome: Outcome) => boolean;
   readonly claim: 'eager' | 'at-commit';
   readonly destinations: () => readonly string[];
-  readonly whenStoreFails: 'fail' | 'run';
+  readonly whenStoreFails: 'refuse' | 'run';
   readonly keep: { readonly key: boolean; readonly input: boolean };
   readonly cache: AnswerCache | undefined;
   readonly onReplay: ((answer: any, event: any, context: any) => unknown) | undefined;

@@ -112,18 +112,18 @@ export class Work {
     return this.#token(name);
   }
 
-  step<T>(name: string, fn: (step: { token: string }) => Promise<T> | T, isOnce: boolean): Promise<T> {
+  step<T>(name: string, fn: (step: { token: string }) => Promise<T> | T, atMostOnce: boolean): Promise<T> {
     return this.#track(async () => {
       this.#enter('step()', name);
       const recorded = await this.#steps.find(name);
       if (recorded) return this.#steps.recall<T>(recorded);
       this.#refuseLate();
-      const earlier = isOnce ? await this.#steps.start(name) : undefined;
+      const earlier = atMostOnce ? await this.#steps.start(name) : undefined;
       if (earlier) return this.#steps.recall<T>(earlier);
       // Reading and starting took time: whatever begins after the lease may run beside another attempt.
       this.#refuseLate();
       const value = await this.#run(() => fn({ token: this.#token(name) }));
-      return this.#steps.finish(name, value, isOnce);
+      return this.#steps.finish(name, value, atMostOnce);
     });
   }
 
@@ -246,13 +246,13 @@ export class Work {
     if (typeof name !== 'string' || name.trim() === '' || name.length > maxNameLength) {
       throw new IdempotencyError(
         'BAD_STEP',
-        `Expected ${what} to be given a name of 1 to ${maxNameLength} characters, got ${typeof name === 'string' && name.trim() !== '' ? `a text of ${name.length}` : kindOf(name)}. A later attempt finds the step by it, so it must be the same in every attempt.`,
+        `Expected ${what} to be given a name of 1 to ${maxNameLength} characters, got ${typeof name === 'string' && name.trim() !== '' ? `a string of ${name.length}` : kindOf(name)}. A later attempt finds the step by it, so it must be the same in every attempt.`,
       );
     }
     if (!name.isWellFormed()) {
       throw new IdempotencyError(
         'BAD_STEP',
-        `Expected ${what} to be given a name without half of a surrogate pair, which is left where a text is cut inside an emoji. DynamoDB would store another character for it, and a later attempt would not find the step.`,
+        `Expected ${what} to be given a name without half of a surrogate pair, which is left where a string is cut inside an emoji. DynamoDB would store another character for it, and a later attempt would not find the step.`,
       );
     }
     if (name === 'commit') {

@@ -30,7 +30,7 @@ export interface IdentitySettings {
   readonly required: boolean;
   readonly namespace: () => { readonly name: string; readonly isDefault: boolean };
   readonly http: {
-    readonly header: string;
+    readonly keyHeader: string;
     readonly methods: readonly string[];
     readonly keySyntax: 'lenient' | 'strict';
   };
@@ -146,7 +146,7 @@ export function wholePayload(event: unknown): string {
 }
 
 function shapeOf(event: unknown, http: HttpEvent | undefined, options?: IdentitySettings['http']): Shape {
-  const header = options?.header ?? 'Idempotency-Key';
+  const header = options?.keyHeader ?? 'Idempotency-Key';
   const syntax = options?.keySyntax ?? 'lenient';
   if (http) {
     return {
@@ -197,7 +197,7 @@ function checkedParts(key: NonNullable<Key>): string[] {
   if (!Array.isArray(parts) || parts.length === 0) {
     throw new IdempotencyError(
       'BAD_KEY',
-      `Option \`key\` returned ${Array.isArray(key) ? 'an empty array' : kindOf(key)}; return a text, a number, an array of texts and numbers, or undefined for an event without a key.`,
+      `Option \`key\` returned ${Array.isArray(key) ? 'an empty array' : kindOf(key)}; return a string, a number, an array of strings and numbers, or undefined for an event without a key.`,
     );
   }
   // `map` alone would skip a hole.
@@ -215,7 +215,7 @@ function checkedTenant(tenant: unknown): string {
   if (typeof tenant === 'string' && tenant.trim() !== '') return tenant;
   throw new IdempotencyError(
     'MISSING_TENANT',
-    `Option \`tenant\` returned ${kindOf(tenant)} for this event. Return who is calling as a text; without it, keys of different callers would share one space.`,
+    `Option \`tenant\` returned ${kindOf(tenant)} for this event. Return who is calling as a string; without it, keys of different callers would share one space.`,
   );
 }
 
@@ -235,7 +235,7 @@ function missingKey(
   if (http) {
     return new IdempotencyError(
       'MISSING_KEY',
-      `This request needs the header ${settings.http.header}: a UUID, the same for every attempt of the same operation.`,
+      `This request needs the header ${settings.http.keyHeader}: a UUID, the same for every attempt of the same operation.`,
     );
   }
   const byHand = whyNoHttpEvent(event) ?? whyNoBatch(event);

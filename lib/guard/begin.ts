@@ -73,7 +73,7 @@ async function beginOne(
     case 'busy':
       throw refusalOf(entered, settings.clock().now());
     case 'unreachable':
-      if (settings.whenStoreFails === 'fail') throw entered.error;
+      if (settings.whenStoreFails === 'refuse') throw entered.error;
       return unguarded(settings, event, context, 'store-failed', entered.error);
   }
 }

@@ -67,7 +67,7 @@ function keyParameter({ required, ttlMs, http }: GuardSettings): object {
   const quoted = '"(?:[ !#-\\[\\]-~]|\\\\["\\\\])+"';
   const bare = '[!#-+\\--~]+';
   return {
-    name: http.header,
+    name: http.keyHeader,
     in: 'header',
     required,
     description: [

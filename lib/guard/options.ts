@@ -7,7 +7,8 @@ import type { ErrorProfile, HttpResponse, ReplySettings } from '../http/index.ts
 import type { IdempotencyEvent } from '../observe/index.ts';
 import { defaultTtlSeconds, environment } from '../record.ts';
 import { type Store, systemClock } from '../store/index.ts';
-import { check, checkKnown, isBetween, isBoolean, isFunction, isOneOf, isRecord } from '../validate.ts';
+import { checkOptions } from '../validate.ts';
+import { httpRules, isNamespace, isTtl, maxNamespaceLength, otherNames, rules } from './option-rules.ts';
 
 /** Options of a guard. All have defaults; they are checked and frozen when the guard is made. */
 export interface IdempotentOptions<Event = any> {
@@ -65,9 +66,9 @@ export interface IdempotentOptions<Event = any> {
    * What a duplicate of a running call does: be refused (`IN_PROGRESS`), or wait up to `waitMs` milliseconds for the
    * first one's answer, and run if the first one fails.
    *
-   * @default 'reject'
+   * @default 'refuse'
    */
-  readonly whenBusy?: 'reject' | { readonly waitMs: number };
+  readonly whenBusy?: 'refuse' | { readonly waitMs: number };
   /**
    * Whether a returned value is the operation's answer. What is not remembered is released: the next call runs. A
    * thrown error always releases.
@@ -94,9 +95,9 @@ export interface IdempotentOptions<Event = any> {
    * A store that is set up wrongly is refused either way, and so is a call whose record was seen, or in whose way another
    * transaction was: those are known to be under way.
    *
-   * @default 'fail'
+   * @default 'refuse'
    */
-  readonly whenStoreFails?: 'fail' | 'run';
+  readonly whenStoreFails?: 'refuse' | 'run';
   /**
    * What to keep in the record for an operator to see: the raw key, the event (up to 64 KB as stored). Both may be
    * personal data.
@@ -125,7 +126,7 @@ export interface HttpOptions<Event = any> {
    *
    * @default 'Idempotency-Key'
    */
-  readonly header?: string;
+  readonly keyHeader?: string;
   /**
    * Methods that are guarded; requests with any other pass through.
    *
@@ -145,8 +146,8 @@ export interface HttpOptions<Event = any> {
    * @default 'problem'
    */
   readonly errors?: ErrorProfile | ((error: IdempotencyError) => HttpResponse);
-  /** Headers for every answer that the guard gives instead of the handler, such as CORS. */
-  readonly headers?: (event: Event) => Record<string, string>;
+  /** Headers for every answer that the guard gives instead of the handler, refusals and replays: CORS, for one. */
+  readonly answerHeaders?: (event: Event) => Record<string, string>;
   /** Where your API documents its use of the key: the `type` of problem details. */
   readonly docsUrl?: string;
 }
@@ -157,99 +158,16 @@ export interface GuardSettings extends Settings, IdentitySettings {
   readonly disabled: () => boolean;
 }
 
-const maxTtlSeconds = 315_360_000;
-const maxNamespaceLength = 255;
-
 /** @throws `BAD_OPTION`, naming the option, the value, its type and the fix. */
 export function resolveOptions(options: IdempotentOptions = {}): GuardSettings {
-  checkKnown('', options, optionNames, powertoolsNames);
-  checkKnown('http.', options.http, httpOptionNames);
-  checkKnown('keep.', options.keep, ['key', 'input']);
-  if (isRecord(options.lease)) checkKnown('lease.', options.lease, ['seconds']);
-  if (isRecord(options.whenBusy)) checkKnown('whenBusy.', options.whenBusy, ['waitMs']);
-  for (const name of ['key', 'tenant', 'remember', 'onReplay', 'observe'] as const) {
-    check(name, options[name], 'a function', isFunction);
-  }
-  check(
-    'fingerprint',
-    options.fingerprint,
-    'a function or false',
-    (value) => value === false || isFunction(value),
-  );
-  check('required', options.required, 'true or false', isBoolean);
-  check('keep.key', options.keep?.key, 'true or false', isBoolean);
-  check('keep.input', options.keep?.input, 'true or false', isBoolean);
-  check('claim', options.claim, "'eager' or 'at-commit'", isOneOf('eager', 'at-commit'));
-  check(
-    'destinations',
-    options.destinations,
-    "an array of names such as ['ledger']",
-    (value) => Array.isArray(value) && value.every(isText(/^[^,\s]+$/)) && value.every(isWellFormed),
-  );
-  check('whenStoreFails', options.whenStoreFails, "'fail' or 'run'", isOneOf('fail', 'run'));
-  check(
-    'namespace',
-    options.namespace,
-    `a text of 1 to ${maxNamespaceLength} characters`,
-    (value) =>
-      typeof value === 'string' &&
-      value.trim() !== '' &&
-      value.length <= maxNamespaceLength &&
-      isWellFormed(value),
-  );
-  check('ttlSeconds', options.ttlSeconds, 'a number of seconds, more than 0, at most ten years', isTtl);
-  check('lease', options.lease, 'an object such as { seconds: 30 }', (value) =>
-    isBetween((value as { seconds?: unknown } | null)?.seconds, 0, 86_400),
-  );
-  check(
-    'whenBusy',
-    options.whenBusy,
-    "'reject' or an object such as { waitMs: 2000 }",
-    (value) => value === 'reject' || isBetween((value as { waitMs?: unknown } | null)?.waitMs, 0, 900_000),
-  );
-  if (isRecord(options.cache)) checkKnown('cache.', options.cache, ['maxItems', 'maxBytes']);
-  check('cache', options.cache, 'an object such as { maxItems: 1000 }', isRecord);
-  check(
-    'cache.maxItems',
-    options.cache && (options.cache.maxItems ?? null),
-    'a whole number of 1 and up',
-    isCount,
-  );
-  check('cache.maxBytes', options.cache?.maxBytes, 'a whole number of 1 and up', isCount);
-  check(
-    'store',
-    options.store,
-    'a store: dynamoStore(…) or memoryStore()',
-    (value) => isRecord(value) && isFunction(value.claim) && isFunction(value.complete),
-  );
+  checkOptions(options, rules, otherNames);
   const { http = {} } = options;
-  check('http.header', http.header, "a header's name", isText(/^[\w!#$%&'*+.^`|~-]+$/));
-  check(
-    'http.methods',
-    http.methods,
-    "an array of HTTP methods such as ['POST']",
-    (value) => Array.isArray(value) && value.length > 0 && value.every(isText(/^[A-Za-z]+$/)),
-  );
-  check('http.keySyntax', http.keySyntax, "'lenient' or 'strict'", isOneOf('lenient', 'strict'));
-  check(
-    'http.errors',
-    http.errors,
-    "'problem', 'problem-link', 'stripe' or a function",
-    (value) => isOneOf('problem', 'problem-link', 'stripe')(value) || isFunction(value),
-  );
-  check('http.headers', http.headers, 'a function', isFunction);
   if (http.errors === 'problem-link' && http.docsUrl === undefined) {
     throw new IdempotencyError(
       'BAD_OPTION',
       "Option `http.errors` is 'problem-link', but there is nothing to link to: give `http.docsUrl` as well, e.g. 'https://api.example.com/docs/idempotency'.",
     );
   }
-  check(
-    'http.docsUrl',
-    http.docsUrl,
-    'an absolute URL',
-    (value) => typeof value === 'string' && URL.canParse(value),
-  );
 
   // Taken now, for an options object that is changed later is not checked again.
   const { observe, namespace: ownNamespace } = options;
@@ -268,21 +186,21 @@ export function resolveOptions(options: IdempotentOptions = {}): GuardSettings {
     key: options.key,
     tenant: options.tenant,
     fingerprint: options.fingerprint,
-    required: options.required ?? true,
+    required: options.required ?? rules.required.fallback,
     ttlMs: (options.ttlSeconds ?? ttlFromEnvironment() ?? defaultTtlSeconds) * 1000,
     leaseMs: options.lease && options.lease.seconds * 1000,
     waitMs: typeof options.whenBusy === 'object' ? options.whenBusy.waitMs : 0,
-    remember: options.remember ?? rememberByDefault,
-    claim: options.claim ?? 'eager',
+    remember: options.remember ?? rules.remember.fallback,
+    claim: options.claim ?? rules.claim.fallback,
     destinations: () => destinations ?? destinationsFromEnvironment(),
-    whenStoreFails: options.whenStoreFails ?? 'fail',
+    whenStoreFails: options.whenStoreFails ?? rules.whenStoreFails.fallback,
     keep: { key: options.keep?.key ?? false, input: options.keep?.input ?? false },
     http: {
-      header: http.header ?? 'Idempotency-Key',
-      methods: (http.methods ?? ['POST', 'PATCH']).map((method) => method.toUpperCase()),
-      keySyntax: http.keySyntax ?? 'lenient',
-      errors: http.errors ?? 'problem',
-      headers: http.headers,
+      keyHeader: http.keyHeader ?? httpRules.keyHeader.fallback,
+      methods: (http.methods ?? httpRules.methods.fallback).map((method) => method.toUpperCase()),
+      keySyntax: http.keySyntax ?? httpRules.keySyntax.fallback,
+      errors: http.errors ?? httpRules.errors.fallback,
+      answerHeaders: http.answerHeaders,
       docsUrl: http.docsUrl,
     },
     cache: options.cache && new AnswerCache(options.cache),
@@ -306,12 +224,6 @@ export function resolveOptions(options: IdempotentOptions = {}): GuardSettings {
   });
 }
 
-/** A status that says "not now" says nothing about the operation. */
-const passingStatuses = new Set([408, 409, 425, 429]);
-
-const rememberByDefault = ({ statusCode }: Outcome): boolean =>
-  statusCode === undefined || (statusCode < 500 && !passingStatuses.has(statusCode));
-
 function lazyStore(given: Store | undefined): () => Store {
   let store = given ?? (process.env[environment.table] ? dynamoStore() : undefined);
   return () => {
@@ -324,11 +236,11 @@ function resolveNamespace(given: string | undefined, store: Store): { name: stri
   if (given) return { name: given, isDefault: false };
   const name =
     process.env[environment.namespace] || process.env.AWS_LAMBDA_FUNCTION_NAME || store.defaultNamespace;
-  if (name && name.length <= maxNamespaceLength && name.trim() !== '') return { name, isDefault: true };
+  if (name && isNamespace(name)) return { name, isDefault: true };
   if (name) {
     throw new IdempotencyError(
       'BAD_OPTION',
-      `Expected ${environment.namespace} to be a text of 1 to ${maxNamespaceLength} characters, got ${show(name)}.`,
+      `Expected ${environment.namespace} to be a string of 1 to ${maxNamespaceLength} characters, got ${show(name)}.`,
     );
   }
   throw new IdempotencyError(
@@ -354,53 +266,4 @@ function ttlFromEnvironment(): number | undefined {
   );
 }
 
-const optionNames: readonly (keyof IdempotentOptions)[] = [
-  'store',
-  'namespace',
-  'key',
-  'tenant',
-  'fingerprint',
-  'required',
-  'ttlSeconds',
-  'lease',
-  'whenBusy',
-  'remember',
-  'claim',
-  'destinations',
-  'whenStoreFails',
-  'keep',
-  'http',
-  'cache',
-  'onReplay',
-  'observe',
-];
-/** What Powertools for AWS Lambda calls them. */
-const powertoolsNames: Readonly<Record<string, keyof IdempotentOptions>> = {
-  persistenceStore: 'store',
-  eventKeyJmesPath: 'key',
-  payloadValidationJmesPath: 'fingerprint',
-  expiresAfterSeconds: 'ttlSeconds',
-  throwOnNoIdempotencyKey: 'required',
-  useLocalCache: 'cache',
-  maxLocalCacheSize: 'cache',
-  responseHook: 'onReplay',
-  keyPrefix: 'namespace',
-};
-const httpOptionNames: readonly (keyof HttpOptions)[] = [
-  'header',
-  'methods',
-  'keySyntax',
-  'errors',
-  'headers',
-  'docsUrl',
-];
-
-/** DynamoDB would store one and the same character for each half of a surrogate pair. */
-const isWellFormed = (text: string): boolean => text.isWellFormed();
-const isText =
-  (pattern: RegExp) =>
-  (value: unknown): boolean =>
-    typeof value === 'string' && pattern.test(value);
-const isCount = (value: unknown): boolean => Number.isSafeInteger(value) && (value as number) >= 1;
-const isTtl = (value: unknown): boolean => isBetween(value, 0, maxTtlSeconds);
 const isTrue = (text: string | undefined): boolean => text === 'true' || text === '1';

@@ -8,7 +8,7 @@ import type { HttpResponse } from './response.ts';
 /** How answers that are the guard's own look. */
 export interface ReplySettings {
   readonly errors: ErrorProfile | ((error: IdempotencyError) => HttpResponse);
-  readonly headers: ((event: any) => Record<string, string>) | undefined;
+  readonly answerHeaders: ((event: any) => Record<string, string>) | undefined;
   readonly docsUrl: string | undefined;
 }
 
@@ -62,17 +62,17 @@ function refusedBy(
   return standard;
 }
 
-/** What `http.headers` gives; nothing where it throws. */
+/** What `http.answerHeaders` gives; nothing where it throws. */
 function headersFor(settings: ReplySettings, http: HttpEvent): Record<string, string> {
   try {
-    return settings.headers?.(http.raw) ?? {};
+    return settings.answerHeaders?.(http.raw) ?? {};
   } catch (thrown) {
-    tellOnce(settings, 'headers', 'threw', withoutMessage(thrown));
+    tellOnce(settings, 'answerHeaders', 'threw', withoutMessage(thrown));
     return {};
   }
 }
 
-const told = { errors: new WeakSet<ReplySettings>(), headers: new WeakSet<ReplySettings>() };
+const told = { errors: new WeakSet<ReplySettings>(), answerHeaders: new WeakSet<ReplySettings>() };
 
 function tellOnce(settings: ReplySettings, option: keyof typeof told, what: string, value: string): void {
   if (told[option].has(settings)) return;

@@ -21,7 +21,7 @@ export type MessageIdentity =
  * Of an operation and a name: the same in every attempt, another one for each name, key, tenant and namespace. The operation
  * counts as begun: when its handler fails, the key stays with this payload. Unguarded, the id is the same within one call only.
  *
- * Of a list of texts and numbers, outside a guard: the same for the same list. `['a', 'bc']` is not `['ab', 'c']`; `1` is `'1'`.
+ * Of a list of strings and numbers, outside a guard: the same for the same list. `['a', 'bc']` is not `['ab', 'c']`; `1` is `'1'`.
  *
  * @throws `BAD_KEY` for a part or a name that is missing or blank: different messages would share one id, and all but the first
  * be dropped. As `token`: `OVERTAKEN` once the lease is over, `NOT_GUARDED` once the operation has been settled.
@@ -39,7 +39,7 @@ export function deduplicationId(...[of, name]: [of: unknown, name?: unknown]): s
   if (!Array.isArray(of) || of.length === 0) {
     throw new IdempotencyError(
       'BAD_KEY',
-      `A deduplication id is made of an operation and a name, or of a list of texts and numbers; got ${Array.isArray(of) ? 'an empty array' : kindOf(of)}. Write deduplicationId(operation(context), 'receipt'), or deduplicationId(['receipt', order.id]).`,
+      `A deduplication id is made of an operation and a name, or of a list of strings and numbers; got ${Array.isArray(of) ? 'an empty array' : kindOf(of)}. Write deduplicationId(operation(context), 'receipt'), or deduplicationId(['receipt', order.id]).`,
     );
   }
   return idOf(
@@ -179,7 +179,7 @@ function checkMessage(client: unknown, message: unknown): (typeof services)['SQS
   const group = message.MessageGroupId;
   if (typeof group !== 'string' || !/^[\x21-\x7e]{1,128}$/.test(group)) {
     throw badMessage(
-      `Expected MessageGroupId to be 1 to 128 printable ASCII characters without a space, got ${typeof group === 'string' ? `a text of ${group.length}` : kindOf(group)}. Name what must stay in order, such as the order's or the customer's id.`,
+      `Expected MessageGroupId to be 1 to 128 printable ASCII characters without a space, got ${typeof group === 'string' ? `a string of ${group.length}` : kindOf(group)}. Name what must stay in order, such as the order's or the customer's id.`,
     );
   }
   const attributes = Object.keys({
@@ -193,7 +193,7 @@ function checkMessage(client: unknown, message: unknown): (typeof services)['SQS
   }
   if (typeof message[body] !== 'string' || message[body] === '') {
     throw badMessage(
-      `Expected ${body} to be a text, got ${message[body] === '' ? 'an empty one' : kindOf(message[body])}. Send JSON as JSON.stringify(value).`,
+      `Expected ${body} to be a string, got ${message[body] === '' ? 'an empty one' : kindOf(message[body])}. Send JSON as JSON.stringify(value).`,
     );
   }
   return services[name];

@@ -113,7 +113,7 @@ function setOf(
     if (isBinary(member)) return 'BS';
     if (typeof member === 'number' || typeof member === 'bigint' || isWrappedNumber(member)) return 'NS';
     if (typeof member === 'string') return 'SS';
-    throw refuse(`is a Set with ${kindOf(member)} in it; DynamoDB has sets of texts, numbers or bytes`);
+    throw refuse(`is a Set with ${kindOf(member)} in it; DynamoDB has sets of strings, numbers or bytes`);
   });
   const [kind] = kinds;
   if (kinds.some((one) => one !== kind)) throw refuse('is a Set of values of different types');

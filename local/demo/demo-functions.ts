@@ -17,6 +17,6 @@ export const shortLease = idempotent(pay, { lease: { seconds: 3 } });
  * refused only where that takes longer.
  */
 export const keyOptional = middy<APIGatewayProxyEventV2, APIGatewayProxyStructuredResultV2>()
-  .use(idempotent({ required: false, whenBusy: { waitMs: 2_000 }, http: { headers: corsHeaders } }))
+  .use(idempotent({ required: false, whenBusy: { waitMs: 2_000 }, http: { answerHeaders: corsHeaders } }))
   .use(cors)
   .handler(pay);

@@ -267,7 +267,7 @@ export async function startFaultProxy(
       method: message.method,
       headers: message.rawHeaders,
     });
-    // `once` reports an error that comes instead of the answer; one that comes later must not end the process.
+    // `atMostOnce` reports an error that comes instead of the answer; one that comes later must not end the process.
     outgoing.on('error', () => {});
     outgoing.end(bytes);
     const [incoming] = (await once(outgoing, 'response')) as [IncomingMessage];

@@ -9,7 +9,7 @@ import { launchChromium } from '../../local/setup/chromium.ts';
 import { type ScriptedServer, type Step, scriptedServer } from './scripted-server.ts';
 
 /** What `idemkit/client` may weigh in a page, minified. Raised only in the commit that needs it. */
-const bundleCeilingBytes = 9_500;
+const bundleCeilingBytes = 10_200;
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 
@@ -96,6 +96,8 @@ describe('the bundle for a browser', () => {
     expect(bundle).not.toMatch(/\bnode:|\bBuffer[.(]|\bprocess[.[]|\brequire\(/);
     expect(Object.keys(metafile.inputs).sort()).toEqual([
       'lib/client.ts',
+      'lib/client/index.ts',
+      'lib/client/retrying-fetch.ts',
       'lib/errors.ts',
       'lib/validate.ts',
     ]);

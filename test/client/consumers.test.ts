@@ -38,7 +38,7 @@ await retryingFetch(new Request('https://api.test/', init), { body: new FormData
 
 // @ts-expect-error a misspelt option
 await retryingFetch('https://api.test/', init, { maxAttempt: 3 });
-// @ts-expect-error a method is a text
+// @ts-expect-error a method is a string
 await retryingFetch('https://api.test/', { method: 1 });
 
 export const limitOf = (error: unknown) => (error instanceof RequestTimeoutError ? error.limit : undefined);

@@ -219,9 +219,9 @@ describe('createOnce', () => {
     [
       'a key that the item lacks',
       { partitionKey: 'email' },
-      "Expected `item` to hold the partition key 'email' as a text that is not empty, a number or bytes, got undefined. Put it into the item, or name the right attribute in `partitionKey`.",
+      "Expected `item` to hold the partition key 'email' as a string that is not empty, a number or bytes, got undefined. Put it into the item, or name the right attribute in `partitionKey`.",
     ],
-    ['an empty key', { item: { pk: '' } }, 'got a blank text.'],
+    ['an empty key', { item: { pk: '' } }, 'got a blank string.'],
     ['an object as key', { item: { pk: { S: 'k' } } }, 'got an object.'],
     [
       'an unknown option',
@@ -498,8 +498,8 @@ describe('updateVersion', () => {
     ['an empty key', { key: {} }, 'got an object.'],
     ['a key with a hole', { key: { pk: 'k', sk: undefined } }, 'got an object.'],
     ['three keys', { key: { a: 1, b: 2, c: 3 } }, 'one or two attributes'],
-    ['a version that is neither', { version: null }, 'a text or a number, got null. Read the item first'],
-    ['an empty version', { version: '' }, 'got a blank text. Read the item first'],
+    ['a version that is neither', { version: null }, 'a string or a number, got null. Read the item first'],
+    ['an empty version', { version: '' }, 'got a blank string. Read the item first'],
     ['NaN', { version: Number.NaN }, 'got NaN. Read the item first'],
     [
       'the old version as the new one',
@@ -521,7 +521,7 @@ describe('updateVersion', () => {
     [
       'a text to remove',
       { remove: 'a' },
-      "Expected `remove` to be an array of attributes' names, got a text.",
+      "Expected `remove` to be an array of attributes' names, got a string.",
     ],
     [
       'an empty version attribute',
@@ -538,7 +538,7 @@ describe('updateVersion', () => {
   it('refuses a version that was forgotten', async () => {
     const options: any = { tableName, key: key(), set: { a: 1 } };
     expect(await refusal(() => updateVersion(client, options))).toBe(
-      "Expected `version` to be the version that was read, a text or a number, got nothing. Read the item first and pass its 'version'; pass undefined for an item that has none yet.",
+      "Expected `version` to be the version that was read, a string or a number, got nothing. Read the item first and pass its 'version'; pass undefined for an item that has none yet.",
     );
   });
 
@@ -546,7 +546,7 @@ describe('updateVersion', () => {
     const options = { tableName: 'orders', key: { pk: 'p' }, version: 'v' };
     // @ts-expect-error an order has no price
     updateVersion.write<Order>({ ...options, set: { price: 1 } });
-    // @ts-expect-error a status is a text
+    // @ts-expect-error a status is a string
     updateVersion.write<Order>({ ...options, set: { status: 1 } });
     // @ts-expect-error an order has no price
     updateVersion.write<Order>({ ...options, remove: ['price'] });

@@ -29,7 +29,7 @@ describe('a name with half of a surrogate pair, which DynamoDB would store as an
   test('is refused for a step that is done at most once, and for a transaction', async () => {
     const writes = [bench.count(bench.id)];
     for (const work of [
-      bench.guard((op) => op.step(left, () => 1, { once: true })),
+      bench.guard((op) => op.step(left, () => 1, { atMostOnce: true })),
       bench.guard((op) => op.transaction(left, { writes })),
     ]) {
       expect(await failureOf(work({ id: bench.id }))).toMatchObject({ code: 'BAD_STEP' });

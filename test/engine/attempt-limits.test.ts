@@ -99,12 +99,12 @@ describe('once its lease is over, while the store was asked,', () => {
       },
     }));
 
-  it.each([false, true])('a step does not begin (`once`: %s)', async (once) => {
+  it.each([false, true])('a step does not begin (`atMostOnce`: %s)', async (once) => {
     const { guard, crash, calls } = late('readSteps');
     await crash(() => {});
     calls.length = 0;
     let ran = 0;
-    const handler = guard((op) => op.step('charge', () => ++ran, { once }));
+    const handler = guard((op) => op.step('charge', () => ++ran, { atMostOnce: once }));
     expect(await failureOf(handler(order))).toMatchObject({ code: 'OVERTAKEN', effect: 'possible' });
     expect(ran).toBe(0);
     // Its start would keep every later attempt from it.
@@ -114,7 +114,7 @@ describe('once its lease is over, while the store was asked,', () => {
   it('a step of which the start was being recorded does not begin', async () => {
     const { guard } = late('putStep');
     let ran = 0;
-    const handler = guard((op) => op.step('charge', () => ++ran, { once: true }));
+    const handler = guard((op) => op.step('charge', () => ++ran, { atMostOnce: true }));
     expect(await failureOf(handler(order))).toMatchObject({ code: 'OVERTAKEN', effect: 'possible' });
     expect(ran).toBe(0);
   });
@@ -225,7 +225,7 @@ describe('an answer that is not available', () => {
     await crash((op) => op.step('charge', notStorable), event);
     const error = await failureOf(guard((op) => op.step('charge', notStorable))(event));
     expect(error).toMatchObject({ code: 'RESULT_UNAVAILABLE', effect: 'possible' });
-    expect(error.message).toContain('charge');
+    expect(error.step).toBe('charge');
   });
 
   it('of a commit that was first is a 410', async () => {

@@ -301,15 +301,15 @@ describe('messages', () => {
     ['an empty body', mail({ body: '' }), 'has no body'],
     ['a text with a control character', mail({ body: 'a\u0000b' }), 'the character \\u0000'],
     ['a text with half a surrogate pair', mail({ body: '\ud83d' }), 'the character \\ud83d'],
-    ['a group id with a space', mail({ groupId: 'a b' }), 'groupId that is a text of 3 characters;'],
+    ['a group id with a space', mail({ groupId: 'a b' }), 'groupId that is a string of 3 characters;'],
     ['a group id of 129 characters', mail({ groupId: 'x'.repeat(129) }), 'groupId'],
     ['no group id', mail({ groupId: undefined }), 'groupId that is undefined;'],
     [
       'a deduplication id with an umlaut',
       mail({ deduplicationId: 'ä' }),
-      'deduplicationId that is a text of 1 characters;',
+      'deduplicationId that is a string of 1 characters;',
     ],
-    ['no object', 'message', 'Message 1 is a text and not an object'],
+    ['no object', 'message', 'Message 1 is a string and not an object'],
   ] as const) {
     test(`with ${what} are refused at the commit, with nothing written`, async () => {
       const handler = bench.guard((op) =>

@@ -79,7 +79,7 @@ test('a step: 1 round trip and 1 write unit more', async () => {
 });
 
 test('a step that must not be repeated: 2 round trips and 2 write units more', async () => {
-  await call((op) => op.step('step', done, { once: true }));
+  await call((op) => op.step('step', done, { atMostOnce: true }));
   expect(requests).toEqual(['PutItem', 'PutItem', 'UpdateItem', 'UpdateItem']);
   expect(units).toEqual({ read: 0, write: 4 });
 });

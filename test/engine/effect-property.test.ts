@@ -89,7 +89,7 @@ const eager: Record<string, Handler> = {
     await op.step('charge', act);
     return op.step('ship', act);
   },
-  'takes a step that is never repeated': ({ op, act }) => op.step('charge', act, { once: true }),
+  'takes a step that is never repeated': ({ op, act }) => op.step('charge', act, { atMostOnce: true }),
   'makes a transaction after a step': async ({ op, act }) => {
     await op.step('charge', act);
     await op.transaction('book', { messages: [message] });
@@ -196,7 +196,7 @@ const circumstances: Record<string, (call: Circumstance) => Promise<unknown>> = 
   },
   'is running elsewhere': ({ crash }) => crash(),
   'was abandoned in a step that must not be repeated': async ({ crash, clock }) => {
-    await crash((op) => op.step('charge', () => new Promise(() => {}), { once: true }));
+    await crash((op) => op.step('charge', () => new Promise(() => {}), { atMostOnce: true }));
     clock.advance(61_000);
   },
   'was completed': ({ complete }) => complete('done'),

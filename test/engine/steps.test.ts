@@ -149,8 +149,8 @@ describe('a token', () => {
 describe('a step that must not be repeated', () => {
   test('is run once and remembered', async () => {
     let mails = 0;
-    await bench.crash((op) => op.step('mail', () => ++mails, { once: true }));
-    const again = bench.guard((op) => op.step('mail', () => ++mails, { once: true }));
+    await bench.crash((op) => op.step('mail', () => ++mails, { atMostOnce: true }));
+    const again = bench.guard((op) => op.step('mail', () => ++mails, { atMostOnce: true }));
     expect(await again({ id: bench.id })).toBe(1);
     expect(mails).toBe(1);
   });
@@ -162,7 +162,7 @@ describe('a step that must not be repeated', () => {
         'mail',
         async () => order.push(...(await bench.records()).map((item) => item.status?.S ?? '')),
         {
-          once: true,
+          atMostOnce: true,
         },
       ),
     )({ id: bench.id });
@@ -181,12 +181,12 @@ describe('a step that must not be repeated', () => {
           started.resolve();
           return new Promise<never>(() => {});
         },
-        { once: true },
+        { atMostOnce: true },
       ),
     )({ id: bench.id });
     await started.promise;
     bench.clock.advance(61_000);
-    const again = bench.guard((op) => op.step('mail', () => ++mails, { once: true }));
+    const again = bench.guard((op) => op.step('mail', () => ++mails, { atMostOnce: true }));
     for (const attempt of [2, 3]) {
       const error = await failureOf(again({ id: bench.id }));
       expect(error).toMatchObject({ code: 'INDETERMINATE', effect: 'possible' });
@@ -200,7 +200,7 @@ describe('a step that must not be repeated', () => {
 
   test('ends as INDETERMINATE when its function failed: nobody knows what it did', async () => {
     const failing = bench.guard((op) =>
-      op.step('mail', () => Promise.reject(new Error('timeout')), { once: true }),
+      op.step('mail', () => Promise.reject(new Error('timeout')), { atMostOnce: true }),
     );
     await expect(failing({ id: bench.id })).rejects.toThrow('timeout');
     expect(await failureOf(failing({ id: bench.id }))).toMatchObject({ code: 'INDETERMINATE' });
@@ -215,7 +215,7 @@ describe('a step that must not be repeated', () => {
       fault: 'drop-after',
       times: sdkAttempts + 1,
     });
-    const handler = bench.guard((op) => op.step('mail', () => ++mails, { once: true }));
+    const handler = bench.guard((op) => op.step('mail', () => ++mails, { atMostOnce: true }));
     expect(await handler({ id: bench.id })).toBe(1);
     expect(mails).toBe(1);
     expect(bench.seen.seen).toContainEqual(expect.objectContaining({ type: 'step', outcome: 'recorded' }));
@@ -224,7 +224,7 @@ describe('a step that must not be repeated', () => {
   test('does not begin when its start cannot be recorded', async () => {
     let mails = 0;
     bench.proxy.inject({ operation: 'PutItem', skip: 1, fault: down, times: Infinity });
-    const handler = bench.guard((op) => op.step('mail', () => ++mails, { once: true }));
+    const handler = bench.guard((op) => op.step('mail', () => ++mails, { atMostOnce: true }));
     expect(await failureOf(handler({ id: bench.id }))).toMatchObject({
       code: 'STORE_UNAVAILABLE',
       effect: 'possible',
@@ -256,7 +256,7 @@ describe('a value', () => {
     'a map and a set': new Map<unknown, unknown>([['a', new Set([1n, -0])]]),
     'an object with undefined in it': { a: undefined, b: [undefined, Number.NaN] },
     bytes: Buffer.from('bytes'),
-    'a text of 300 KB': incompressible(300_000),
+    'a string of 300 KB': incompressible(300_000),
   })) {
     test(`that is ${what} comes back equal`, async () => {
       expect(await recalled(value)).toStrictEqual(value);
@@ -433,7 +433,7 @@ describe('a step is refused', () => {
         () => {
           ran = true;
         },
-        { once: true },
+        { atMostOnce: true },
       );
       bench.clock.advance(61_000);
       return step;

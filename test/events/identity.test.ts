@@ -374,7 +374,7 @@ describe('the option `tenant`', () => {
       counting({ key: () => 'k', tenant: () => tenant as string })
         .call({})
         .catch((error: Error) => error.message);
-    expect(await messageFor('')).toContain('Option `tenant` returned a blank text for this event.');
+    expect(await messageFor('')).toContain('Option `tenant` returned a blank string for this event.');
     expect(await messageFor(undefined)).toContain('Option `tenant` returned undefined for this event.');
     expect(await messageFor(null)).toContain('Option `tenant` returned null for this event.');
     expect(await messageFor(Promise.resolve('a'))).toContain(
@@ -475,12 +475,12 @@ describe('the option `key`', () => {
   });
 
   it.each<[unknown, string]>([
-    ['', 'The key that option `key` returned is a blank text.'],
-    ['  ', 'The key that option `key` returned is a blank text.'],
+    ['', 'The key that option `key` returned is a blank string.'],
+    ['  ', 'The key that option `key` returned is a blank string.'],
     [[], 'Option `key` returned an empty array;'],
     [[undefined], 'The key that option `key` returned is undefined.'],
     [['a', undefined], 'Part 1 of the key that option `key` returned is undefined.'],
-    [['', 'b'], 'Part 0 of the key that option `key` returned is a blank text.'],
+    [['', 'b'], 'Part 0 of the key that option `key` returned is a blank string.'],
     [['a', null], 'Part 1 of the key that option `key` returned is null.'],
     [['a', Number.NaN], 'Part 1 of the key that option `key` returned is NaN.'],
     [['a', Number.POSITIVE_INFINITY], 'Part 1 of the key that option `key` returned is Infinity.'],

@@ -45,7 +45,7 @@ describe('an event that names what every object has', () => {
   });
 
   it.each(['constructor', 'toString'])('as the header of a mutation has no key in it: %s', async (header) => {
-    const { call, handler } = counting({ http: { header } });
+    const { call, handler } = counting({ http: { keyHeader: header } });
     const mutation = (amount: number) => ({
       info: { parentTypeName: 'Mutation', fieldName: 'pay' },
       arguments: { amount },

@@ -60,7 +60,7 @@ describe('a second argument', () => {
 
   it.each([
     ['a number', 5, 'a number'],
-    ['a text', 'EUR', 'a text'],
+    ['a string', 'EUR', 'a string'],
     ['true', true, 'a boolean'],
     ['a callback', () => {}, 'a function'],
   ])('that is %s is refused by name, before anything runs', async (_, second, shown) => {

@@ -215,10 +215,10 @@ describe('in the recommended order', () => {
     expect(runs).toBe(1);
   });
 
-  it('gives refusals and replays what `http.headers` gives, for they skip the inner http-cors', async () => {
+  it('gives refusals and replays what `http.answerHeaders` gives, for they skip the inner http-cors', async () => {
     const started = gate();
     const finish = gate();
-    const call = api(recommended({ http: { headers: corsHeaders } }), async (event) => {
+    const call = api(recommended({ http: { answerHeaders: corsHeaders } }), async (event) => {
       started.open();
       await finish.passed;
       return charge(event);
@@ -244,14 +244,14 @@ describe('in the recommended order', () => {
     expect(answers.busy.headers).toMatchObject({ 'Retry-After': '5' });
   });
 
-  it('leaves refusals without CORS where `http.headers` is not given', async () => {
+  it('leaves refusals without CORS where `http.answerHeaders` is not given', async () => {
     const call = api(recommended());
     const refused = await call(order(undefined, { idempotencyKey: null }));
     expect(refused.statusCode).toBe(400);
     expect(JSON.stringify(refused.headers)).not.toContain('Access-Control');
   });
 
-  it('replays to one origin what was allowed to another, unless `http.headers` says better', async () => {
+  it('replays to one origin what was allowed to another, unless `http.answerHeaders` says better', async () => {
     const repeatFromElsewhere = order(undefined, { origin: 'https://other.example.com' });
     const withoutHeaders = api(recommended(), charge);
     await withoutHeaders();
@@ -260,7 +260,7 @@ describe('in the recommended order', () => {
       'Idempotent-Replayed': 'true',
     });
 
-    const withHeaders = api(recommended({ http: { headers: corsHeaders } }), charge);
+    const withHeaders = api(recommended({ http: { answerHeaders: corsHeaders } }), charge);
     expect((await withHeaders(repeatFromElsewhere)).headers).toMatchObject({
       'Access-Control-Allow-Origin': 'https://other.example.com',
       'Idempotent-Replayed': 'true',
@@ -318,8 +318,8 @@ describe('http-cors', () => {
     expect(refused.headers).not.toHaveProperty('Access-Control-Allow-Origin');
   });
 
-  it('outside: is made up for by `http.headers`', async () => {
-    const call = api([cors(), guard({ http: { headers: corsHeaders } })]);
+  it('outside: is made up for by `http.answerHeaders`', async () => {
+    const call = api([cors(), guard({ http: { answerHeaders: corsHeaders } })]);
     await call();
     expect((await call()).headers).toMatchObject({ 'Access-Control-Allow-Origin': shop });
   });

@@ -31,7 +31,7 @@ const documents: [string, IdempotentOptions | undefined][] = [
   ['a link', { http: { errors: 'problem-link', docsUrl: 'https://api.example.com/docs' } }],
   ["Stripe's errors", { http: { errors: 'stripe' } }],
   ['errors of its own', { http: { errors: () => ({ statusCode: 400 }) } }],
-  ['an optional key in another header', { required: false, http: { header: 'PayPal-Request-Id' } }],
+  ['an optional key in another header', { required: false, http: { keyHeader: 'PayPal-Request-Id' } }],
 ];
 
 describe('the fragment', () => {

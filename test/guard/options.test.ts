@@ -71,15 +71,18 @@ describe('an option of a wrong value', () => {
       { store: memoryStore },
       'Expected option `store` to be a store: dynamoStore(…) or memoryStore(), got a function.',
     ],
-    [{ namespace: '' }, 'Expected option `namespace` to be a text of 1 to 255 characters, got "" (string).'],
+    [
+      { namespace: '' },
+      'Expected option `namespace` to be a string of 1 to 255 characters, got "" (string).',
+    ],
     [
       { namespace: '  ' },
-      'Expected option `namespace` to be a text of 1 to 255 characters, got "  " (string).',
+      'Expected option `namespace` to be a string of 1 to 255 characters, got "  " (string).',
     ],
-    [{ namespace: 5 }, 'Expected option `namespace` to be a text of 1 to 255 characters, got 5 (number).'],
+    [{ namespace: 5 }, 'Expected option `namespace` to be a string of 1 to 255 characters, got 5 (number).'],
     [
       { namespace: 'n'.repeat(256) },
-      `Expected option \`namespace\` to be a text of 1 to 255 characters, got "${'n'.repeat(56)}… (string).`,
+      `Expected option \`namespace\` to be a string of 1 to 255 characters, got "${'n'.repeat(56)}… (string).`,
     ],
     [{ key: 'orderId' }, 'Expected option `key` to be a function, got "orderId" (string).'],
     [{ tenant: null }, 'Expected option `tenant` to be a function, got null.'],
@@ -118,16 +121,16 @@ describe('an option of a wrong value', () => {
     ],
     [
       { whenBusy: 'wait' },
-      'Expected option `whenBusy` to be \'reject\' or an object such as { waitMs: 2000 }, got "wait" (string).',
+      'Expected option `whenBusy` to be \'refuse\' or an object such as { waitMs: 2000 }, got "wait" (string).',
     ],
     [
       { whenBusy: { waitMs: -5 } },
-      'Expected option `whenBusy` to be \'reject\' or an object such as { waitMs: 2000 }, got {"waitMs":-5} (object).',
+      'Expected option `whenBusy` to be \'refuse\' or an object such as { waitMs: 2000 }, got {"waitMs":-5} (object).',
     ],
     [{ remember: false }, 'Expected option `remember` to be a function, got false (boolean).'],
     [
       { whenStoreFails: 'ignore' },
-      "Expected option `whenStoreFails` to be 'fail' or 'run', got \"ignore\" (string).",
+      "Expected option `whenStoreFails` to be 'refuse' or 'run', got \"ignore\" (string).",
     ],
     [{ keep: true }, 'Expected option `keep` to be an object, got true (boolean).'],
     [{ keep: { key: 'yes' } }, 'Expected option `keep.key` to be true or false, got "yes" (string).'],
@@ -135,14 +138,20 @@ describe('an option of a wrong value', () => {
     [{ onReplay: {} }, 'Expected option `onReplay` to be a function, got {} (object).'],
     [{ observe: [] }, 'Expected option `observe` to be a function, got [] (array).'],
     [{ http: null }, 'Expected option `http` to be an object, got null.'],
-    [{ http: { header: '' } }, 'Expected option `http.header` to be a header\'s name, got "" (string).'],
     [
-      { http: { header: 'a b' } },
-      'Expected option `http.header` to be a header\'s name, got "a b" (string).',
+      { http: { keyHeader: '' } },
+      'Expected option `http.keyHeader` to be a header\'s name, got "" (string).',
     ],
-    [{ http: { header: 5 } }, "Expected option `http.header` to be a header's name, got 5 (number)."],
-    [{ http: { header: null } }, "Expected option `http.header` to be a header's name, got null."],
-    [{ http: { header: ['a'] } }, 'Expected option `http.header` to be a header\'s name, got ["a"] (array).'],
+    [
+      { http: { keyHeader: 'a b' } },
+      'Expected option `http.keyHeader` to be a header\'s name, got "a b" (string).',
+    ],
+    [{ http: { keyHeader: 5 } }, "Expected option `http.keyHeader` to be a header's name, got 5 (number)."],
+    [{ http: { keyHeader: null } }, "Expected option `http.keyHeader` to be a header's name, got null."],
+    [
+      { http: { keyHeader: ['a'] } },
+      'Expected option `http.keyHeader` to be a header\'s name, got ["a"] (array).',
+    ],
     [
       { http: { methods: 'POST' } },
       'Expected option `http.methods` to be an array of HTTP methods such as [\'POST\'], got "POST" (string).',
@@ -168,8 +177,8 @@ describe('an option of a wrong value', () => {
       "Expected option `http.errors` to be 'problem', 'problem-link', 'stripe' or a function, got \"html\" (string).",
     ],
     [
-      { http: { headers: { a: 'b' } } },
-      'Expected option `http.headers` to be a function, got {"a":"b"} (object).',
+      { http: { answerHeaders: { a: 'b' } } },
+      'Expected option `http.answerHeaders` to be a function, got {"a":"b"} (object).',
     ],
     [
       { http: { docsUrl: '/docs' } },
@@ -207,7 +216,7 @@ describe('an option of an unknown name', () => {
     [{ onreplay: undefined }, 'onreplay', 'onReplay'],
     [{ whenStoreFail: 'run' }, 'whenStoreFail', 'whenStoreFails'],
     [{ Key: () => 'k' }, 'Key', 'key'],
-    [{ http: { headr: 'X-Key' } }, 'http.headr', 'http.header'],
+    [{ http: { headr: 'X-Key' } }, 'http.headr', 'http.keyHeader'],
     [{ http: { docs: 'https://a.b' } }, 'http.docs', 'http.docsUrl'],
     [{ keep: { inputs: true } }, 'keep.inputs', 'keep.input'],
     [{ lease: { second: 30 } }, 'lease.second', 'lease.seconds'],
@@ -255,7 +264,7 @@ describe('options', () => {
     const names = ['store', 'namespace', 'key', 'tenant', 'fingerprint', 'required', 'ttlSeconds', 'lease'];
     const more = ['whenBusy', 'remember', 'whenStoreFails', 'keep', 'http', 'onReplay', 'observe'];
     make(Object.fromEntries([...names, ...more].map((name) => [name, undefined])));
-    make({ http: { header: undefined, methods: undefined, errors: undefined }, keep: { key: undefined } });
+    make({ http: { keyHeader: undefined, methods: undefined, errors: undefined }, keep: { key: undefined } });
   });
 
   it('of all kinds are accepted, frozen or without prototype', () => {
@@ -273,11 +282,11 @@ describe('options', () => {
       whenStoreFails: 'run',
       keep: { key: true, input: false },
       http: {
-        header: 'PayPal-Request-Id',
+        keyHeader: 'PayPal-Request-Id',
         methods: ['post', 'PUT'],
         keySyntax: 'strict',
         errors: () => ({ statusCode: 400 }),
-        headers: () => ({}),
+        answerHeaders: () => ({}),
         docsUrl: 'https://example.com/docs#keys',
       },
       onReplay: (answer) => answer,
@@ -289,8 +298,8 @@ describe('options', () => {
       ...options,
       fingerprint: () => 1,
       ttlSeconds: 315_360_000,
-      whenBusy: 'reject',
-      whenStoreFails: 'fail',
+      whenBusy: 'refuse',
+      whenStoreFails: 'refuse',
     });
   });
 
@@ -301,10 +310,10 @@ describe('options', () => {
     const lease = { seconds: 20 };
     const methods = ['POST'];
     const keep = { key: false, input: false };
-    const http = { header: 'X-Key', methods };
+    const http = { keyHeader: 'X-Key', methods };
     const options: Record<string, unknown> = {
       ...{ store, namespace: 'before', tenant: () => 'before', fingerprint: false, required: true },
-      ...{ ttlSeconds: 100, lease, whenBusy: 'reject', remember: () => true, keep, http, observe },
+      ...{ ttlSeconds: 100, lease, whenBusy: 'refuse', remember: () => true, keep, http, observe },
       onReplay: (answer: HttpResponse) => ({ ...answer, body: 'before' }),
     };
     const work = vi.fn(async () => ({ statusCode: 500, body: 'done' }));
@@ -320,7 +329,7 @@ describe('options', () => {
     });
     lease.seconds = 1;
     methods.push('GET');
-    Object.assign(http, { header: 'X-Other', errors: never, headers: never });
+    Object.assign(http, { keyHeader: 'X-Other', errors: never, answerHeaders: never });
     Object.assign(keep, { key: true, input: true });
 
     const request = (method: string) => restEvent({ method, headers: [['X-Key', 'k']] });

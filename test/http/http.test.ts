@@ -73,7 +73,7 @@ describe.each(eventSources)('a request through %s', (_, event) => {
   });
 
   it('is known by a header of another name where that is an option', async () => {
-    const { call, handler } = api(created, { http: { header: 'PayPal-Request-Id' } });
+    const { call, handler } = api(created, { http: { keyHeader: 'PayPal-Request-Id' } });
     await call(event({ headers: [['PayPal-Request-Id', 'key-1']] }));
     await call(event({ headers: [['paypal-request-id', 'key-1']] }));
     expect(handler).toHaveBeenCalledTimes(1);
@@ -228,7 +228,7 @@ describe.each(eventSources)('a request through %s', (_, event) => {
     const done = deferred<HttpResponse>();
     const { call } = api(() => done.promise, {
       http: {
-        headers: (request) => ({
+        answerHeaders: (request) => ({
           'Access-Control-Allow-Origin': request === lastRequest ? 'https://shop.example.com' : 'wrong event',
           'Access-Control-Expose-Headers': 'Retry-After',
         }),
@@ -912,7 +912,7 @@ describe('a refusal', () => {
     };
     const { call } = api(created, {
       store: unavailable(),
-      http: { errors, headers: () => ({ 'Access-Control-Allow-Origin': '*' }) },
+      http: { errors, answerHeaders: () => ({ 'Access-Control-Allow-Origin': '*' }) },
     });
     expect(await call(restEvent())).toEqual({
       statusCode: 418,
@@ -941,7 +941,7 @@ describe('an event that only resembles a request', () => {
     ['comes from a WebSocket', { requestContext: { eventType: 'MESSAGE', connectionId: 'c' }, body: '{}' }],
     ['is nothing', undefined],
     ['is null', null],
-    ['is a text', 'POST /'],
+    ['is a string', 'POST /'],
   ])('is refused by an error, not an answer, where it %s', async (_, event) => {
     const { call } = api();
     await expect(call(event as HttpEvent)).rejects.toMatchObject({ code: 'MISSING_KEY' });

@@ -21,8 +21,8 @@ afterEach(() => {
 });
 
 describe.each(doors)('%s:', (_, door) => {
-  it('a refusal goes out without the headers of a `http.headers` that throws', async () => {
-    const handler = door(() => 'not run', options({ headers: fail }));
+  it('a refusal goes out without the headers of a `http.answerHeaders` that throws', async () => {
+    const handler = door(() => 'not run', options({ answerHeaders: fail }));
     const answer = await handler(httpEvent(undefined));
     expect(answer).toMatchObject({
       statusCode: 400,
@@ -30,11 +30,11 @@ describe.each(doors)('%s:', (_, door) => {
     });
     expect(JSON.parse(answer.body)).toMatchObject({ code: 'MISSING_KEY' });
     expect(warn).toHaveBeenCalledOnce();
-    expect(warn.mock.calls[0]?.[0]).toContain('`http.headers`');
+    expect(warn.mock.calls[0]?.[0]).toContain('`http.answerHeaders`');
   });
 
   it('so does a replay: what was done is told', async () => {
-    const handler = door(() => ({ statusCode: 201, body: 'paid' }), options({ headers: fail }));
+    const handler = door(() => ({ statusCode: 201, body: 'paid' }), options({ answerHeaders: fail }));
     await handler(httpEvent('k'));
     expect(await handler(httpEvent('k'))).toMatchObject({
       ...{ statusCode: 201, body: 'paid', headers: { 'Idempotent-Replayed': 'true' } },
@@ -64,7 +64,7 @@ describe.each(doors)('%s:', (_, door) => {
         clock.advance(61_000);
         return operation(context).step('charge', () => 1);
       },
-      options({ headers: fail, errors: fail }, { store, lease: { seconds: 60 } }),
+      options({ answerHeaders: fail, errors: fail }, { store, lease: { seconds: 60 } }),
     );
     const answer = await handler(httpEvent('k'));
     expect(answer.statusCode).toBe(409);
@@ -77,20 +77,23 @@ describe.each(doors)('%s:', (_, door) => {
       () => {
         throw new Error('declined');
       },
-      options({ headers: fail, errors: fail }),
+      options({ answerHeaders: fail, errors: fail }),
     );
     await expect(handler(httpEvent('k'))).rejects.toThrow('declined');
   });
 
   it('a call for which no time is left is still a 503', async () => {
-    const handler = door(() => 'not run', options({ headers: fail, errors: fail }));
+    const handler = door(() => 'not run', options({ answerHeaders: fail, errors: fail }));
     expect(await handler(httpEvent('k'), contextWith(0))).toMatchObject({ statusCode: 503 });
   });
 });
 
 describe('what such an option threw', () => {
   it('is told once a guard', async () => {
-    const handler = idempotent(async (_: unknown) => 'not run', options({ headers: fail, errors: fail }));
+    const handler = idempotent(
+      async (_: unknown) => 'not run',
+      options({ answerHeaders: fail, errors: fail }),
+    );
     for (let call = 0; call < 3; call++) await handler(httpEvent(undefined));
     expect(warn).toHaveBeenCalledTimes(2);
   });

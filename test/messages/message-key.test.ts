@@ -354,7 +354,7 @@ describe('`keyInBody`', () => {
     ['a list', { body: [7] }, 'no object'],
     ['a number', { body: 7 }, 'no object'],
     ['a key of its own', { body: { idempotencyKey: 'mine' } }, "'idempotencyKey' in its body already"],
-    ['what is no boolean', { keyInBody: 'yes' as never }, 'keyInBody: "yes" (string)'],
+    ['what is no boolean', { keyInBody: 'yes' as never }, 'keyInBody that is a string'],
   ])('is refused with %s', async (_, more, says) => {
     expect(await failureOf(stage(entry(more)))).toMatchObject({
       ...{ code: 'BAD_WRITES', message: expect.stringContaining(says) },

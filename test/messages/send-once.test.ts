@@ -173,7 +173,7 @@ describe('the deduplication id of an operation', () => {
       })({ id: '1' });
       await expect(refused).rejects.toMatchObject({
         code: 'BAD_KEY',
-        message: `The name of the message is ${name === undefined ? 'undefined' : 'a blank text'}. It must be there, or different messages would share one id and all but the first be dropped.`,
+        message: `The name of the message is ${name === undefined ? 'undefined' : 'a blank string'}. It must be there, or different messages would share one id and all but the first be dropped.`,
       });
     }
   });
@@ -200,7 +200,7 @@ describe('the deduplication id of a list', () => {
     [[], 'got an empty array'],
     [['a', undefined], 'Part 1 of the deduplication id is undefined'],
     [['a', null], 'Part 1 of the deduplication id is null'],
-    [['', 'a'], 'Part 0 of the deduplication id is a blank text'],
+    [['', 'a'], 'Part 0 of the deduplication id is a blank string'],
     [['a', Number.NaN], 'Part 1 of the deduplication id is NaN'],
     [[['a']], 'Part 0 of the deduplication id is an array'],
     [new Array(1), 'Part 0 of the deduplication id is undefined'],
@@ -388,17 +388,17 @@ describe('sendOnce', () => {
       (m) => ({ ...m, MessageGroupId: undefined }),
       'Expected MessageGroupId to be 1 to 128 printable ASCII characters without a space, got undefined. Name what must stay in order',
     ],
-    ['a group with a space', (m) => ({ ...m, MessageGroupId: 'a b' }), 'got a text of 3'],
-    ['a long group', (m) => ({ ...m, MessageGroupId: 'x'.repeat(129) }), 'got a text of 129'],
+    ['a group with a space', (m) => ({ ...m, MessageGroupId: 'a b' }), 'got a string of 3'],
+    ['a long group', (m) => ({ ...m, MessageGroupId: 'x'.repeat(129) }), 'got a string of 129'],
     [
       'no body',
       (m) => ({ ...m, MessageBody: undefined }),
-      'Expected MessageBody to be a text, got undefined',
+      'Expected MessageBody to be a string, got undefined',
     ],
     [
       'an empty body',
       (m) => ({ ...m, MessageBody: '' }),
-      'Expected MessageBody to be a text, got an empty one',
+      'Expected MessageBody to be a string, got an empty one',
     ],
     ['an object as body', (m) => ({ ...m, MessageBody: {} }), 'Send JSON as JSON.stringify(value).'],
     [

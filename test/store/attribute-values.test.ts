@@ -109,7 +109,7 @@ describe('values on their way to DynamoDB', () => {
     [{ tags: new Set(['secret', 5]) }, 'tags is a Set of values of different types'],
     [
       { tags: new Set([{}]) },
-      'tags is a Set with an object in it; DynamoDB has sets of texts, numbers or bytes',
+      'tags is a Set with an object in it; DynamoDB has sets of strings, numbers or bytes',
     ],
   ])('are refused with their place and kind, and nothing of what they hold: %#', (item, message) => {
     expect(() => toStored(item)).toThrow(new RegExp(`^${message.replace(/[.[\]^]/g, '\\$&')}$`));

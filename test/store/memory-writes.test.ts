@@ -155,7 +155,7 @@ describe('memoryStore', () => {
       /Write 0 must have one of Put, Update, Delete, ConditionCheck, got an object with none of them\.$/,
     );
     expect(await refused([{ Put: {}, Delete: {} }])).toMatch(/got an object with Put and Delete\.$/);
-    expect(await refused([{ Put: 'text' }])).toMatch(/Write 0 \(Put\) must be an object, got a text\.$/);
+    expect(await refused([{ Put: 'text' }])).toMatch(/Write 0 \(Put\) must be an object, got a string\.$/);
     expect(await refused([{ Put: { Item: {} } }])).toMatch(
       /Write 0 \(Put\) has no TableName, got undefined\.$/,
     );

@@ -1,0 +1,146 @@
+/** What each option must be; the options themselves are in `options.ts`. */
+import type { Outcome } from '../engine/index.ts';
+import {
+  isBetween,
+  isBoolean,
+  isFunction,
+  isOneOf,
+  isRecord,
+  type OtherNames,
+  type Rule,
+  type Rules,
+} from '../validate.ts';
+import type { HttpOptions, IdempotentOptions } from './options.ts';
+
+const maxTtlSeconds = 315_360_000;
+export const maxNamespaceLength = 255;
+
+/** DynamoDB would store one and the same character for each half of a surrogate pair. */
+const isWellFormed = (text: string): boolean => text.isWellFormed();
+const isString =
+  (pattern: RegExp) =>
+  (value: unknown): boolean =>
+    typeof value === 'string' && pattern.test(value);
+const isCount = (value: unknown): boolean => Number.isSafeInteger(value) && (value as number) >= 1;
+export const isTtl = (value: unknown): boolean => isBetween(value, 0, maxTtlSeconds);
+
+/** A status that says "not now" says nothing about the operation. */
+const passingStatuses = new Set([408, 409, 425, 429]);
+
+const rememberByDefault = ({ statusCode }: Outcome): boolean =>
+  statusCode === undefined || (statusCode < 500 && !passingStatuses.has(statusCode));
+
+export const isNamespace = (value: unknown): boolean =>
+  typeof value === 'string' &&
+  value.trim() !== '' &&
+  value.length <= maxNamespaceLength &&
+  isWellFormed(value);
+
+const yesOrNo: Rule = { expected: 'true or false', isFine: isBoolean };
+
+/** The object's own rule looks at it. */
+const checkedAbove: Rule = { expected: '', isFine: () => true };
+
+export const httpRules = {
+  keyHeader: {
+    expected: "a header's name",
+    isFine: isString(/^[\w!#$%&'*+.^`|~-]+$/),
+    fallback: 'Idempotency-Key',
+  },
+  methods: {
+    expected: "an array of HTTP methods such as ['POST']",
+    isFine: (value) => Array.isArray(value) && value.length > 0 && value.every(isString(/^[A-Za-z]+$/)),
+    fallback: ['POST', 'PATCH'],
+  },
+  keySyntax: {
+    expected: "'lenient' or 'strict'",
+    isFine: isOneOf('lenient', 'strict'),
+    fallback: 'lenient',
+  },
+  errors: {
+    expected: "'problem', 'problem-link', 'stripe' or a function",
+    isFine: (value) => isOneOf('problem', 'problem-link', 'stripe')(value) || isFunction(value),
+    fallback: 'problem',
+  },
+  answerHeaders: { expected: 'a function', isFine: isFunction },
+  docsUrl: {
+    expected: 'an absolute URL',
+    isFine: (value) => typeof value === 'string' && URL.canParse(value),
+  },
+} satisfies Rules<HttpOptions>;
+
+/** Names, checks and fallbacks of all options, in one place. */
+export const rules = {
+  store: {
+    expected: 'a store: dynamoStore(…) or memoryStore()',
+    isFine: (value) => isRecord(value) && isFunction(value.claim) && isFunction(value.complete),
+  },
+  namespace: { expected: `a string of 1 to ${maxNamespaceLength} characters`, isFine: isNamespace },
+  key: { expected: 'a function', isFine: isFunction },
+  tenant: { expected: 'a function', isFine: isFunction },
+  fingerprint: {
+    expected: 'a function or false',
+    isFine: (value) => value === false || isFunction(value),
+  },
+  required: { expected: 'true or false', isFine: isBoolean, fallback: true },
+  ttlSeconds: {
+    expected: 'a number of seconds, more than 0, at most ten years',
+    isFine: isTtl,
+  },
+  lease: {
+    expected: 'an object such as { seconds: 30 }',
+    isFine: (value) => isRecord(value) && isBetween(value.seconds, 0, 86_400),
+    members: { seconds: checkedAbove },
+  },
+  whenBusy: {
+    expected: "'refuse' or an object such as { waitMs: 2000 }",
+    isFine: (value) => value === 'refuse' || (isRecord(value) && isBetween(value.waitMs, 0, 900_000)),
+    members: { waitMs: checkedAbove },
+  },
+  remember: { expected: 'a function', isFine: isFunction, fallback: rememberByDefault },
+  claim: { expected: "'eager' or 'at-commit'", isFine: isOneOf('eager', 'at-commit'), fallback: 'eager' },
+  destinations: {
+    expected: "an array of names such as ['ledger']",
+    isFine: (value) =>
+      Array.isArray(value) && value.every(isString(/^[^,\s]+$/)) && value.every(isWellFormed),
+  },
+  whenStoreFails: {
+    expected: "'refuse' or 'run'",
+    isFine: isOneOf('refuse', 'run'),
+    fallback: 'refuse',
+  },
+  keep: {
+    expected: 'an object',
+    isFine: isRecord,
+    members: { key: yesOrNo, input: yesOrNo },
+  },
+  http: { expected: 'an object', isFine: isRecord, members: httpRules },
+  cache: {
+    expected: 'an object such as { maxItems: 1000 }',
+    isFine: isRecord,
+    members: {
+      maxItems: { expected: 'a whole number of 1 and up', isFine: isCount, isRequired: true },
+      maxBytes: { expected: 'a whole number of 1 and up', isFine: isCount },
+    },
+  },
+  onReplay: { expected: 'a function', isFine: isFunction },
+  observe: { expected: 'a function', isFine: isFunction },
+} satisfies Rules<IdempotentOptions>;
+
+/** What Powertools for AWS Lambda calls them. */
+const powertoolsNames: Readonly<Record<string, keyof IdempotentOptions>> = {
+  persistenceStore: 'store',
+  eventKeyJmesPath: 'key',
+  payloadValidationJmesPath: 'fingerprint',
+  expiresAfterSeconds: 'ttlSeconds',
+  throwOnNoIdempotencyKey: 'required',
+  useLocalCache: 'cache',
+  maxLocalCacheSize: 'cache',
+  responseHook: 'onReplay',
+  keyPrefix: 'namespace',
+};
+
+export const otherNames: OtherNames = {
+  renamed: { 'http.header': 'http.keyHeader', 'http.headers': 'http.answerHeaders' },
+  elsewhere: powertoolsNames,
+};
