@@ -26,8 +26,9 @@
  *
  * | the record | a claim is | a completion is |
  * |---|---|---|
+ * | is absent or released | put again | unrecorded |
  * | is mine: the write was applied and its answer lost | won, as the attempt that the record names | done |
- * | is absent, released, or its window is over and no lease holds | put again | unrecorded |
+ * | its window is over and no lease holds | put again | unrecorded |
  * | has another fingerprint | a mismatch | overtaken |
  * | is `COMPLETED` | a replay | a replay in the same window, else overtaken |
  * | is `IN_PROGRESS` and its lease holds | busy | overtaken |
@@ -201,9 +202,9 @@ export function stand(
   request: Pick<ClaimRequest, 'clock' | 'fingerprint'>,
   owner: string,
 ): Standing {
-  if (record === undefined) return 'free';
+  // A released record is nobody's, not even its owner's, who may ask again.
+  if (record === undefined || record.status === 'RELEASED') return 'free';
   if (record.owner === owner) return 'mine';
-  if (record.status === 'RELEASED') return 'free';
   const nowMs = request.clock.now();
   const leaseHolds = record.status === 'IN_PROGRESS' && record.leaseUntilMs > nowMs;
   if (record.endsAtMs <= nowMs && !leaseHolds) return 'free';

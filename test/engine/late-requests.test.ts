@@ -166,3 +166,21 @@ describe('a claim that was given back', () => {
     });
   });
 });
+
+test('a claim that met a transaction and was given back is asked for again by a call that waits', async () => {
+  const { tableName, client } = bench.table;
+  let conflicts = 0;
+  const network: DynamoClient = {
+    async send(command: any): Promise<any> {
+      const isClaim = command instanceof PutItemCommand && command.input.Item?.status?.S === 'IN_PROGRESS';
+      if (!isClaim || ++conflicts > 6) return client.send(command);
+      const error = new Error('another transaction');
+      throw Object.assign(error, { name: 'TransactionConflictException', $metadata: { attempts: 2 } });
+    },
+  };
+  const handler = bench.guard(() => 'done', {
+    store: dynamoStore({ tableName, client: network, clock: bench.clock }),
+    whenBusy: { waitMs: 10_000 },
+  });
+  expect(await handler({ id: bench.id })).toBe('done');
+});
