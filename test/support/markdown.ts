@@ -40,3 +40,55 @@ function withoutPrefix(line: string, prefix: string): string {
   while (at < prefix.length && (line[at] === ' ' || line[at] === prefix[at])) at++;
   return line.slice(at);
 }
+
+/** A line of a document that is read as text: no code, no table, no heading. */
+export interface ProseLine {
+  /** From 1. */
+  readonly line: number;
+  readonly text: string;
+}
+
+/** The lines of a document's text, without code blocks, tables and headings. */
+export function proseLines(markdown: string): ProseLine[] {
+  return withoutCode(markdown).filter(({ text }) => !/^\s*(?:\||#|$)/.test(text));
+}
+
+/** The targets of a document's links, code aside. */
+export function linksOf(markdown: string): ProseLine[] {
+  return withoutCode(markdown).flatMap(({ line, text }) =>
+    [...text.replace(/`[^`]*`/g, '').matchAll(/\]\(([^)\s]+)\)/g)].map(([, target = '']) => ({
+      line,
+      text: target,
+    })),
+  );
+}
+
+/** The anchors of a document's headings, as GitHub makes them. */
+export function anchorsOf(markdown: string): Set<string> {
+  const anchors = new Set<string>();
+  for (const { text } of withoutCode(markdown)) {
+    const [, heading] = /^#{1,6} (.*)$/.exec(text) ?? [];
+    if (heading === undefined) continue;
+    const anchor = heading
+      .toLowerCase()
+      .replace(/[^\p{L}\p{N}\p{M}\s_-]/gu, '')
+      .replace(/\s/g, '-');
+    let unique = anchor;
+    for (let count = 1; anchors.has(unique); count++) unique = `${anchor}-${count}`;
+    anchors.add(unique);
+  }
+  return anchors;
+}
+
+function withoutCode(markdown: string): ProseLine[] {
+  let fence: string | undefined;
+  return markdown.split(/\r?\n/).flatMap((text, index) => {
+    const [, opening] = /^[ >]*(`{3,}|~{3,})/.exec(text) ?? [];
+    if (fence !== undefined) {
+      if (closes(text, fence)) fence = undefined;
+      return [];
+    }
+    fence = opening;
+    return opening === undefined ? [{ line: index + 1, text }] : [];
+  });
+}
