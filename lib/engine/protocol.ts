@@ -108,7 +108,7 @@ export async function claim(request: ClaimRequest): Promise<Claimed> {
   const { store, clock, pk, lease } = request;
   // Zero milliseconds left is a deadline, not the lack of one.
   if (lease.timeLeftMs() <= 0) throw noTimeLeft();
-  const owner = uniqueId();
+  let owner = uniqueId();
   const waitUntilMs = clock.now() + Math.min(request.waitMs, lease.timeLeftMs() - reserveMs);
   const settled = recognised(request);
   if (settled) return settled;
@@ -134,7 +134,11 @@ export async function claim(request: ClaimRequest): Promise<Claimed> {
     if (written.applied) return won(attempt, standing === 'abandoned');
 
     if (isBlocked(written)) {
-      if (written.isRepeat) await giveUp(attempt);
+      if (written.isRepeat) {
+        await giveUp(attempt);
+        // A late copy of that request must not end what is claimed after it.
+        owner = uniqueId();
+      }
       standing = 'busy';
     } else {
       found = written.found;

@@ -167,20 +167,45 @@ describe('a claim that was given back', () => {
   });
 });
 
-test('a claim that met a transaction and was given back is asked for again by a call that waits', async () => {
-  const { tableName, client } = bench.table;
-  let conflicts = 0;
-  const network: DynamoClient = {
-    async send(command: any): Promise<any> {
-      const isClaim = command instanceof PutItemCommand && command.input.Item?.status?.S === 'IN_PROGRESS';
-      if (!isClaim || ++conflicts > 6) return client.send(command);
-      const error = new Error('another transaction');
-      throw Object.assign(error, { name: 'TransactionConflictException', $metadata: { attempts: 2 } });
-    },
-  };
-  const handler = bench.guard(() => 'done', {
-    store: dynamoStore({ tableName, client: network, clock: bench.clock }),
-    whenBusy: { waitMs: 10_000 },
+describe('a claim that met a transaction, is given back and asked for again by a call that waits', () => {
+  /** Fails the first claim by conflicts; `sent` sees every other request on its way. */
+  function conflicting(sent: (command: any) => Promise<unknown>) {
+    const { tableName } = bench.table;
+    let conflicts = 0;
+    const network: DynamoClient = {
+      async send(command: any): Promise<any> {
+        const isClaim = command instanceof PutItemCommand && command.input.Item?.status?.S === 'IN_PROGRESS';
+        if (!isClaim || ++conflicts > 6) return sent(command);
+        const error = new Error('another transaction');
+        throw Object.assign(error, { name: 'TransactionConflictException', $metadata: { attempts: 2 } });
+      },
+    };
+    return {
+      store: dynamoStore({ tableName, client: network, clock: bench.clock }),
+      whenBusy: { waitMs: 10_000 },
+    };
+  }
+
+  test('is won', async () => {
+    const handler = bench.guard(
+      () => 'done',
+      conflicting((command) => bench.table.client.send(command)),
+    );
+    expect(await handler({ id: bench.id })).toBe('done');
   });
-  expect(await handler({ id: bench.id })).toBe('done');
+
+  test('is not ended by a late copy of the request that gave it back', async () => {
+    let held: PutItemCommandInput | undefined;
+    const options = conflicting((command) => {
+      if (command.input.Item?.status?.S === 'RELEASED') held = command.input;
+      return bench.table.client.send(command);
+    });
+    const handler = bench.guard(async () => {
+      const late = bench.table.client.send(new PutItemCommand(held!));
+      await expect(late).rejects.toThrow('conditional');
+      return 'done';
+    }, options);
+    expect(await handler({ id: bench.id })).toBe('done');
+    expect(await bench.guard(() => 'again')({ id: bench.id })).toBe('done');
+  });
 });
