@@ -1,6 +1,7 @@
 /**
- * Every front door's way in: event → identity → claim → (handler) → settle → reply. `begin` takes a call to the handler,
- * or answers instead of it; the `Run` it returns takes it from there.
+ * The way in, for the wrapper and for Middy: event → identity → claim → (handler) → settle → reply.
+ * `begin` returns what the handler is called with and a `Run` that is told how it ended, or the answer of a call that does
+ * not reach the handler.
  */
 import type { Context } from 'aws-lambda';
 import { beginBatch, UnguardedBatch } from '../batch/index.ts';
@@ -25,7 +26,7 @@ import { httpReply } from '../http/index.ts';
 import type { UnguardedReason } from '../observe/index.ts';
 import type { GuardSettings } from './options.ts';
 
-/** @throws what `claim` and `identify` throw; for HTTP events only what is not the caller's business. */
+/** @throws what identifying and claiming throw; of an HTTP call only what is not the caller's fault */
 export async function begin(
   guard: Guard<GuardSettings>,
   event: unknown,

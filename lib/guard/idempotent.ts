@@ -8,17 +8,19 @@ import { type IdempotentMiddleware, idempotentMiddleware } from './middy.ts';
 import { type GuardSettings, type IdempotentOptions, resolveOptions } from './options.ts';
 
 /**
- * What a guarded handler resolves to. For HTTP events it may also be a refusal, in the shape its event source expects.
+ * What a guarded handler resolves to: the handler's own result.
+ * For an HTTP event it may be a refusal instead, in the shape that the event source expects.
+ *
  * The `void` in aws-lambda's `Handler` stands for its callback, which a guarded handler does not use.
  */
-// biome-ignore lint/suspicious/noConfusingVoidType: it is aws-lambda that has it in a union
+// biome-ignore lint/suspicious/noConfusingVoidType: aws-lambda has `void` in a union
 export type Answer<Result> = void extends Result
   ? [Exclude<Result, void>] extends [never]
     ? Awaited<Result>
     : Awaited<Exclude<Result, void>>
   : Awaited<Result>;
 
-/** What options are given of an event: all of it, or of a batch one record after the other. */
+/** What the options `key`, `tenant` and `fingerprint` are called with: the event, or each record of a batch. */
 export type SubjectOf<Event> = Event extends { readonly Records: readonly (infer One extends SourceRecord)[] }
   ? One
   : Event extends {
@@ -27,7 +29,7 @@ export type SubjectOf<Event> = Event extends { readonly Records: readonly (infer
     ? One
     : Event;
 
-/** A handler or any other async function: only its first argument decides which operation it is. */
+/** A guarded function. Only its first argument decides which operation a call belongs to. */
 export type GuardedHandler<Event, Result> = (
   event: Event,
   context?: Context,
@@ -35,20 +37,21 @@ export type GuardedHandler<Event, Result> = (
 ) => Promise<Answer<Result>>;
 
 /**
- * Makes a handler safe to retry: the same key runs it once and gets the same answer.
+ * Makes a handler safe to retry. Calls with the same key run it once, and all of them get the same answer.
  *
- * As a Middy middleware it belongs first, so that it stores the final answer:
+ * As a Middy middleware. Use it first, so that it stores the answer that all other middlewares have finished:
  *
  * @example
  * middy().use(idempotent()).handler(handler)
  *
- * As a wrapper it goes around any async function, inside or outside Middy:
+ * As a wrapper around any async function, inside or outside Middy:
  *
  * @example
  * idempotent(handler, { key: (event) => event.orderId })
  *
- * @throws `BAD_OPTION` at once for options that are unknown or out of range, `UNSUPPORTED` for a streaming handler. A
- * call rejects with an {@link IdempotencyError} where it is refused, or answers so if its event is an HTTP request.
+ * @throws `BAD_OPTION` at once, for an option that is unknown or out of range.
+ * @throws `UNSUPPORTED` at once, for a streaming handler.
+ * @throws an {@link IdempotencyError} from a call that is refused; a refused HTTP request gets an answer that says so.
  */
 export function idempotent<Event = any>(options?: IdempotentOptions<Event>): IdempotentMiddleware;
 export function idempotent<Event, Result>(
@@ -89,7 +92,7 @@ function wrap(handler: (...args: any[]) => unknown, settings: GuardSettings): Gu
   return Object.defineProperty(guarded, 'name', { value: handler.name, configurable: true });
 }
 
-/** Only the first argument tells operations apart, so a second value of the caller's would be ignored. */
+/** A second argument that is no context would not be part of the key: calls that differ only in it would be repeats. */
 function refuseOtherThanContext(name: string, context: unknown): void {
   if (context === undefined || typeof context === 'object') return;
   throw new IdempotencyError(

@@ -1,6 +1,7 @@
 /**
- * The front doors: the wrapper and the middleware for Middy, and the options as users write them. It takes a call to the handler, or
- * answers instead of it, and reports how the handler ended. It re-implements nothing of the protocol.
+ * The front doors: the wrapper, the Middy middleware, and the options as users write them.
+ * This room decides whether a call reaches the handler, and tells the engine how the handler ended.
+ * It never decides what a record means, and never writes one.
  */
 export { type Answer, type GuardedHandler, idempotent, type SubjectOf } from './idempotent.ts';
 export type { IdempotentMiddleware, MiddyRequest } from './middy.ts';

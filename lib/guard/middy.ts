@@ -15,18 +15,18 @@ export interface IdempotentMiddleware {
 
 export function idempotentMiddleware(settings: GuardSettings): IdempotentMiddleware {
   const byHand: Guard<GuardSettings> = { settings, subject: {} };
-  /** The use whose members are being read. */
+  /** The `use()` that is reading our members now. */
   let reading = { isChain: false };
-  // By request, not in a variable of this closure: one sandbox may serve concurrent requests.
+  // Kept by request, not in a variable: one process may serve concurrent requests.
   const calls = new WeakMap<object, GuardedCall>();
 
   const beforeOf = (guard: () => Guard<GuardSettings>) =>
     async function before(request: MiddyRequest): Promise<void> {
-      // In this order: the other one is how Middy calls the handler, and an outer guard in the chain is watching.
+      // `context` first: to an outer guard in the chain, `event` and then `context` would look like a call of the handler.
       const { context, event } = request;
       const begun = await begin(guard(), event, context);
       if (begun.kind === 'answer') {
-        // The property and not a returned value, for an answer may be `undefined`.
+        // Assigned, not returned: Middy takes a returned `undefined` for no answer.
         request.earlyResponse = begun.answer;
         return;
       }
@@ -34,18 +34,18 @@ export function idempotentMiddleware(settings: GuardSettings): IdempotentMiddlew
       request.context = begun.context;
       calls.set(request, new GuardedCall(request, begun.run));
     };
-  // Middy reads a returned value as an early answer, so neither of these may return one.
+  // Neither of these may return a value: Middy would take it for an early answer.
   async function after(request: MiddyRequest): Promise<void> {
     await calls.get(request)?.ended();
   }
   async function onError(request: MiddyRequest): Promise<void> {
-    // Middy calls every onError, also for a request whose claim we did not win or have settled already.
+    // Middy also calls this for requests that we did not take to the handler, and for those that are settled.
     await calls.get(request)?.failed();
     calls.get(request)?.completeAnswer();
   }
 
-  // `use()` reads all three members, once for a chain: so two chains that share this object are told apart. Whoever reads and
-  // calls them one by one is one guard.
+  // `use()` reads all three members once for each chain. So each chain that shares this object becomes a guard of its own.
+  // A caller who reads the members one by one, without `use()`, gets one guard for all its calls.
   return {
     get before() {
       const use = { isChain: false };
@@ -63,7 +63,7 @@ export function idempotentMiddleware(settings: GuardSettings): IdempotentMiddlew
 }
 
 /**
- * How far the handler has come, as Middy's use of the request tells.
+ * How far the call has come, judged by how Middy uses the request.
  *
  * ```text
  *   waiting ──called──▶ running ──response assigned──▶ returned ──┐ response assigned:
@@ -76,17 +76,17 @@ export function idempotentMiddleware(settings: GuardSettings): IdempotentMiddlew
  */
 type Progress =
   | { readonly at: 'waiting' }
-  /** The handler may have been called. */
+  /** Middy has called the handler, as far as can be told. */
   | { readonly at: 'running' }
   | { readonly at: 'returned'; readonly result: unknown }
   | { readonly at: 'thrown'; readonly error: unknown; readonly after: Progress };
 
-/** A call on its way through the other middlewares, up to the end of its claim: what each of their ends is reported as. */
+/** One call on its way through the other middlewares. Decides, for each way that it can end, what the engine is told. */
 class GuardedCall {
   readonly #request: MiddyRequest;
   readonly #run: Run;
   #progress: Progress = { at: 'waiting' };
-  /** Before the latest assignment to `response`. */
+  /** The progress before the latest assignment to `response`. */
   #before: Progress = this.#progress;
   #isSettled = false;
 
@@ -103,7 +103,7 @@ class GuardedCall {
         if (isHandlers && !isEarly) this.#progress = { at: 'returned', result };
       },
       failed: (error) => {
-        // Middy resets `response` just before: that assignment was not the handler's.
+        // Middy resets `response` directly before it assigns `error`. That assignment was not the handler's.
         if (this.#progress.at !== 'thrown') this.#progress = { at: 'thrown', error, after: this.#before };
       },
       isSettled: () => this.#isSettled,
@@ -111,7 +111,7 @@ class GuardedCall {
     });
   }
 
-  /** All went well: stores the final answer, with everything that inner middlewares added. */
+  /** No middleware threw. Stores the final answer, with everything that inner middlewares added. */
   async ended(): Promise<void> {
     if (this.#isSettled) return;
     this.#isSettled = true;
@@ -126,7 +126,7 @@ class GuardedCall {
     const { error, after } = this.#failure();
     switch (after.at) {
       case 'returned':
-        // A middleware threw on the way out: what was done must not be done again.
+        // The handler returned, but a later middleware threw. Complete the operation, so that it never runs again.
         await this.#run.returnedInVain(after.result);
         return this.#leave(error, afterActing(error));
       case 'waiting':
@@ -134,26 +134,26 @@ class GuardedCall {
       case 'thrown': {
         const ended = await this.#run.threw(error);
         if (ended.kind === 'answer') this.#request.response = ended.answer;
-        // Where a `before` threw, the handler has done nothing.
+        // If a `before` threw, the handler has done nothing, and the error may say so.
         else if (after.at !== 'waiting') this.#leave(error, ended.error);
       }
     }
   }
 
-  /** An inner `onError` has made an answer of the error. */
+  /** An inner `onError` may have made an answer of the error. A batch adds its failures to it. */
   completeAnswer(): void {
     const { response } = this.#request;
     if (response !== undefined && this.#run.completed) this.#request.response = this.#run.completed(response);
   }
 
-  /** A middleware has ended the chain with an answer of its own: resolves to what Middy is to answer. */
+  /** A middleware has ended the chain with an answer of its own. Resolves to what Middy must answer. */
   async #endedEarly(): Promise<unknown> {
     const { earlyResponse } = this.#request;
     const answer = () => (this.#run.completed ? this.#run.completed(earlyResponse) : earlyResponse);
     switch (this.#progress.at) {
       case 'thrown':
         await this.failed();
-        // An `onError` cannot answer with `undefined`: Middy throws the error then, and would take our promise for an answer.
+        // Middy throws the error where an `onError` answers with `undefined`. It would take our promise for an answer, so we throw.
         if (earlyResponse === undefined) throw this.#request.error;
         return answer();
       case 'returned':
@@ -162,7 +162,7 @@ class GuardedCall {
       case 'waiting':
       case 'running':
         this.#isSettled = true;
-        // A `before` answered, so the handler has not run: the key stays free for a corrected request.
+        // A `before` answered, so the handler did not run. Release the claim: a corrected request may use the key.
         await this.#run.threw(undefined);
         return answer();
     }
@@ -173,7 +173,7 @@ class GuardedCall {
     return progress.at === 'thrown' ? progress : { error: undefined, after: progress };
   }
 
-  /** Middy throws what is in `error`, unless a later `onError` answers. What another middleware made of it stays. */
+  /** Puts `error` in the place of `thrown`, so that Middy throws it. If another middleware has replaced `thrown`, that stays. */
   #leave(thrown: unknown, error: unknown): void {
     if (error !== thrown && this.#request.error === thrown) this.#request.error = error;
   }

@@ -2,31 +2,32 @@ import { maxKeyLength } from '../events/index.ts';
 import { type ErrorProfile, refusals, statusPhrase } from '../http/index.ts';
 import { type GuardSettings, type IdempotentOptions, resolveOptions } from './options.ts';
 
-/** An OpenAPI 3.1 fragment: what a document must say about its guarded operations. */
+/** What an OpenAPI 3.1 document must say about its guarded operations. */
 export interface OpenApiFragment {
-  /** To be merged into the document's `components`. */
+  /** Merge it into the document's `components`. */
   readonly components: {
     readonly parameters: Readonly<Record<string, object>>;
     readonly headers: Readonly<Record<string, object>>;
     readonly schemas: Readonly<Record<string, object>>;
     readonly responses: Readonly<Record<string, object>>;
   };
-  /** To be merged into every guarded operation: its header parameter and its refusals, as references. */
+  /** Merge it into each guarded operation: references to the header parameter and to the refusals. */
   readonly operation: {
     readonly parameters: readonly { readonly $ref: string }[];
     readonly responses: Readonly<Record<string, { readonly $ref: string }>>;
   };
-  /** The methods of the operations that are guarded, as OpenAPI names them: `post`, `patch`. */
+  /** The guarded methods, as OpenAPI writes them: `post`, `patch`. */
   readonly methods: readonly string[];
-  /** Response headers of a guarded operation's own answers, as references: `Idempotent-Replayed`. */
+  /** Merge it into the headers of each guarded operation's own responses: a reference to `Idempotent-Replayed`. */
   readonly responseHeaders: Readonly<Record<string, { readonly $ref: string }>>;
 }
 
 /**
- * The contract that a guard with these options keeps, for an OpenAPI document. The IETF draft demands that a resource
- * publishes it: the key's format and length, when it expires, and which operations require it.
+ * What clients must know of a guard with these options, for an OpenAPI document.
+ * The IETF draft demands that an API publishes the key's format and length, when a key expires, and which operations
+ * require one.
  *
- * @param options The options of the guard. Those that OpenAPI cannot speak of are ignored.
+ * @param options the guard's options; those that clients cannot notice are ignored
  * @throws `BAD_OPTION`
  * @see https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/ section 2.5
  */
@@ -82,7 +83,7 @@ function keyParameter({ required, ttlMs, http }: GuardSettings): object {
     schema: {
       type: 'string',
       minLength: http.keySyntax === 'strict' ? 3 : 1,
-      // The quotes, and a backslash before each of the key's characters at most.
+      // Two quotes, and at most one backslash before each character.
       maxLength: 2 * maxKeyLength + 2,
       pattern: http.keySyntax === 'strict' ? `^${quoted}$` : `^(?:${quoted}|${bare})$`,
     },
@@ -97,7 +98,7 @@ interface RefusalResponse {
   readonly response: object;
 }
 
-/** One response a status: several refusals may share it, and OpenAPI knows one. */
+/** One response for each status: several refusals may share a status, and OpenAPI allows one response for it. */
 function refusalResponses({ required, http }: GuardSettings): RefusalResponse[] {
   const isStripe = http.errors === 'stripe';
   const titles = new Map<number, string[]>();

@@ -1,4 +1,4 @@
-/** What each option must be; the options themselves are in `options.ts`. */
+/** What each option must be, and its default. The types of the options are in `options.ts`. */
 import type { Outcome } from '../engine/index.ts';
 import {
   isBetween,
@@ -15,7 +15,7 @@ import type { HttpOptions, IdempotentOptions } from './options.ts';
 const maxTtlSeconds = 315_360_000;
 export const maxNamespaceLength = 255;
 
-/** DynamoDB would store one and the same character for each half of a surrogate pair. */
+/** DynamoDB stores every lone half of a surrogate pair as one and the same character. */
 const isWellFormed = (text: string): boolean => text.isWellFormed();
 const isString =
   (pattern: RegExp) =>
@@ -24,7 +24,7 @@ const isString =
 const isCount = (value: unknown): boolean => Number.isSafeInteger(value) && (value as number) >= 1;
 export const isTtl = (value: unknown): boolean => isBetween(value, 0, maxTtlSeconds);
 
-/** A status that says "not now" says nothing about the operation. */
+/** These statuses say "not now": they are no answer to the operation. */
 const passingStatuses = new Set([408, 409, 425, 429]);
 
 const rememberByDefault = ({ statusCode }: Outcome): boolean =>
@@ -38,7 +38,7 @@ export const isNamespace = (value: unknown): boolean =>
 
 const yesOrNo: Rule = { expected: 'true or false', isFine: isBoolean };
 
-/** The object's own rule looks at it. */
+/** For a member that the rule of its object has checked already. */
 const checkedAbove: Rule = { expected: '', isFine: () => true };
 
 export const httpRules = {
@@ -69,7 +69,7 @@ export const httpRules = {
   },
 } satisfies Rules<HttpOptions>;
 
-/** Names, checks and fallbacks of all options, in one place. */
+/** Name, check and default of every option. */
 export const rules = {
   store: {
     expected: 'a store: dynamoStore(…) or memoryStore()',
@@ -127,7 +127,7 @@ export const rules = {
   observe: { expected: 'a function', isFine: isFunction },
 } satisfies Rules<IdempotentOptions>;
 
-/** What Powertools for AWS Lambda calls them. */
+/** The names that these options have in Powertools for AWS Lambda. */
 const powertoolsNames: Readonly<Record<string, keyof IdempotentOptions>> = {
   persistenceStore: 'store',
   eventKeyJmesPath: 'key',

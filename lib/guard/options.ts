@@ -10,116 +10,129 @@ import { type Store, systemClock } from '../store/index.ts';
 import { checkOptions } from '../validate.ts';
 import { httpRules, isNamespace, isTtl, maxNamespaceLength, otherNames, rules } from './option-rules.ts';
 
-/** Options of a guard. All have defaults; they are checked and frozen when the guard is made. */
+/** Options of a guard. Each has a default. They are checked when the guard is made, and changes after that have no effect. */
 export interface IdempotentOptions<Event = any> {
   /**
-   * Where records are kept.
+   * Where the guard keeps its records.
    *
    * @default `dynamoStore()` on the table that `IDEMPOTENCY_TABLE` names
    */
   readonly store?: Store;
   /**
-   * Whose keys these are, 1 to 255 characters: one function, one app. Equal keys in two namespaces are two operations.
+   * The function or app that the keys belong to, 1 to 255 characters. Equal keys in two namespaces are two operations.
    *
-   * @default `IDEMPOTENCY_NAMESPACE`, then `AWS_LAMBDA_FUNCTION_NAME`; else it is required, except with `memoryStore`
+   * @default `IDEMPOTENCY_NAMESPACE`, then `AWS_LAMBDA_FUNCTION_NAME`. Without either it is required, except with `memoryStore()`
    */
   readonly namespace?: string;
   /**
-   * What makes two events the same operation: a text that is not blank, of any length and any characters; a finite number; or
-   * several of them. `undefined` means that the event has no key.
+   * What makes two events the same operation: a string that is not blank, a finite number, or an array of these.
+   * `undefined` means that the event has no key.
    *
-   * @default HTTP: the `Idempotency-Key` header; EventBridge: `id`; a record of a batch: what its service tells it apart by; anything else must be told
+   * @default HTTP: the `Idempotency-Key` header; EventBridge: `id`; a record of a batch: the id that its service gives it.
+   * Events of other shapes have no key
    */
   readonly key?: (event: Event, context: Context) => Key;
   /**
-   * The caller a key belongs to. Must return a non-empty string: a caller who cannot be named is refused.
+   * The caller that a key belongs to. Equal keys of two callers are two operations.
+   * Where it returns anything but a non-blank string, the call is refused (`MISSING_TENANT`).
    *
-   * @default HTTP: the authenticated caller, none for an open API; EventBridge: `source`; a record: its queue, stream, topic or bucket
+   * @default HTTP: the authenticated caller, none for an open API; EventBridge: `source`; a record of a batch: its queue,
+   * stream, topic or bucket
    */
   readonly tenant?: (event: Event, context: Context) => string | undefined;
   /**
-   * What must be equal when a key is used again; `false` compares nothing.
+   * What must be equal when a key is used again. If it differs, the call is refused (`PAYLOAD_MISMATCH`).
+   * `false` compares nothing.
    *
-   * @default HTTP: method, path, query and body; EventBridge: source, detail type and detail; SQS and SNS: the body; nothing for
-   * streams and Kafka; else the whole event
+   * @default HTTP: method, path, query and body; EventBridge: source, detail type and detail; SQS and SNS: the body;
+   * streams and Kafka: nothing; other events: the whole event
    */
   readonly fingerprint?: false | ((event: Event, context: Context) => unknown);
   /**
-   * Whether an event without a key is refused (`MISSING_KEY`) or runs unguarded.
+   * Whether an event must have a key. One without it is refused (`MISSING_KEY`) if `true`, and runs unguarded if `false`.
    *
    * @default true
    */
   readonly required?: boolean;
   /**
-   * How long a completed answer is replayed, in seconds from its completion; more than 0, at most ten years.
+   * How long a completed answer is replayed, in seconds after its completion. More than 0, at most ten years.
    *
    * @default `IDEMPOTENCY_TTL_SECONDS`, then 86 400 (one day)
    */
   readonly ttlSeconds?: number;
   /**
-   * How long a claim holds if its owner falls silent.
+   * How long a claim holds, in seconds. More than 0, at most one day. If its owner crashes, the next call may take over then.
    *
-   * @default the invocation's remaining time plus 1 s for clock skew; without a context 901 s inside Lambda, 60 s elsewhere
+   * @default the invocation's remaining time, plus 1 s for clock skew. Without a context: 901 s inside Lambda, 60 s elsewhere
    */
   readonly lease?: { readonly seconds: number };
   /**
-   * What a duplicate of a running call does: be refused (`IN_PROGRESS`), or wait up to `waitMs` milliseconds for the
-   * first one's answer, and run if the first one fails.
+   * What a duplicate of a running call does. `'refuse'`: it is refused (`IN_PROGRESS`). `{ waitMs }`: it waits up to
+   * `waitMs` milliseconds, at most 15 minutes, for the first call's answer. If the first call fails, the duplicate runs.
    *
    * @default 'refuse'
    */
   readonly whenBusy?: 'refuse' | { readonly waitMs: number };
   /**
-   * Whether a returned value is the operation's answer. What is not remembered is released: the next call runs. A
-   * thrown error always releases.
+   * Whether a returned value completes the operation. If not, the claim is released and the next call runs again.
+   * A thrown error always releases the claim.
    *
-   * @default everything, except HTTP answers with a status of 500 and up, 408, 409, 425 or 429
+   * @default every value does, except HTTP answers with a status of 500 and up, 408, 409, 425 or 429
    */
   readonly remember?: (outcome: Outcome) => boolean;
   /**
-   * When the right to execute is won: before the handler (`eager`), or together with what it does, in `commit()`, which
-   * saves a round trip. `at-commit` is for handlers without any effect outside `commit()`: `step`, `transaction` and `token`
-   * are refused, duplicates may compute at once, and one of them commits.
+   * When the operation is claimed. `'eager'`: before the handler runs. `'at-commit'`: by `commit()`, which saves a request.
+   * `'at-commit'` is for handlers that have no effect outside `commit()`: duplicates may run at the same time, and only one
+   * of them commits. `step`, `transaction` and `token` are refused then.
    *
    * @default 'eager'
    */
   readonly claim?: 'eager' | 'at-commit';
   /**
-   * Names of the destinations that messages of `commit()` and `transaction()` may go to: those of the pipes or the relay.
+   * Where messages of `commit()` and `transaction()` may go: names of destinations that a pipe or a relay reads.
    *
-   * @default `IDEMPOTENCY_DESTINATIONS`, names separated by commas
+   * @default the names in `IDEMPOTENCY_DESTINATIONS`, separated by commas
    */
   readonly destinations?: readonly string[];
   /**
-   * What happens when the store cannot be reached to claim: refuse (`STORE_UNAVAILABLE`), or run without protection.
-   * A store that is set up wrongly is refused either way, and so is a call whose record was seen, or in whose way another
-   * transaction was: those are known to be under way.
+   * What happens when the store cannot be reached for a claim. `'refuse'`: the call is refused (`STORE_UNAVAILABLE`).
+   * `'run'`: the handler runs unguarded. A call is refused either way where the store is set up wrongly, and where the store
+   * has shown that the operation is under way: by its record, or by another transaction on it.
    *
    * @default 'refuse'
    */
   readonly whenStoreFails?: 'refuse' | 'run';
   /**
-   * What to keep in the record for an operator to see: the raw key, the event (up to 64 KB as stored). Both may be
-   * personal data.
+   * What the record keeps for an operator to see: `key` the raw key, `input` the event, up to 64 KB as stored.
+   * Both may be personal data.
    *
    * @default neither
    */
   readonly keep?: { readonly key?: boolean; readonly input?: boolean };
-  /** For HTTP events. */
+  /** How HTTP events are read and answered. */
   readonly http?: HttpOptions<Event>;
   /**
-   * Keeps completed answers in this process as well, so that a repeat that comes here costs no request: `maxItems` of
-   * them, `maxBytes` (default 10 MB as stored) in all.
+   * Keeps completed answers in this process too. A repeat that comes to the same process then costs no request.
+   * At most `maxItems` answers, and `maxBytes` bytes in all, as stored (default 10 MB).
    *
    * @default none
    */
   readonly cache?: CacheOptions;
-  /** Turns a stored answer into the one to send, e.g. with the resource's current state. */
+  /**
+   * Turns a stored answer into the one that a repeat gets, e.g. with the resource's current state.
+   *
+   * @default the stored answer
+   */
   readonly onReplay?: (answer: any, event: Event, context: Context) => unknown;
-  /** Is told what the guard does. An observer that throws is ignored. */
+  /**
+   * Is told each thing that the guard does. What it throws is ignored.
+   *
+   * @default nobody is told
+   */
   readonly observe?: (event: IdempotencyEvent) => void;
 }
 
+/** How a guard reads and answers HTTP events. */
 export interface HttpOptions<Event = any> {
   /**
    * The header that carries the key, e.g. `PayPal-Request-Id`.
@@ -128,31 +141,40 @@ export interface HttpOptions<Event = any> {
    */
   readonly keyHeader?: string;
   /**
-   * Methods that are guarded; requests with any other pass through.
+   * Methods that are guarded. A request with another method runs unguarded.
    *
    * @default ['POST', 'PATCH']
    */
   readonly methods?: readonly string[];
   /**
-   * `lenient` takes a bare key and a quoted one, and they are the same key; `strict` only the quoted one of RFC 9651.
+   * How the key may be written. `'lenient'`: quoted or bare, and both are the same key. `'strict'`: quoted, as RFC 9651
+   * writes a String.
    *
    * @default 'lenient'
    */
   readonly keySyntax?: 'lenient' | 'strict';
   /**
-   * How refusals look: RFC 9457 problem details; the same with a `Link` to `docsUrl`; as Stripe's API does, for clients
-   * made from its SDKs; or what a function of yours returns.
+   * How refusals look. `'problem'`: RFC 9457 problem details. `'problem-link'`: the same, with a `Link` to `docsUrl`.
+   * `'stripe'`: as Stripe's API writes errors, for clients made from its SDKs. A function: what it returns.
    *
    * @default 'problem'
    */
   readonly errors?: ErrorProfile | ((error: IdempotencyError) => HttpResponse);
-  /** Headers for every answer that the guard gives instead of the handler, refusals and replays: CORS, for one. */
+  /**
+   * Headers for each answer that the guard gives instead of the handler, which is a refusal or a replay. CORS needs them.
+   *
+   * @default none
+   */
   readonly answerHeaders?: (event: Event) => Record<string, string>;
-  /** Where your API documents its use of the key: the `type` of problem details. */
+  /**
+   * The page where your API documents its keys. It becomes the `type` of problem details.
+   *
+   * @default none: the `type` is `about:blank`
+   */
   readonly docsUrl?: string;
 }
 
-/** A guard's options, resolved. */
+/** A guard's options, with all defaults filled in. */
 export interface GuardSettings extends Settings, IdentitySettings {
   readonly http: IdentitySettings['http'] & ReplySettings;
   readonly disabled: () => boolean;
@@ -169,16 +191,16 @@ export function resolveOptions(options: IdempotentOptions = {}): GuardSettings {
     );
   }
 
-  // Taken now, for an options object that is changed later is not checked again.
-  const { observe, namespace: ownNamespace } = options;
+  // Copied now: a caller may change the options later, and they are checked only once.
+  const { namespace: ownNamespace } = options;
   const destinations = options.destinations && [...options.destinations];
   const disabled = () => isTrue(process.env[environment.disabled]);
   const store = lazyStore(options.store);
   const namespace = () => resolveNamespace(ownNamespace, store());
-  // What can be told now is told now; only the environment's table and name wait for the first call.
+  // A missing namespace is reported when the guard is made. Without a `store` it must wait for the first call.
   if (options.store && !disabled()) namespace();
   const clock = () => store().clock ?? systemClock;
-  const nowMs = () => (disabled() ? Date.now() : clock().now());
+
   return Object.freeze<GuardSettings>({
     store,
     namespace,
@@ -205,24 +227,32 @@ export function resolveOptions(options: IdempotentOptions = {}): GuardSettings {
     },
     cache: options.cache && new AnswerCache(options.cache),
     onReplay: options.onReplay,
-    observe: (occurrence) => {
-      if (!observe) return;
-      try {
-        // The union's members lost two fields each; putting them back is beyond what the checker can follow.
-        const where = disabled() ? (ownNamespace ?? '') : namespace().name;
-        const event = { namespace: where, atMs: nowMs(), ...occurrence } as unknown as IdempotencyEvent;
-        // A step's name may hold an id, and events are logged.
-        if (event.type === 'step') Object.defineProperty(event, 'name', { enumerable: false });
-        const returned: unknown = observe(event);
-        // An async observer is not awaited, and its failure is as much ignored as a sync one's.
-        if (returned instanceof Promise) returned.catch(() => {});
-      } catch {
-        // An observer's failure is its own.
-      }
-    },
+    observe: safely(options.observe, () => ({
+      namespace: disabled() ? (ownNamespace ?? '') : namespace().name,
+      atMs: disabled() ? Date.now() : clock().now(),
+    })),
     disabled,
   });
 }
+
+/** An observer must not fail the call, so what it throws is ignored. */
+const safely =
+  (
+    observe: IdempotentOptions['observe'],
+    whereAndWhen: () => Pick<IdempotencyEvent, 'namespace' | 'atMs'>,
+  ): Settings['observe'] =>
+  (occurrence) => {
+    if (!observe) return;
+    try {
+      // The compiler cannot follow that these two fields complete each member of the union.
+      const event = { ...whereAndWhen(), ...occurrence } as unknown as IdempotencyEvent;
+      // Hidden from logs: a step's name may hold an id.
+      if (event.type === 'step') Object.defineProperty(event, 'name', { enumerable: false });
+      const returned: unknown = observe(event);
+      // An async observer is not awaited, and its failure is ignored like any other.
+      if (returned instanceof Promise) returned.catch(() => {});
+    } catch {}
+  };
 
 function lazyStore(given: Store | undefined): () => Store {
   let store = given ?? (process.env[environment.table] ? dynamoStore() : undefined);

@@ -1,36 +1,36 @@
 /**
- * Watches how Middy uses the request of one call, for Middy tells a middleware too little.
+ * Watches how Middy uses the request of one call. Middy tells a middleware too little, so four properties become accessors:
  *
- * - An inner middleware can end the chain early, and then neither our `after` nor our `onError` runs: Middy assigns
- *   `request.earlyResponse` to `request.response` and returns that. So `response` becomes an accessor which, once
- *   `earlyResponse` is there, reads as a promise that settles the claim before it yields the answer. Middy awaits it.
- * - Only the error that is assigned first says what happened: `http-error-handler` replaces it. So `error` becomes one, too.
- * - Middy calls the handler as `handler(request.event, request.context, …)`: both are read at once, in this order, and then
- *   only. What is assigned to `response` before that is another middleware's, not what the handler returned.
+ * - `response`: an inner middleware can end the chain early. Middy then assigns `request.earlyResponse` to
+ *   `request.response`, returns that, and calls neither our `after` nor our `onError`. So once there is an `earlyResponse`,
+ *   `response` reads as a promise that settles the claim and then yields the answer. Middy awaits it.
+ * - `error`: only the first error says what happened. `http-error-handler` replaces it by another.
+ * - `event` and `context`: Middy calls `handler(request.event, request.context, …)`, and nobody else reads the two in this
+ *   order, one directly after the other. A `response` that is assigned before that is not the handler's.
  */
 import type { Context } from 'aws-lambda';
 
-/** The part of Middy's request that the middleware touches; Middy itself is never imported, it may not be there. */
+/** The part of Middy's request that the middleware touches. Middy is never imported: it may not be installed. */
 export interface MiddyRequest {
   event: unknown;
   context: Context;
   response: any;
   earlyResponse?: any;
   error: any;
-  // Anything else would change the type of the handler that the middleware is used on.
-  // biome-ignore lint/complexity/noBannedTypes: Middy's own type for "nothing in particular"
+  // Any other type would change the type of the handler that the middleware is used on.
+  // biome-ignore lint/complexity/noBannedTypes: Middy's own type here
   internal: {};
 }
 
-/** Who is told. */
+/** Is told what Middy does with the request. */
 interface Watcher {
-  /** The handler may have been called; certainly not before this. */
+  /** Middy is calling the handler, as far as can be told. Before this it has certainly not called it. */
   called(): void;
   /** @param isEarly whether a middleware has ended the chain with an answer of its own */
   responded(response: unknown, isEarly: boolean): void;
   failed(error: unknown): void;
   isSettled(): boolean;
-  /** Resolves to what Middy is to answer. */
+  /** Settles the claim of a chain that ended early. Resolves to what Middy must answer. */
   settleEarly(): Promise<unknown>;
 }
 
@@ -44,7 +44,7 @@ function watchCall(request: MiddyRequest, watcher: Watcher): void {
   let eventWasJustRead = false;
   watch(request, 'event', () => {
     eventWasJustRead = true;
-    // Middy evaluates its two arguments at once; what is read in another turn belongs to something else.
+    // Middy reads both arguments in one turn. A read in a later turn is somebody else's.
     queueMicrotask(() => {
       eventWasJustRead = false;
     });
@@ -61,7 +61,7 @@ function watchResponse(request: MiddyRequest, watcher: Watcher): void {
   const settleEarly = async () => {
     try {
       const answer = await watcher.settleEarly();
-      // For an outer guard in the same chain: what it is to store is what this one answers with.
+      // An outer guard in the same chain must store what this guard answers.
       request.earlyResponse = answer;
       write(answer);
     } finally {
@@ -99,7 +99,7 @@ function watchError(request: MiddyRequest, watcher: Watcher): void {
   });
 }
 
-/** Tells of every read of a property, which otherwise stays as it is. */
+/** Calls `onRead` at each read of a property, and changes nothing else. */
 function watch(request: MiddyRequest, name: 'event' | 'context', onRead: () => void): void {
   const { read, write } = beneath(request, name);
   Object.defineProperty(request, name, {
@@ -113,7 +113,7 @@ function watch(request: MiddyRequest, name: 'event' | 'context', onRead: () => v
   });
 }
 
-/** What lies under an accessor about to be put on a request: a value, or the accessor of an outer guard. */
+/** Reads and writes what a property holds before it becomes an accessor: a value, or the accessor of an outer guard. */
 function beneath(request: MiddyRequest, name: 'event' | 'context' | 'response' | 'error') {
   const inherited = Object.getOwnPropertyDescriptor(request, name);
   let value: unknown = inherited?.value;
