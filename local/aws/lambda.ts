@@ -116,7 +116,7 @@ export function createFunction(
   onLog: (line: LogLine) => void,
 ): LocalFunction {
   const { timeoutSeconds = 3, maxConcurrency = 10 } = description;
-  const entry = resolvePath(fileURLToPath(new URL('..', import.meta.url)), description.entry);
+  const entry = resolvePath(fileURLToPath(new URL('../..', import.meta.url)), description.entry);
   if (!existsSync(entry)) throw new Error(`Function '${functionName}': there is no file ${entry}.`);
 
   const sandboxes = new Set<Sandbox>();

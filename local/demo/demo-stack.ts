@@ -126,4 +126,4 @@ type FunctionProps = Partial<Omit<IdempotentFunctionProps, 'entry'>> & {
   readonly entry: string;
 };
 
-const inRepository = (file: string): string => fileURLToPath(new URL(`../${file}`, import.meta.url));
+const inRepository = (file: string): string => fileURLToPath(new URL(`../../${file}`, import.meta.url));
