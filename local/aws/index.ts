@@ -9,6 +9,7 @@ export { startDynamoDb } from './dynamodb.ts';
 export { createTable, type LocalTable, type TableDescription } from './dynamodb-tables.ts';
 export type { FilterPattern } from './event-filter.ts';
 export type { EventSource } from './event-source.ts';
+export type { LocalQueue } from './fauxqs-queue.ts';
 export {
   type Authorizer,
   type Call,
@@ -29,13 +30,8 @@ export {
   type LogLine,
 } from './lambda.ts';
 export { checkPipe, type PipeDescription, startPipe } from './pipes.ts';
-export {
-  type LocalQueue,
-  type LocalQueues,
-  type QueueDescription,
-  startQueues,
-  type TopicDescription,
-} from './queues.ts';
+export type { QueueDescription, TopicDescription } from './queue-descriptions.ts';
+export { type LocalQueues, startQueues } from './queues.ts';
 export {
   checkSqsEventSource,
   type SqsEventSourceDescription,

@@ -17,7 +17,7 @@ import {
 } from '../template/index.ts';
 import type { KillStage, Lane } from './kill-run.ts';
 import type { PaymentProvider } from './payment-provider.ts';
-import type { Stage } from './scenarios.ts';
+import type { Stage } from './scenario.ts';
 import { joined, present, type RelayedShop, shopOf } from './shop.ts';
 
 export interface DemoOptions extends Omit<StackOptions, 'callers'> {

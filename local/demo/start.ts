@@ -5,9 +5,11 @@ import { parseArgs } from 'node:util';
 import type { Stack } from '../stack/index.ts';
 import { type Demo, startDemo } from './demo.ts';
 import { type KillRow, type KillStage, killEverywhere } from './kill-run.ts';
+import { messageScenarios } from './message-scenarios.ts';
 import { type PayPage, startPayPage } from './pay-page.ts';
 import { type PaymentProvider, startPaymentProvider } from './payment-provider.ts';
-import { isMetric, playScenario, type Row, type Stage, scenarios, summary } from './scenarios.ts';
+import { paymentScenarios } from './payment-scenarios.ts';
+import { isMetric, playScenario, type Row, type Stage, summary } from './scenario.ts';
 import { type Column, formatTable } from './text-table.ts';
 
 const usage = `Usage: npm start [-- options]
@@ -22,6 +24,8 @@ DYNAMODB_ENDPOINT takes a DynamoDB Local that already runs (http://…) instead 
 
 const footnote = `(1) The guarded level, idempotent(handler) alone, cannot know whether an attempt that vanished has charged. So the
     retry charges, and 2 is what the guarantee says. The row after it is the same at the committed level.`;
+
+const scenarios = [...paymentScenarios, ...messageScenarios];
 
 interface Flags {
   readonly serve: boolean;

@@ -1,0 +1,144 @@
+/** What a scenario is, and how it is played: what came of it beside what the guarantee says. */
+import { randomUUID } from 'node:crypto';
+import type { Order } from '../../examples/payment-provider.ts';
+import type { Stack } from '../stack/index.ts';
+import type { PaymentProvider } from './payment-provider.ts';
+import { type Effects, effectsOf, type Shop, settled } from './shop.ts';
+
+/** What the scenarios are played on. */
+export interface Stage {
+  readonly stack: Stack;
+  readonly provider: PaymentProvider;
+  readonly shop: Shop;
+  /** Their names by their path in the template: variants of the shop's payments are among them. */
+  readonly functions: Readonly<Record<string, string>>;
+  /** A standard queue of charges, beside the shop's FIFO queue. */
+  readonly charges: string;
+  readonly deadCharges: string;
+}
+
+/** What can be counted and seen from outside. */
+export interface Observed {
+  /** How often the handler itself began, of the payment or, where messages are sent, of a record: it logs that. */
+  readonly runs: number;
+  /** What there is of the scenario's customer: ` 1 charge, 1 order, 1 entry`. */
+  readonly effects: string;
+  /** Statuses, in order, each with ` replayed` where the answer says so. */
+  readonly answers: readonly string[];
+}
+
+export interface Scenario {
+  readonly name: string;
+  /** What the level that it is played at says of it. */
+  readonly guarantee: string;
+  /** What that comes to here, exactly. */
+  readonly expected: Observed;
+  /** @param order of a customer and an article that no other scenario has */
+  play(stage: Stage, order: Order): Promise<Played>;
+}
+
+/** An answer of the HTTP API. */
+export interface Answer {
+  readonly status: number;
+  readonly label: string;
+  readonly body: Buffer;
+  readonly code: string | undefined;
+  readonly retryAfterSeconds: number;
+}
+
+/** What came of it. */
+export interface Played {
+  readonly answers: readonly Answer[];
+  /** What must hold besides. */
+  readonly checks: Readonly<Record<string, boolean>>;
+}
+
+export interface Row {
+  readonly scenario: Scenario;
+  readonly observed: Observed;
+  /** Empty where everything is as the guarantee says. */
+  readonly problems: readonly string[];
+  /** What the functions logged meanwhile, other than that they ran: where to look for the cause of a problem. */
+  readonly complaints: readonly string[];
+}
+
+export async function playScenario(scenario: Scenario, stage: Stage): Promise<Row> {
+  const { stack, provider, shop } = stage;
+  stack.faults.reset();
+  stack.upstreamFaults('payments').reset();
+  const logged = stack.logs.length;
+  const id = randomUUID().slice(0, 8);
+  const order: Order = { customer: `ada-${id}`, amount: 4200, currency: 'EUR', sku: `book-${id}` };
+  let played: Played;
+  try {
+    played = await scenario.play(stage, order);
+  } catch (error) {
+    // Such as an answer that never came: one row's matter.
+    played = { answers: [], checks: { [`it can be played (${error})`]: false } };
+  } finally {
+    provider.whenBooked(undefined);
+    stack.faults.reset();
+    stack.upstreamFaults('payments').reset();
+  }
+  await settled(stack, shop);
+  await stack.queue(stage.charges).drained();
+
+  const lines = stack.logs.slice(logged);
+  const effects = await effectsOf(stage, shop, order);
+  const observed: Observed = {
+    // The handlers log one line each, at this level, and the guard none.
+    runs: lines.filter(({ level, functionName }) => level === 'info' && isOf(scenario, stage, functionName))
+      .length,
+    effects: worded(effects),
+    answers: played.answers.map(({ label }) => label),
+  };
+  const { expected } = scenario;
+  const checks = {
+    ...played.checks,
+    'the balance is the sum of the entries': effects.balance === effects.entries * order.amount,
+  };
+  const problems = [
+    ...differences('handler runs', observed.runs, expected.runs),
+    ...differences('side effects', observed.effects, expected.effects),
+    ...differences('answers', summary(observed.answers).join(', '), summary(expected.answers).join(', ')),
+    ...Object.entries(checks).flatMap(([what, holds]) => (holds ? [] : [`not so: ${what}`])),
+  ];
+  const complaints = lines
+    .filter(({ level, text }) => level !== 'info' && !isMetric(text))
+    .map(({ functionName, text }) => `${functionName}: ${text}`);
+  return { scenario, observed, problems, complaints: [...new Set(complaints)] };
+}
+
+/** What `emf()` writes for CloudWatch. */
+export const isMetric = (text: string): boolean => text.startsWith('{"_aws":');
+
+/** Where nobody is answered, it is about the consumer. */
+const isOf = ({ expected }: Scenario, { functions }: Stage, functionName: string): boolean =>
+  [functions.EnterInLedger, functions.EnterFromStandardQueue].includes(functionName) ===
+  (expected.answers.length === 0);
+
+const worded = ({ charges, orders, entries }: Effects): string =>
+  [
+    counted(charges, 'charge', 'charges'),
+    counted(orders, 'order', 'orders'),
+    counted(entries, 'entry', 'entries'),
+  ]
+    .filter((words) => words !== '')
+    .join(', ') || 'none';
+
+const counted = (count: number, one: string, more: string): string =>
+  count === 0 ? '' : `${count} ${count === 1 ? one : more}`;
+
+const differences = (what: string, observed: unknown, expected: unknown): string[] =>
+  observed === expected ? [] : [`${what}: ${observed} instead of ${expected}`];
+
+/** `201`, `49 × 409` */
+export function summary(answers: readonly string[]): string[] {
+  const runs: { label: string; count: number }[] = [];
+  for (const label of answers) {
+    const last = runs.at(-1);
+    if (last?.label === label) last.count++;
+    else runs.push({ label, count: 1 });
+  }
+  return runs.map(({ label, count }) => (count === 1 ? label : `${count} × ${label}`));
+}
