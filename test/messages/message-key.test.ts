@@ -20,8 +20,8 @@ import {
 } from '../../lib/index.ts';
 import { credentials, region, topicArn } from '../../local/aws/account.ts';
 import { createTable } from '../../local/aws/dynamodb-tables.ts';
-import { startPipe } from '../../local/aws/pipes.ts';
 import { type LocalQueue, type LocalQueues, startQueues } from '../../local/aws/index.ts';
+import { startPipe } from '../../local/aws/pipes.ts';
 import { startSqsEventSource } from '../../local/aws/sqs-event-source.ts';
 import { startStreamEventSource } from '../../local/aws/stream-event-source.ts';
 import { failedIn, fifoMessage, snsNotification, sqsEvent, sqsMessage } from '../support/batch-events.ts';
