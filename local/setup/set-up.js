@@ -2,7 +2,7 @@
 // read, and no imports from node_modules. What else a script needs of the machine are the arguments; it is installed where that can be done.
 import { existsSync } from 'node:fs';
 
-const installed = (name) => existsSync(new URL(`../node_modules/${name}/package.json`, import.meta.url));
+const installed = (name) => existsSync(new URL(`../../node_modules/${name}/package.json`, import.meta.url));
 
 /** Sources run unbuilt: types are stripped without a flag since Node 22.18 and 23.6. */
 function runsTypeScript(version) {

@@ -13,7 +13,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi 
 import { type DynamoDbOptions, startDynamoDb } from '../../local/aws/dynamodb.ts';
 
 const run = promisify(execFile);
-const MODULE = pathToFileURL(join(import.meta.dirname, '../../local/dynamodb.ts')).href;
+const MODULE = pathToFileURL(join(import.meta.dirname, '../../local/aws/dynamodb.ts')).href;
 const BRING_YOUR_OWN = 'set DYNAMODB_ENDPOINT';
 
 let shared: string;
