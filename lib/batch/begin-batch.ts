@@ -1,17 +1,16 @@
 /**
- * A batch on its way: every record is claimed before the handler is called, all at once, and settled by itself. The handler
- * is given the records that are fresh; what it reports is merged with what was found here.
+ * The way in for a batch. Every record is claimed before the handler is called. The handler gets the fresh ones.
  */
 import type { Context } from 'aws-lambda';
 import { type Begun, type Guard, refuseSharedNamespace, withBatch } from '../engine/index.ts';
 import { IdempotencyError } from '../errors.ts';
 import type { Batch } from '../events/index.ts';
-import { type BatchSettings, claimBatch } from './claiming.ts';
-import { GuardedBatch } from './settling.ts';
+import { type BatchSettings, claimBatch } from './claim-batch.ts';
+import { GuardedBatch } from './guarded-batch.ts';
 
 /**
- * @throws what shows that the guard is set up wrongly, and for services without partial failures what `reportOf` says; else
- * what is wrong with a record is that record's failure.
+ * @throws an error that shows that the guard is set up wrongly
+ * @throws what `reportOf` throws, where no record is left for the handler
  */
 export async function beginBatch(
   guard: Guard<BatchSettings>,
@@ -26,7 +25,7 @@ export async function beginBatch(
   return { kind: 'run', event, context: withBatch(context, guarded), run: guarded };
 }
 
-/** State that is carried from batch to batch holds records that a later delivery would be said to have done. */
+/** The state of a tumbling window goes from batch to batch. A record that is dropped as a repeat would be missing in it. */
 function refuseTumblingWindow({ event }: Batch): void {
   if (!('isFinalInvokeForWindow' in event)) return;
   throw new IdempotencyError(

@@ -1,7 +1,7 @@
 /**
- * Guarding a batch record by record: claiming all of them at once, settling each by itself, and one report to the service.
- * It decides which records a handler is given, in what order, and which are to be delivered again.
- * It does not decide what makes two records the same (events), nor how an attempt ends (engine).
+ * Guards a batch record by record: claims all records at once, settles each by itself, and reports once to the service.
+ * This room decides which records the handler gets, in what order, and which ones the service must deliver again.
+ * It never decides what makes two records the same (`events` does), nor how an attempt ends (`engine` does).
  */
 export { beginBatch } from './begin-batch.ts';
 export {
@@ -13,4 +13,4 @@ export {
   type SourceRecord,
   type WithPayload,
 } from './each-record.ts';
-export { UnguardedBatch } from './settling.ts';
+export { UnguardedBatch } from './unguarded-batch.ts';

@@ -1,13 +1,13 @@
 import type { BatchRecord } from '../events/index.ts';
 
-/** Records that are processed in order, one after the other: those of a group. A record of no group is a lane of its own. */
+/** Sorts records into lanes. The records of a lane are processed one after the other: a group is one, a record without a group too. */
 export function lanesOf(records: readonly BatchRecord[]): BatchRecord[][] {
   const lanes = new Map<unknown, BatchRecord[]>();
   for (const record of records) {
-    const place = record.group ?? record;
-    const lane = lanes.get(place);
+    const name = record.group ?? record;
+    const lane = lanes.get(name);
     if (lane) lane.push(record);
-    else lanes.set(place, [record]);
+    else lanes.set(name, [record]);
   }
   return [...lanes.values()];
 }

@@ -1,17 +1,16 @@
-/** What becomes of a record of a batch. */
-
+/** What is known of each record of a batch, from its claim to the report. */
 import type { Execution, Operation } from '../engine/index.ts';
 import type { BatchRecord } from '../events/index.ts';
 
 export type RecordState =
-  /** To be given to the handler; `execution` is absent where it runs without a record. */
+  /** Claimed, and not settled yet. Without `execution` it runs unguarded. */
   | { readonly kind: 'fresh'; readonly execution: Execution | undefined; readonly operation: Operation }
-  /** Completed, earlier or by now. */
+  /** Completed, by this delivery or an earlier one. */
   | { readonly kind: 'done' }
   | { readonly kind: 'failed'; readonly error: unknown }
-  /** Not started, because of one before it in its group or for lack of time. */
+  /** Not started, because an earlier record of its group failed or because time ran out. */
   | { readonly kind: 'skipped' }
-  /** The same operation comes earlier in this batch: this one has its fate. */
+  /** `leader`, earlier in this batch, is the same operation. What becomes of the leader becomes of this record. */
   | { readonly kind: 'follows'; readonly leader: BatchRecord };
 
 /** The states of all records of a batch. */
@@ -35,7 +34,7 @@ export class RecordStates {
     this.#states.set(record, { kind: 'failed', error });
   }
 
-  /** The execution of a record that is fresh, and from now on is in another state. */
+  /** Moves a fresh record to another state and hands its execution to the caller, who settles it. A record is taken once. */
   take(record: BatchRecord, state: RecordState): Execution | undefined {
     const before = this.#states.get(record);
     if (before?.kind !== 'fresh') return undefined;

@@ -1,20 +1,19 @@
-/** What the service of a batch is told. */
-
+/** What the service of a batch is told when the batch is over. */
 import { afterActing, IdempotencyError } from '../errors.ts';
 import { type Batch, type BatchRecord, itemFailures, lowestOf } from '../events/index.ts';
 
 export interface BatchFate {
-  /** The records that are to be delivered again. */
+  /** The records that the service must deliver again. */
   readonly comeAgain: readonly BatchRecord[];
-  /** Why, for those of which another one is not the reason. */
+  /** The errors of those that failed. The others were not started. */
   readonly errors: ReadonlyMap<BatchRecord, unknown>;
   /** The records that the handler was called with. */
   readonly started: ReadonlySet<BatchRecord>;
 }
 
 /**
- * @param handlersAnswer what the handler returned: its other members are kept
- * @throws for a service that knows no partial failure, why records are to be delivered again
+ * @param handlersAnswer what the handler returned; its members other than `batchItemFailures` are kept
+ * @throws for a service without partial failures: why it must deliver the batch again
  */
 export function reportOf(batch: Batch, fate: BatchFate, handlersAnswer?: unknown): unknown {
   const again = new Set(fate.comeAgain.map(({ id }) => id));
@@ -32,11 +31,7 @@ export function reportOf(batch: Batch, fate: BatchFate, handlersAnswer?: unknown
   }
 }
 
-/**
- * What fails a batch of a service that knows no partial failure: one record's error, or all of them in one.
- *
- * @param started the records that the handler was called with
- */
+/** The error that fails the whole batch: the error of the only record that failed, or one error for several. */
 function failureOf(
   failures: ReadonlyMap<BatchRecord, unknown>,
   { records }: Batch,
@@ -44,11 +39,11 @@ function failureOf(
 ): unknown {
   const errors = [...failures.values()];
   const [failed] = failures.keys();
-  // What is no error, such as `undefined`, would be taken for none.
+  // A handler may throw anything. A bare `undefined` could be taken for success, so it is wrapped.
   if (errors.length === 1 && errors[0] instanceof Error) return asOfBatch(errors[0], failed, started);
   return new IdempotencyError(
     'BATCH_FAILED',
-    `Records failed: ${errors.length} of ${records.length}. Guarded, the others will not run again when the batch is delivered again.`,
+    `Records failed: ${errors.length} of ${records.length}. Under a guard, the others do not run again with the batch.`,
     {
       cause: new AggregateError(errors, 'Records failed.'),
       effect: started.size > 0 ? 'possible' : 'none',
@@ -56,7 +51,7 @@ function failureOf(
   );
 }
 
-/** The error of one record, thrown for the whole batch: it is not nothing that has been done where records were handled. */
+/** One record's error, as it fails the whole batch. It must not report `effect: 'none'` if the handler was called with any record. */
 export function asOfBatch(
   error: unknown,
   failed: BatchRecord | undefined,

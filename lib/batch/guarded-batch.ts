@@ -1,44 +1,31 @@
-/** Settling a batch: each record by itself as soon as its handler is done, the rest when all is over. */
-
-import {
-  type BatchOperations,
-  type Ended,
-  type Execution,
-  type Operation,
-  type Run,
-  type Settings,
-  sendUnrecorded,
-  UnguardedOperation,
-} from '../engine/index.ts';
-import {
-  asBatch,
-  asRecord,
-  type Batch,
-  type BatchRecord,
-  isBelow,
-  lowestOf,
-  rawsIn,
-} from '../events/index.ts';
+/** A claimed batch while its handler runs. Each record is settled as soon as its handler is done, the rest when all is over. */
+import type { BatchOperations, Ended, Execution, Operation, Run } from '../engine/index.ts';
+import { asRecord, type Batch, type BatchRecord, isBelow, lowestOf, rawsIn } from '../events/index.ts';
 import { inParallel } from '../pool.ts';
-import { maxParallel } from './claiming.ts';
+import { maxParallel } from './claim-batch.ts';
 import { lanesOf } from './lanes.ts';
 import type { RecordStates } from './record-state.ts';
 import { asOfBatch, reportOf } from './report.ts';
 
-/** A batch as a handler of single records sees it. */
+/** A batch as `eachRecord` sees it, which calls a handler for each record. */
 export interface RecordByRecord extends BatchOperations {
   readonly batch: Batch;
   /**
-   * The records of `event`, lane by lane; `undefined` where it is no batch. It is what the guard handed out, or what other
-   * middlewares made of that.
+   * The records to process, lane by lane; `undefined` where `event` is no batch.
+   *
+   * @param event what the guard passed on, or what other middlewares made of it
    */
   lanesIn(event: unknown): BatchRecord[][] | undefined;
   operationFor(record: BatchRecord): Operation | undefined;
-  /** @throws `OVERTAKEN` where another attempt is working on it */
+  /** @throws `OVERTAKEN` where another attempt has taken the record over */
   recordReturned(record: BatchRecord, value: unknown): Promise<void>;
-  /** Never rejects. @param isHandled whether the handler was called, and not its payload refused before */
+  /**
+   * Never rejects.
+   *
+   * @param isHandled whether the handler was called; `false` where the payload was refused before
+   */
   recordThrew(record: BatchRecord, error: unknown, isHandled: boolean): Promise<void>;
-  /** It was not started, and will not be: its claim is given up when the handler ends. */
+  /** The record will not be started. Its claim is given back when the handler ends. */
   recordSkipped(record: BatchRecord): void;
 }
 
@@ -46,9 +33,9 @@ export class GuardedBatch implements Run, RecordByRecord {
   readonly batch: Batch;
   readonly #states: RecordStates;
   readonly #skipped = new Set<BatchRecord>();
-  /** Failed before its handler was called. */
+  /** Records that failed before their handler was called. */
   readonly #untouched = new Set<BatchRecord>();
-  /** What the handler was given. */
+  /** The records that the handler was given. */
   readonly #given: readonly BatchRecord[];
   readonly #byRaw = new Map<unknown, BatchRecord>();
   readonly #byId = new Map<unknown, BatchRecord>();
@@ -59,12 +46,12 @@ export class GuardedBatch implements Run, RecordByRecord {
     this.#given = states.fresh();
     for (const record of batch.records) {
       this.#byRaw.set(record.raw, record);
-      // The first one: those that follow it have its fate.
+      // The first record of an id leads. What becomes of it becomes of the others.
       if (!this.#byId.has(record.id)) this.#byId.set(record.id, record);
     }
   }
 
-  /** The event with the records that the handler is to be given; `undefined` where there are none. */
+  /** The event for the handler, with the fresh records only; `undefined` where there are none. */
   get event(): object | undefined {
     return this.#given.length === 0 ? undefined : this.batch.only(this.#given);
   }
@@ -75,7 +62,7 @@ export class GuardedBatch implements Run, RecordByRecord {
     const isAsGiven =
       raws.length === this.#given.length && this.#given.every(({ raw }, at) => raws[at] === raw);
     if (isAsGiven) return lanesOf(this.#given);
-    // A middleware has taken some out, or has made copies: what they hold counts, under the name that was read first.
+    // A middleware has removed or copied records. A copy is processed as it is now, under the id that arrived.
     return lanesOf(raws.map((raw) => this.#copyOf(raw)).filter((record) => record !== undefined));
   }
 
@@ -128,7 +115,11 @@ export class GuardedBatch implements Run, RecordByRecord {
     );
   }
 
-  /** What the service is told: the handler's answer, with the failures that were found here. @throws see `reportOf` */
+  /**
+   * What the service is told: the handler's answer, together with the failures that were found here.
+   *
+   * @throws what `reportOf` throws
+   */
   completed(handlersAnswer?: unknown): unknown {
     const comeAgain = this.batch.records.filter((record) => this.#states.comesAgain(record));
     const errors = new Map<BatchRecord, unknown>();
@@ -139,7 +130,7 @@ export class GuardedBatch implements Run, RecordByRecord {
     return reportOf(this.batch, { comeAgain, errors, started: this.#started() }, handlersAnswer);
   }
 
-  /** What the handler was given, and has not said that it never came to. */
+  /** The records that the handler was given, without those that it reports as not started. */
   #started(): ReadonlySet<BatchRecord> {
     return new Set(
       this.#given.filter((record) => !this.#skipped.has(record) && !this.#untouched.has(record)),
@@ -150,7 +141,7 @@ export class GuardedBatch implements Run, RecordByRecord {
     return this.#byRaw.get(raw) ?? this.#byId.get(asRecord(raw)?.id);
   }
 
-  /** The record that was read when the event arrived. */
+  /** The record as it was read when the event arrived. */
   #original(record: BatchRecord): BatchRecord {
     return this.#byRaw.get(record.raw) ?? record;
   }
@@ -165,7 +156,7 @@ export class GuardedBatch implements Run, RecordByRecord {
     return { ...copy, id: original.id, group: original.group };
   }
 
-  /** The records that a handler's own answer gives back. */
+  /** The records that the handler's own answer reports as failed. */
   #reportedIn(answer: unknown): Set<BatchRecord> {
     const { report } = this.batch;
     const list = (answer as { batchItemFailures?: unknown } | null | undefined)?.batchItemFailures;
@@ -173,13 +164,13 @@ export class GuardedBatch implements Run, RecordByRecord {
     const reported = new Set<BatchRecord>();
     for (const item of Array.isArray(list) ? list : [undefined]) {
       const record = this.#byId.get(item?.itemIdentifier);
-      // Lambda takes an identifier that is not one of the batch's for the failure of all of it.
+      // Lambda takes an unknown identifier for the failure of the whole batch.
       if (record === undefined) return new Set(this.#states.fresh());
       reported.add(record);
     }
     if (report === 'lowest') {
       const [first] = lowestOf([...reported].map(({ id }) => id));
-      // A stream is delivered again from there on, and whether the handler went on after it is not known.
+      // A stream is delivered again from the lowest one on. Nobody knows whether the handler went on after it.
       for (const record of this.#states.fresh()) {
         if (first !== undefined && !isBelow(record.id, first)) reported.add(record);
       }
@@ -187,7 +178,7 @@ export class GuardedBatch implements Run, RecordByRecord {
     return reported;
   }
 
-  /** Settles what has not been settled one by one. */
+  /** Settles the records that `eachRecord` has not settled one by one. */
   async #settleRest(how: (execution: Execution, record: BatchRecord) => Promise<unknown>): Promise<void> {
     await inParallel(this.#states.fresh(), maxParallel, async (record) => {
       const state = this.#states.get(record);
@@ -207,38 +198,6 @@ export class GuardedBatch implements Run, RecordByRecord {
       throw error;
     }
   }
-}
-
-/** A batch under a guard that is switched off. */
-export class UnguardedBatch implements RecordByRecord {
-  readonly batch: Batch;
-  readonly #operations = new Map<unknown, Operation>();
-  readonly #settings: Settings;
-
-  constructor(settings: Settings, batch: Batch) {
-    this.#settings = settings;
-    this.batch = batch;
-  }
-
-  lanesIn(event: unknown): BatchRecord[][] | undefined {
-    const raws = rawsIn(event);
-    return raws && lanesOf(asBatch(event)?.records ?? []);
-  }
-
-  operationOf(raw: unknown): Operation | undefined {
-    const record = asRecord(raw);
-    return record && this.operationFor(record);
-  }
-
-  operationFor({ id }: BatchRecord): Operation {
-    const operation = this.#operations.get(id) ?? new UnguardedOperation(sendUnrecorded(this.#settings));
-    this.#operations.set(id, operation);
-    return operation;
-  }
-
-  async recordReturned(): Promise<void> {}
-  async recordThrew(): Promise<void> {}
-  recordSkipped(): void {}
 }
 
 const reportedByHandler = (): Error => new Error('The handler reported this record as failed.');

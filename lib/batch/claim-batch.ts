@@ -1,4 +1,4 @@
-/** Claiming a batch: every record is claimed before the handler is called, all at once. */
+/** Claims every record of a batch before the handler is called, all at once. */
 import type { Context } from 'aws-lambda';
 import {
   enter,
@@ -22,16 +22,16 @@ import { inParallel } from '../pool.ts';
 import { lanesOf } from './lanes.ts';
 import { type RecordState, RecordStates } from './record-state.ts';
 
-/** The SDK opens at most 50 sockets for a client; more requests at once would wait inside it, out of sight. */
+/** The SDK opens at most 50 sockets for a client. More requests at once would wait inside it, where nobody sees them. */
 export const maxParallel = 50;
 
-/** A batch's guard names an operation for every record. */
+/** The settings of a guard that identifies an operation in each record. */
 export type BatchSettings = Settings & IdentitySettings;
 
 /**
- * Resolves to what each record is: fresh, done before, failed, or not to be started.
+ * Resolves to the state of each record: fresh, done before, failed, or not to be started.
  *
- * @throws what shows that the guard is set up wrongly; what is wrong with a record is that record's failure
+ * @throws an error that shows that the guard is set up wrongly; any other error is its record's failure
  */
 export async function claimBatch(
   settings: BatchSettings,
@@ -39,30 +39,45 @@ export async function claimBatch(
   context: Context | undefined,
 ): Promise<RecordStates> {
   const states = new RecordStates(batch.records);
+  await claimAll(settings, requestsOf(settings, batch, context, states), states);
+  if (batch.report !== 'throw') logFailures(states);
+  failAcrossGroups(states);
+  await giveBack(states, freshBehindFailures(states));
+  return states;
+}
+
+/** What each record claims with. Records that claim nothing get their state here. */
+function requestsOf(
+  settings: BatchSettings,
+  { records }: Batch,
+  context: Context | undefined,
+  states: RecordStates,
+): Map<BatchRecord, Request> {
   const requests = new Map<BatchRecord, Request>();
   const leaders = new Map<string, BatchRecord>();
-  for (const record of batch.records) {
+  for (const record of records) {
     const identity = identityOf(settings, record, context, states);
     if (identity === undefined) continue;
     const leader = leaders.get(identity.pk);
     if (leader === undefined) {
       leaders.set(identity.pk, record);
       const startedAtMs = settings.clock().now();
-      requests.set(record, {
-        settings,
-        event: record.raw,
-        context,
-        reply: plainReply,
-        identity,
-        startedAtMs,
-      });
+      const { raw: event } = record;
+      requests.set(record, { settings, event, context, reply: plainReply, identity, startedAtMs });
     } else if (requests.get(leader)?.identity.fingerprint !== identity.fingerprint) {
       states.fail(record, mismatchInBatch(leader));
     } else {
       states.set(record, { kind: 'follows', leader });
     }
   }
+  return requests;
+}
 
+async function claimAll(
+  settings: BatchSettings,
+  requests: ReadonlyMap<BatchRecord, Request>,
+  states: RecordStates,
+): Promise<void> {
   let faultOfSetUp: unknown;
   await inParallel([...requests], maxParallel, async ([record, request]) => {
     if (faultOfSetUp !== undefined) return;
@@ -73,14 +88,9 @@ export async function claimBatch(
       states.fail(record, error);
     }
   });
-  if (faultOfSetUp !== undefined) {
-    await giveBack(states, states.fresh());
-    throw faultOfSetUp;
-  }
-  if (batch.report !== 'throw') tellFailures(states);
-  cutAcrossGroups(states);
-  await giveBack(states, behindFailures(states));
-  return states;
+  if (faultOfSetUp === undefined) return;
+  await giveBack(states, states.fresh());
+  throw faultOfSetUp;
 }
 
 function identityOf(
@@ -121,8 +131,10 @@ async function claimRecord(settings: BatchSettings, request: Request): Promise<R
   }
 }
 
-/** What comes after a record in its group cannot wait for what becomes of another group's. */
-function cutAcrossGroups(states: RecordStates): void {
+/**
+ * Fails records whose leader is in another group and not done. The rest of a record's group cannot wait for another group.
+ */
+function failAcrossGroups(states: RecordStates): void {
   for (const record of states.records) {
     const state = states.get(record);
     if (state?.kind !== 'follows' || state.leader.group === record.group) continue;
@@ -130,8 +142,8 @@ function cutAcrossGroups(states: RecordStates): void {
   }
 }
 
-/** Order within a group holds only if nothing of it runs behind a record that could not. */
-function behindFailures(states: RecordStates): BatchRecord[] {
+/** Records that must not start, because an earlier one of their group did not. Else the group would lose its order. */
+function freshBehindFailures(states: RecordStates): BatchRecord[] {
   return lanesOf(states.records).flatMap((lane) => {
     const first = lane.findIndex((record) => states.comesAgain(record));
     return first < 0 ? [] : lane.slice(first + 1).filter((record) => states.get(record)?.kind === 'fresh');
@@ -144,12 +156,12 @@ async function giveBack(states: RecordStates, records: readonly BatchRecord[]): 
   });
 }
 
-/** A partial batch response carries no reason, so nothing else would tell. */
-function tellFailures(states: RecordStates): void {
+/** A partial batch response has no room for reasons, so the log is the only place for them. */
+function logFailures(states: RecordStates): void {
   const ids = new Map<string, string[]>();
   for (const record of states.records) {
     const state = states.get(record);
-    // That one is running elsewhere is no fault, and the observer is told.
+    // A record that another invocation is processing is no fault. The observer hears of it.
     if (state?.kind !== 'failed' || IdempotencyError.is(state.error, 'IN_PROGRESS')) continue;
     const why = reasonOf(state.error);
     const known = ids.get(why);
@@ -169,7 +181,7 @@ const unguarded = (settings: Settings): RecordState => ({
   operation: new UnguardedOperation(sendUnrecorded(settings)),
 });
 
-/** It will be the same for every record and every delivery, until somebody mends it. */
+/** Whether an error meets every record and every delivery, until somebody corrects the set-up. */
 const isFaultOfSetUp = (error: unknown): boolean =>
   ['STORE_MISCONFIGURED', 'UNSUPPORTED', 'BAD_OPTION', 'NAMESPACE_CLASH'].some((code) =>
     IdempotencyError.is(error, code as 'BAD_OPTION'),
@@ -177,7 +189,7 @@ const isFaultOfSetUp = (error: unknown): boolean =>
 
 const maxNamed = 5;
 
-/** The message of an error that is not ours may quote the payload. */
+/** An error that is not ours is not quoted: its message may hold the payload. */
 function reasonOf(error: unknown): string {
   if (IdempotencyError.is(error)) return `${error.code}: ${error.message}`;
   const name = error instanceof Error ? error.name : typeof error;
@@ -187,12 +199,12 @@ function reasonOf(error: unknown): string {
 const mismatchInBatch = (record: BatchRecord): IdempotencyError =>
   new IdempotencyError(
     'PAYLOAD_MISMATCH',
-    `It has the idempotency key of record ${shownId(record)} in the same batch, but another payload. Nothing has been done.`,
+    `This record has the key of record ${shownId(record)} in the same batch, but another payload. Nothing has been done.`,
   );
 
 const busyInBatch = (record: BatchRecord): IdempotencyError =>
   new IdempotencyError(
     'IN_PROGRESS',
-    `It has the idempotency key of record ${shownId(record)} in the same batch, which belongs to another group. Nothing has been done by this one.`,
+    `This record has the key of record ${shownId(record)} in the same batch, but another group. Nothing has been done by this one.`,
     { retryAfterSeconds: 1 },
   );

@@ -1,0 +1,120 @@
+/** One batch on its way through a handler of single records: in which order, how many at once, and until when. */
+import type { Context } from 'aws-lambda';
+import { type Operation, remainingTimeOf, UnguardedOperation } from '../engine/index.ts';
+import type { Batch, BatchRecord } from '../events/index.ts';
+import { inParallel } from '../pool.ts';
+import { maxParallel } from './claim-batch.ts';
+import type { RecordByRecord } from './guarded-batch.ts';
+import { type Schema, withPayload } from './payload.ts';
+import { reportOf } from './report.ts';
+
+export type RecordHandler = (record: object, operation: Operation, context: Context) => unknown;
+
+/** The options of `eachRecord`, with all defaults filled in. */
+export interface PassSettings {
+  readonly schema?: Schema;
+  readonly concurrency: number;
+  readonly stopBeforeDeadlineMs: number;
+  readonly onFailure: (error: unknown, record: any) => unknown;
+}
+
+/** Records that are processed one after the other, until one fails. */
+interface Lane {
+  readonly records: readonly BatchRecord[];
+  isStopped: boolean;
+}
+
+export class Pass {
+  readonly #batch: Batch;
+  readonly #context: Context;
+  readonly #handler: RecordHandler;
+  readonly #settings: PassSettings;
+  readonly #guarded: RecordByRecord | undefined;
+  readonly #failures = new Map<BatchRecord, unknown>();
+  readonly #skipped = new Set<BatchRecord>();
+  /** Records whose handler was called. */
+  readonly #started = new Set<BatchRecord>();
+  /** Records that are being settled, and calls of `onFailure`. All have ended before the report. */
+  readonly #pending = new Set<Promise<void>>();
+  #slowestMs = 0;
+
+  constructor(
+    batch: Batch,
+    guarded: RecordByRecord | undefined,
+    context: Context,
+    handler: RecordHandler,
+    settings: PassSettings,
+  ) {
+    this.#batch = batch;
+    this.#guarded = guarded;
+    this.#context = context;
+    this.#handler = handler;
+    this.#settings = settings;
+  }
+
+  async go(lanes: readonly BatchRecord[][]): Promise<unknown> {
+    const inOrder = lanes.map((records): Lane => ({ records, isStopped: false }));
+    await inParallel(inOrder, this.#settings.concurrency, async (lane) => {
+      for (const record of lane.records) {
+        if (!lane.isStopped && this.#isTimeLeft()) await this.#process(record, lane);
+        else this.#skip(record);
+      }
+    });
+    while (this.#pending.size > 0) await Promise.all(this.#pending);
+    return this.#report(lanes.flat());
+  }
+
+  #isTimeLeft(): boolean {
+    const remainingMs = remainingTimeOf(this.#context);
+    return !remainingMs || remainingMs() >= this.#settings.stopBeforeDeadlineMs + this.#slowestMs;
+  }
+
+  #skip(record: BatchRecord): void {
+    this.#skipped.add(record);
+    this.#guarded?.recordSkipped(record);
+  }
+
+  async #process(record: BatchRecord, lane: Lane): Promise<void> {
+    const startedAtMs = performance.now();
+    const operation = this.#guarded?.operationFor(record) ?? new UnguardedOperation();
+    let settled: Promise<void>;
+    try {
+      const given = await withPayload(record, this.#settings.schema);
+      this.#started.add(record);
+      const value = await this.#handler(given, operation, this.#context);
+      settled = this.#settle(record, lane, this.#guarded?.recordReturned(record, value));
+    } catch (error) {
+      this.#fail(record, lane, error);
+      settled = this.#settle(record, lane, this.#guarded?.recordThrew(record, error, this.#started.has(record)));
+    }
+    // Settling may find that the record was overtaken. Then nothing after it in its lane may start.
+    if (record !== lane.records.at(-1)) await settled;
+    this.#slowestMs = Math.max(this.#slowestMs, performance.now() - startedAtMs);
+    // Other lanes wait only if the store falls behind.
+    while (this.#pending.size >= maxParallel) await Promise.race(this.#pending);
+  }
+
+  /** Never rejects. */
+  #settle(record: BatchRecord, lane: Lane, settled = Promise.resolve()): Promise<void> {
+    return this.#await(settled.catch((error) => this.#fail(record, lane, error)));
+  }
+
+  #await(work: Promise<void>): Promise<void> {
+    const pending: Promise<void> = work.finally(() => this.#pending.delete(pending));
+    this.#pending.add(pending);
+    return pending;
+  }
+
+  #fail(record: BatchRecord, lane: Lane, error: unknown): void {
+    lane.isStopped = true;
+    this.#failures.set(record, error);
+    // What `onFailure` throws must not change the report.
+    const told = async () => void (await this.#settings.onFailure(error, record.raw));
+    void this.#await(told().catch(() => {}));
+  }
+
+  #report(records: readonly BatchRecord[]): unknown {
+    const comeAgain = records.filter((record) => this.#failures.has(record) || this.#skipped.has(record));
+    return reportOf(this.#batch, { comeAgain, errors: this.#failures, started: this.#started });
+  }
+}
