@@ -85,7 +85,11 @@ export class Pass {
       settled = this.#settle(record, lane, this.#guarded?.recordReturned(record, value));
     } catch (error) {
       this.#fail(record, lane, error);
-      settled = this.#settle(record, lane, this.#guarded?.recordThrew(record, error, this.#started.has(record)));
+      settled = this.#settle(
+        record,
+        lane,
+        this.#guarded?.recordThrew(record, error, this.#started.has(record)),
+      );
     }
     // Settling may find that the record was overtaken. Then nothing after it in its lane may start.
     if (record !== lane.records.at(-1)) await settled;

@@ -24,7 +24,7 @@ import { afterActing, IdempotencyError } from '../errors.ts';
 import { asBatch, asHttpEvent, type HttpEvent, identify } from '../events/index.ts';
 import { httpReply } from '../http/index.ts';
 import type { UnguardedReason } from '../observe/index.ts';
-import type { GuardSettings } from './options.ts';
+import type { GuardSettings } from './resolve-options.ts';
 
 /** @throws what identifying and claiming throw; of an HTTP call only what is not the caller's fault */
 export async function begin(

@@ -5,7 +5,8 @@ import { IdempotencyError, show } from '../errors.ts';
 import { kindOf } from '../validate.ts';
 import { begin } from './begin.ts';
 import { type IdempotentMiddleware, idempotentMiddleware } from './middy.ts';
-import { type GuardSettings, type IdempotentOptions, resolveOptions } from './options.ts';
+import type { IdempotentOptions } from './options.ts';
+import { type GuardSettings, resolveOptions } from './resolve-options.ts';
 
 /**
  * What a guarded handler resolves to: the handler's own result.

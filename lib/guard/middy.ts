@@ -1,7 +1,7 @@
 import type { Guard, Run } from '../engine/index.ts';
 import { afterActing } from '../errors.ts';
 import { begin } from './begin.ts';
-import type { GuardSettings } from './options.ts';
+import type { GuardSettings } from './resolve-options.ts';
 import { type MiddyRequest, watchRequest } from './watched-request.ts';
 
 export type { MiddyRequest } from './watched-request.ts';

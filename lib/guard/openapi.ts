@@ -1,6 +1,7 @@
 import { maxKeyLength } from '../events/index.ts';
 import { type ErrorProfile, refusals, statusPhrase } from '../http/index.ts';
-import { type GuardSettings, type IdempotentOptions, resolveOptions } from './options.ts';
+import type { IdempotentOptions } from './options.ts';
+import { type GuardSettings, resolveOptions } from './resolve-options.ts';
 
 /** What an OpenAPI 3.1 document must say about its guarded operations. */
 export interface OpenApiFragment {

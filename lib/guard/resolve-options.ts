@@ -1,0 +1,136 @@
+/** What a guard works with: its options checked, completed from the environment, and frozen. */
+import { dynamoStore } from '../dynamo/index.ts';
+import { AnswerCache, type Settings } from '../engine/index.ts';
+import { IdempotencyError, show } from '../errors.ts';
+import type { IdentitySettings } from '../events/index.ts';
+import type { ReplySettings } from '../http/index.ts';
+import type { IdempotencyEvent } from '../observe/index.ts';
+import { defaultTtlSeconds, environment } from '../record.ts';
+import { type Store, systemClock } from '../store/index.ts';
+import { checkOptions } from '../validate.ts';
+import { httpRules, isNamespace, isTtl, maxNamespaceLength, otherNames, rules } from './option-rules.ts';
+import type { IdempotentOptions } from './options.ts';
+
+/** A guard's options, with all defaults filled in. */
+export interface GuardSettings extends Settings, IdentitySettings {
+  readonly http: IdentitySettings['http'] & ReplySettings;
+  readonly disabled: () => boolean;
+}
+
+/** @throws `BAD_OPTION`, naming the option, the value, its type and the fix. */
+export function resolveOptions(options: IdempotentOptions = {}): GuardSettings {
+  checkOptions(options, rules, otherNames);
+  const { http = {} } = options;
+  if (http.errors === 'problem-link' && http.docsUrl === undefined) {
+    throw new IdempotencyError(
+      'BAD_OPTION',
+      "Option `http.errors` is 'problem-link', but there is nothing to link to: give `http.docsUrl` as well, e.g. 'https://api.example.com/docs/idempotency'.",
+    );
+  }
+
+  // Copied now: a caller may change the options later, and they are checked only once.
+  const { namespace: ownNamespace } = options;
+  const destinations = options.destinations && [...options.destinations];
+  const disabled = () => isTrue(process.env[environment.disabled]);
+  const store = lazyStore(options.store);
+  const namespace = () => resolveNamespace(ownNamespace, store());
+  // A missing namespace is reported when the guard is made. Without a `store` it must wait for the first call.
+  if (options.store && !disabled()) namespace();
+  const clock = () => store().clock ?? systemClock;
+
+  return Object.freeze<GuardSettings>({
+    store,
+    namespace,
+    clock,
+    key: options.key,
+    tenant: options.tenant,
+    fingerprint: options.fingerprint,
+    required: options.required ?? rules.required.fallback,
+    ttlMs: (options.ttlSeconds ?? ttlFromEnvironment() ?? defaultTtlSeconds) * 1000,
+    leaseMs: options.lease && options.lease.seconds * 1000,
+    waitMs: typeof options.whenBusy === 'object' ? options.whenBusy.waitMs : 0,
+    remember: options.remember ?? rules.remember.fallback,
+    claim: options.claim ?? rules.claim.fallback,
+    destinations: () => destinations ?? destinationsFromEnvironment(),
+    whenStoreFails: options.whenStoreFails ?? rules.whenStoreFails.fallback,
+    keep: { key: options.keep?.key ?? false, input: options.keep?.input ?? false },
+    http: {
+      keyHeader: http.keyHeader ?? httpRules.keyHeader.fallback,
+      methods: (http.methods ?? httpRules.methods.fallback).map((method) => method.toUpperCase()),
+      keySyntax: http.keySyntax ?? httpRules.keySyntax.fallback,
+      errors: http.errors ?? httpRules.errors.fallback,
+      answerHeaders: http.answerHeaders,
+      docsUrl: http.docsUrl,
+    },
+    cache: options.cache && new AnswerCache(options.cache),
+    onReplay: options.onReplay,
+    observe: safely(options.observe, () => ({
+      namespace: disabled() ? (ownNamespace ?? '') : namespace().name,
+      atMs: disabled() ? Date.now() : clock().now(),
+    })),
+    disabled,
+  });
+}
+
+/** An observer must not fail the call, so what it throws is ignored. */
+const safely =
+  (
+    observe: IdempotentOptions['observe'],
+    whereAndWhen: () => Pick<IdempotencyEvent, 'namespace' | 'atMs'>,
+  ): Settings['observe'] =>
+  (occurrence) => {
+    if (!observe) return;
+    try {
+      // The compiler cannot follow that these two fields complete each member of the union.
+      const event = { ...whereAndWhen(), ...occurrence } as unknown as IdempotencyEvent;
+      // Hidden from logs: a step's name may hold an id.
+      if (event.type === 'step') Object.defineProperty(event, 'name', { enumerable: false });
+      const returned: unknown = observe(event);
+      // An async observer is not awaited, and its failure is ignored like any other.
+      if (returned instanceof Promise) returned.catch(() => {});
+    } catch {}
+  };
+
+function lazyStore(given: Store | undefined): () => Store {
+  let store = given ?? (process.env[environment.table] ? dynamoStore() : undefined);
+  return () => {
+    store ??= dynamoStore();
+    return store;
+  };
+}
+
+function resolveNamespace(given: string | undefined, store: Store): { name: string; isDefault: boolean } {
+  if (given) return { name: given, isDefault: false };
+  const name =
+    process.env[environment.namespace] || process.env.AWS_LAMBDA_FUNCTION_NAME || store.defaultNamespace;
+  if (name && isNamespace(name)) return { name, isDefault: true };
+  if (name) {
+    throw new IdempotencyError(
+      'BAD_OPTION',
+      `Expected ${environment.namespace} to be a string of 1 to ${maxNamespaceLength} characters, got ${show(name)}.`,
+    );
+  }
+  throw new IdempotencyError(
+    'BAD_OPTION',
+    `Option \`namespace\` is missing, and neither ${environment.namespace} nor AWS_LAMBDA_FUNCTION_NAME is set. Name what the keys belong to, e.g. { namespace: 'payments' }.`,
+  );
+}
+
+const destinationsFromEnvironment = (): string[] =>
+  (process.env[environment.destinations] ?? '')
+    .split(',')
+    .map((name) => name.trim())
+    .filter((name) => name !== '');
+
+function ttlFromEnvironment(): number | undefined {
+  const text = process.env[environment.ttlSeconds];
+  if (text === undefined || text === '') return undefined;
+  const seconds = Number(text);
+  if (isTtl(seconds)) return seconds;
+  throw new IdempotencyError(
+    'BAD_OPTION',
+    `Expected ${environment.ttlSeconds} to be a number of seconds, more than 0, at most ten years; got ${show(text)}.`,
+  );
+}
+
+const isTrue = (text: string | undefined): boolean => text === 'true' || text === '1';
