@@ -1,0 +1,259 @@
+import type { SQSEvent, SQSRecord } from 'aws-lambda';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import {
+  type EachRecordOptions,
+  eachRecord,
+  idempotent,
+  memoryStore,
+  operation,
+  type Store,
+} from '../../lib/index.ts';
+import { manualClock } from '../../lib/testing.ts';
+import {
+  failedIn,
+  fifoMessage,
+  kinesisEvent,
+  kinesisRecord,
+  s3Event,
+  s3Notification,
+  sqsEvent,
+  sqsMessage,
+  streamEvent,
+  streamRecord,
+} from '../support/batch-events.ts';
+import { observer, turn } from '../support/hands.ts';
+import { gate, lambdaContext } from '../support/invocation.ts';
+import { recordingStore } from '../support/recording-store.ts';
+
+let runs: string[];
+let failing: Set<string>;
+
+beforeEach(() => {
+  runs = [];
+  failing = new Set();
+  vi.spyOn(console, 'error').mockImplementation(() => {});
+});
+afterEach(() => {
+  vi.restoreAllMocks();
+});
+
+const work = async (record: any): Promise<void> => {
+  const name: string = record.messageId ?? record.s3?.object.key ?? record.kinesis?.sequenceNumber;
+  runs.push(name);
+  await turn();
+  if (failing.has(name)) throw new Error(`${name} is down`);
+};
+const each = (more: EachRecordOptions<any, any> = {}) =>
+  eachRecord<any, any>(work, { onFailure: () => {}, ...more });
+const messages = (count: number, prefix = 'm') =>
+  Array.from({ length: count }, (_, at) => sqsMessage(`${prefix}-${at + 1}`));
+
+describe('guards within guards', () => {
+  const context = lambdaContext();
+
+  it('settle a record once when its handler processes it as a batch of one', async () => {
+    const store = recordingStore();
+    failing = new Set(['m-2']);
+    const inner = each();
+    const outer = eachRecord<SQSRecord>(async (record, _, ctx) => {
+      await inner(sqsEvent(record), ctx);
+    });
+    const handler = idempotent(outer, { store });
+    expect(failedIn(await handler(sqsEvent(...messages(3)), context))).toEqual(['m-2']);
+    expect(store.calls.filter((verb) => verb === 'complete')).toHaveLength(2);
+    expect(store.calls.filter((verb) => verb === 'giveBack')).toHaveLength(1);
+    failing.clear();
+    expect(failedIn(await handler(sqsEvent(...messages(3)), context))).toEqual([]);
+    expect(runs.sort()).toEqual(['m-1', 'm-2', 'm-2', 'm-3']);
+  });
+
+  it('report a record that an inner batch has completed and the outer handler gives back', async () => {
+    const inner = each();
+    const outer = eachRecord<SQSRecord>(
+      async (record, _, ctx) => {
+        await inner(sqsEvent(record), ctx);
+        if (record.messageId === 'm-1') throw new Error('afterwards');
+      },
+      { onFailure: () => {} },
+    );
+    const handler = idempotent(outer, { store: memoryStore() });
+    expect(failedIn(await handler(sqsEvent(...messages(2)), context))).toEqual(['m-1']);
+  });
+
+  it('give the function for one record its own operation', async () => {
+    const keys: string[] = [];
+    const handleOne = idempotent(async (_: SQSRecord, ctx) => void keys.push(operation(ctx).key), {
+      store: memoryStore(),
+      namespace: 'one',
+      key: ({ messageId }) => `one-${messageId}`,
+    });
+    const handler = idempotent(
+      eachRecord((record, _, ctx) => handleOne(record, ctx)),
+      { store: memoryStore(), namespace: 'batch' },
+    );
+    expect(failedIn(await handler(sqsEvent(...messages(2)), context))).toEqual([]);
+    expect(keys.sort()).toEqual(['one-m-1', 'one-m-2']);
+  });
+
+  it('both know what was done, around one batch', async () => {
+    const store = memoryStore();
+    failing = new Set(['m-2']);
+    const handler = idempotent(idempotent(each(), { store, namespace: 'inner' }), {
+      store,
+      namespace: 'outer',
+    });
+    expect(failedIn(await handler(sqsEvent(...messages(3)), context))).toEqual(['m-2']);
+    failing.clear();
+    expect(failedIn(await handler(sqsEvent(...messages(3)), context))).toEqual([]);
+    expect(runs.sort()).toEqual(['m-1', 'm-2', 'm-2', 'm-3']);
+  });
+
+  it('know a record by itself as they know it in a batch', async () => {
+    const store = memoryStore();
+    await idempotent(each(), { store, namespace: 'n' })(sqsEvent(...messages(1)), context);
+    const alone = idempotent(async (record: SQSRecord) => void runs.push(record.messageId), {
+      store,
+      namespace: 'n',
+    });
+    await alone(sqsMessage('m-1'), context);
+    expect(runs).toEqual(['m-1']);
+  });
+});
+
+describe('an event', () => {
+  it('is not changed, and may be frozen', async () => {
+    const deepFreeze = <T>(value: T): T => {
+      if (typeof value === 'object' && value !== null) Object.values(value).forEach(deepFreeze);
+      return Object.freeze(value);
+    };
+    for (const event of [
+      sqsEvent(...messages(2)),
+      kinesisEvent(kinesisRecord(1), kinesisRecord(2)),
+      streamEvent(streamRecord(1)),
+      s3Event(s3Notification('a')),
+    ]) {
+      const before = structuredClone(event);
+      const handler = idempotent(each(), { store: memoryStore() });
+      await handler(deepFreeze(event), lambdaContext());
+      expect(event).toEqual(before);
+    }
+    expect(runs).toHaveLength(6);
+  });
+
+  it('whose records the handler changes is still the operations that it was', async () => {
+    const handler = idempotent(
+      async ({ Records }: SQSEvent) => {
+        runs.push(...Records.map(({ messageId }) => messageId));
+        for (const record of Records) Object.assign(record, { messageId: 'x', body: '' });
+        Records.length = 0;
+      },
+      { store: memoryStore() },
+    );
+    expect(failedIn(await handler(sqsEvent(...messages(2)), lambdaContext()))).toEqual([]);
+    expect(failedIn(await handler(sqsEvent(...messages(2)), lambdaContext()))).toEqual([]);
+    expect(runs).toEqual(['m-1', 'm-2']);
+  });
+
+  it('that names one message twice is one effect', async () => {
+    const handler = idempotent(each(), { store: memoryStore() });
+    const [one] = messages(1) as [SQSRecord];
+    const again = { ...one, receiptHandle: 'receipt-2' };
+    expect(failedIn(await handler(sqsEvent(one, again), lambdaContext()))).toEqual([]);
+    failing = new Set(['m-9']);
+    const failed = sqsMessage('m-9');
+    expect(failedIn(await handler(sqsEvent(failed, { ...failed }), lambdaContext()))).toEqual(['m-9']);
+    expect(runs).toEqual(['m-1', 'm-9']);
+  });
+
+  it('of a tumbling window is refused, for its state would miss what was done before', async () => {
+    const window = { window: { start: '', end: '' }, state: {}, isFinalInvokeForWindow: false };
+    const event = { ...kinesisEvent(kinesisRecord(1)), ...window };
+    const handler = idempotent(each(), { store: memoryStore() });
+    await expect(handler(event, lambdaContext())).rejects.toMatchObject({ code: 'UNSUPPORTED' });
+    expect(runs).toEqual([]);
+  });
+});
+
+describe('a record that was overtaken', () => {
+  /** Runs message 1 of a group of two until its lease is over and another invocation has taken it over. */
+  async function overtaken(ending: 'completes' | 'runs on') {
+    const clock = manualClock();
+    const store = memoryStore({ clock });
+    const seen = observer();
+    const shared = { store, lease: { seconds: 10 }, namespace: 'n', observe: seen.observe };
+    const started = [gate(), gate()];
+    const ends = [gate(), gate()];
+    let calls = 0;
+    const handler = idempotent(
+      eachRecord<SQSRecord>(
+        async ({ messageId }) => {
+          runs.push(messageId);
+          if (messageId !== 'm-1') return;
+          const call = calls++;
+          started[call]!.open();
+          await ends[call]!.passed;
+        },
+        { onFailure: () => {} },
+      ),
+      shared,
+    );
+    const [one, two] = [fifoMessage('m-1', 'g'), fifoMessage('m-2', 'g')];
+    const first = handler(sqsEvent(one, two), lambdaContext());
+    await started[0]!.passed;
+    clock.advance(10_000);
+    const second = handler(sqsEvent(one), lambdaContext());
+    await started[1]!.passed;
+    if (ending === 'completes') {
+      ends[1]!.open();
+      await second;
+    }
+    ends[0]!.open();
+    const answer = failedIn(await first);
+    ends[1]!.open();
+    await second;
+    return {
+      answer,
+      types: seen.types(),
+      again: failedIn(await handler(sqsEvent(one, two), lambdaContext())),
+    };
+  }
+
+  it('is acknowledged where the other attempt has completed', async () => {
+    const { answer, types, again } = await overtaken('completes');
+    expect(answer).toEqual(expect.not.arrayContaining(['m-1']));
+    expect(types).toContain('overtaken');
+    expect(again).toEqual([]);
+  });
+
+  it('is reported where the other attempt still works on it', async () => {
+    const { answer, types, again } = await overtaken('runs on');
+    expect(answer).toContain('m-1');
+    expect(types).toContain('overtaken');
+    expect(again).toEqual([]);
+    expect(runs.filter((id) => id === 'm-1')).toHaveLength(2);
+  });
+});
+
+it('a record that was overtaken under a plain handler is reported, though the handler did not', async () => {
+  const plain = memoryStore();
+  const store: Store = {
+    ...plain,
+    async complete(completion) {
+      const found = (await plain.read(completion.pk))!;
+      return { applied: false, found: { ...found, owner: 'another' } };
+    },
+  };
+  const handler = idempotent(async (_: SQSEvent, _context) => ({ batchItemFailures: [] }), { store });
+  expect(failedIn(await handler(sqsEvent(fifoMessage('m-1', 'g')), lambdaContext()))).toEqual(['m-1']);
+});
+
+it('an observer is told of every record', async () => {
+  const seen = observer();
+  failing = new Set(['m-2']);
+  const handler = idempotent(each(), { store: memoryStore(), observe: seen.observe });
+  await handler(sqsEvent(...messages(2)), lambdaContext());
+  expect(seen.types().sort()).toEqual(['claim', 'claim', 'complete', 'release']);
+  await handler(sqsEvent(...messages(1)), lambdaContext());
+  expect(seen.types().at(-1)).toBe('replay');
+  expect(new Set(seen.seen.map((event) => 'operation' in event && event.operation)).size).toBe(2);
+});

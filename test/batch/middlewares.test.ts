@@ -1,0 +1,216 @@
+import type { SQSEvent, SQSRecord } from 'aws-lambda';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { type EachRecordOptions, eachRecord, memoryStore } from '../../lib/index.ts';
+import { failedIn, s3Event, s3Notification, sqsEvent, sqsMessage } from '../support/batch-events.ts';
+import { doors } from '../support/doors.ts';
+import { contextWith, turn } from '../support/hands.ts';
+import { gate } from '../support/invocation.ts';
+
+let runs: string[];
+let failing: Set<string>;
+
+beforeEach(() => {
+  runs = [];
+  failing = new Set();
+  vi.spyOn(console, 'error').mockImplementation(() => {});
+});
+afterEach(() => {
+  vi.restoreAllMocks();
+});
+
+const work = async (record: any): Promise<void> => {
+  const name: string = record.messageId ?? record.s3?.object.key ?? record.kinesis?.sequenceNumber;
+  runs.push(name);
+  await turn();
+  if (failing.has(name)) throw new Error(`${name} is down`);
+};
+const fail = () => {
+  throw new Error('no');
+};
+const each = (more: EachRecordOptions<any, any> = {}) =>
+  eachRecord<any, any>(work, { onFailure: () => {}, ...more });
+const messages = (count: number, prefix = 'm') =>
+  Array.from({ length: count }, (_, at) => sqsMessage(`${prefix}-${at + 1}`));
+
+describe.each(doors)('%s: a middleware inside that', (door, guard) => {
+  it('parses and decodes the records in place is no hindrance', async () => {
+    const handled: unknown[] = [];
+    const normalizer = {
+      before: ({ event }: { event: any }) => {
+        for (const record of event.Records) {
+          if (record.body) record.body = JSON.parse(record.body);
+          if (record.s3) record.s3.object.key = decodeURIComponent(record.s3.object.key.replaceAll('+', ' '));
+        }
+      },
+    };
+    const store = memoryStore();
+    const records = eachRecord<any>(
+      async (record, op) => {
+        expect(op.guarded).toBe(true);
+        handled.push(record.messageId ? record.payload : record.s3.object.key);
+        await work(record);
+      },
+      { onFailure: () => {} },
+    );
+    const handler = guard(records, { store }, normalizer);
+    await handler(sqsEvent(sqsMessage('m-1', { id: 7 })));
+    failing = new Set(['b c.txt']);
+    const uploads = () => s3Event(...['a%2B.txt', 'b+c.txt'].map((key) => s3Notification(key)));
+    await expect(handler(uploads())).rejects.toThrow('b c.txt is down');
+    failing.clear();
+    await handler(uploads());
+    expect(handled).toEqual([{ id: 7 }, 'a+.txt', 'b c.txt', 'b c.txt']);
+  });
+
+  it('copies or takes out records: what it took out is acknowledged, the rest is settled one by one', async () => {
+    const filter = {
+      before: (request: { event: any }) => {
+        request.event = {
+          ...request.event,
+          Records: request.event.Records.filter(({ messageId }: SQSRecord) => messageId !== 'm-2').map(
+            (record: SQSRecord) => structuredClone(record),
+          ),
+        };
+      },
+    };
+    const handler = guard(each(), { store: memoryStore() }, filter);
+    failing = new Set(['m-3']);
+    expect(failedIn(await handler(sqsEvent(...messages(3))))).toEqual(['m-3']);
+    expect(runs).toEqual(['m-1', 'm-3']);
+    expect(failedIn(await handler(sqsEvent(...messages(2))))).toEqual([]);
+    expect(failedIn(await handler(sqsEvent(sqsMessage('m-2'))))).toEqual([]);
+    expect(runs).toEqual(['m-1', 'm-3']);
+  });
+
+  it('takes out all records leaves nothing to do', async () => {
+    const filter = {
+      before: ({ event }: { event: any }) => {
+        event.Records = [];
+      },
+    };
+    expect(await guard(each(), { store: memoryStore() }, filter)(sqsEvent(...messages(2)))).toEqual({
+      batchItemFailures: [],
+    });
+  });
+
+  it('throws after the handler loses no record that failed or was not started', async () => {
+    let throws = true;
+    const after = {
+      after: () => {
+        if (throws) throw new Error('after');
+      },
+    };
+    const store = memoryStore();
+    let remainingMs = 30_000;
+    const records = eachRecord<SQSRecord>(
+      async (record) => {
+        await work(record);
+        remainingMs = 500;
+      },
+      { concurrency: 1, onFailure: () => {} },
+    );
+    const context = contextWith(() => remainingMs);
+    await expect(guard(records, { store }, after)(sqsEvent(...messages(3)), context)).rejects.toThrow(
+      'after',
+    );
+    throws = false;
+    expect(failedIn(await guard(each(), { store, namespace: 'memory' })(sqsEvent(...messages(3))))).toEqual(
+      [],
+    );
+    expect(runs).toEqual(['m-1', 'm-2', 'm-3']);
+  });
+
+  it('throws after a plain handler has it repeat what it has reported, at least', async () => {
+    let throws = true;
+    const after = {
+      after: () => {
+        if (throws) throw new Error('after');
+      },
+    };
+    const seen: string[] = [];
+    const handler = guard(
+      async ({ Records }: SQSEvent) => {
+        seen.push(...Records.map(({ messageId }) => messageId));
+        return throws ? { batchItemFailures: [{ itemIdentifier: 'm-2' }] } : undefined;
+      },
+      { store: memoryStore() },
+      after,
+    );
+    await expect(handler(sqsEvent(...messages(2)))).rejects.toThrow('after');
+    throws = false;
+    expect(failedIn(await handler(sqsEvent(...messages(2))))).toEqual([]);
+    expect(seen.filter((id) => id === 'm-2')).toHaveLength(2);
+  });
+
+  it.each<[string, (answer: unknown) => object]>([
+    ['answers in place of the handler', (answer) => ({ before: () => answer })],
+    ['makes an answer of an error', (answer) => ({ before: fail, onError: () => answer })],
+    [
+      'assigns an answer to an error',
+      (answer) => ({
+        before: fail,
+        onError: (request: any) => {
+          request.response = answer;
+        },
+      }),
+    ],
+  ])('%s speaks for what is fresh, and not for what is busy elsewhere', async (_, inner) => {
+    const store = memoryStore();
+    const end = gate();
+    const held = guard(
+      eachRecord(async () => end.passed),
+      { store },
+    )(sqsEvent(sqsMessage('m-2')));
+    const answering = guard(
+      each(),
+      { store, namespace: 'memory' },
+      inner({ batchItemFailures: [], early: true }),
+    );
+    const answer = await answering(sqsEvent(...messages(3)));
+    expect(answer).toEqual({ batchItemFailures: [{ itemIdentifier: 'm-2' }], early: true });
+    expect(runs).toEqual([]);
+    end.open();
+    await held;
+    // What it answered without the handler is not done; to the wrapper any answer is the handler's.
+    expect(failedIn(await guard(each(), { store, namespace: 'memory' })(sqsEvent(...messages(3))))).toEqual(
+      [],
+    );
+    expect(runs).toEqual(door === 'the wrapper' ? [] : ['m-1', 'm-3']);
+  });
+
+  it('adds failures to the answer has these records come again', async () => {
+    const after = {
+      after: ({ response }: { response: any }) => {
+        response.batchItemFailures.push({ itemIdentifier: 'm-1' });
+      },
+    };
+    const handler = guard(each(), { store: memoryStore() }, after);
+    failing = new Set(['m-2']);
+    expect(failedIn(await handler(sqsEvent(...messages(2))))).toEqual(['m-1', 'm-2']);
+  });
+});
+
+it.each(doors.slice(0, 2))(
+  '%s: a plain handler whose answer is lost repeats only what it reported',
+  async (_, guard) => {
+    const seen: string[] = [];
+    let throws = true;
+    const after = {
+      after: () => {
+        if (throws) throw new Error('after');
+      },
+    };
+    const handler = guard(
+      async ({ Records }: SQSEvent) => {
+        seen.push(...Records.map(({ messageId }) => messageId));
+        return throws ? { batchItemFailures: [{ itemIdentifier: 'm-2' }] } : undefined;
+      },
+      { store: memoryStore() },
+      after,
+    );
+    await expect(handler(sqsEvent(...messages(3)))).rejects.toThrow('after');
+    throws = false;
+    await handler(sqsEvent(...messages(3)));
+    expect(seen).toEqual(['m-1', 'm-2', 'm-3', 'm-2']);
+  },
+);

@@ -1,0 +1,302 @@
+import { Readable } from 'node:stream';
+import middy7 from '@middy/core';
+import { executionModeStreamifyResponse } from '@middy/core/StreamifyResponse';
+import type { Context } from 'aws-lambda';
+import middy6 from 'middy6';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { type IdempotencyEvent, type IdempotentOptions, idempotent, operation } from '../../lib/index.ts';
+import { gate, httpRequest, lambdaContext } from '../support/invocation.ts';
+import { type RecordingStore, recordingStore } from '../support/recording-store.ts';
+
+interface Order {
+  readonly id: string;
+  readonly amount?: number;
+}
+
+const order: Order = { id: 'order-1' };
+
+const versions: [string, typeof middy7][] = [
+  ['Middy 6', middy6 as unknown as typeof middy7],
+  ['Middy 7', middy7],
+];
+
+describe.each(versions)('%s: idempotent()', (version, middy) => {
+  let store: RecordingStore;
+  let seen: IdempotencyEvent[];
+  let runs: number;
+
+  beforeEach(() => {
+    store = recordingStore();
+    seen = [];
+    runs = 0;
+  });
+  afterEach(() => {
+    vi.unstubAllGlobals();
+  });
+
+  const guard = (options: IdempotentOptions = {}) =>
+    idempotent({
+      store,
+      key: (event: Order) => event.id,
+      observe: (event) => seen.push(event),
+      ...options,
+    });
+  const httpGuard = (options: IdempotentOptions = {}) => idempotent({ store, ...options });
+  /** A handler that counts and answers with the count. */
+  const count = async (): Promise<number> => {
+    runs++;
+    return runs;
+  };
+  describe('twice in one chain', () => {
+    interface Payment {
+      readonly id: string;
+      readonly invoice: string;
+    }
+    const byRequest = (options: IdempotentOptions = {}) =>
+      idempotent({ store, namespace: 'requests', key: (event: Payment) => event.id, ...options });
+    const byInvoice = (options: IdempotentOptions = {}) =>
+      idempotent({
+        store,
+        namespace: 'invoices',
+        key: (event: Payment) => event.invoice,
+        fingerprint: false,
+        ...options,
+      });
+
+    it('stores the answer in both', async () => {
+      const handler = middy().use(byRequest()).use(byInvoice()).handler(count);
+      expect(await handler({ id: 'a', invoice: '1' }, lambdaContext())).toBe(1);
+      expect(store.calls).toEqual(['claim', 'claim', 'complete', 'complete']);
+      expect(await handler({ id: 'a', invoice: '1' }, lambdaContext())).toBe(1);
+      expect(await handler({ id: 'b', invoice: '1' }, lambdaContext())).toBe(1);
+      expect(runs).toBe(1);
+    });
+
+    it('frees the outer key when the inner guard replays', async () => {
+      const handler = middy().use(byRequest()).use(byInvoice()).handler(count);
+      await handler({ id: 'a', invoice: '1' }, lambdaContext());
+      store.calls.length = 0;
+      expect(await handler({ id: 'b', invoice: '1' }, lambdaContext())).toBe(1);
+      expect(store.calls).toEqual(['claim', 'claim', 'giveBack']);
+    });
+
+    it('settles both when an `after` answers early', async () => {
+      const handler = middy()
+        .use(byRequest())
+        .use(byInvoice())
+        .after(() => 'early')
+        .handler(count);
+      expect(await handler({ id: 'a', invoice: '1' }, lambdaContext())).toBe('early');
+      expect(store.calls).toEqual(['claim', 'claim', 'complete', 'complete']);
+      expect(await handler({ id: 'a', invoice: '1' }, lambdaContext())).toBe('early');
+      expect(await handler({ id: 'b', invoice: '1' }, lambdaContext())).toBe('early');
+      expect(runs).toBe(1);
+    });
+
+    it('frees both keys when a `before` answers early and when the handler throws', async () => {
+      const handler = middy<Payment, unknown>()
+        .use(byRequest())
+        .use(byInvoice())
+        .before(({ event }) => (event.invoice === '' ? 'warm' : undefined))
+        .onError(() => 'sorry')
+        .handler(async () => {
+          throw new Error('card declined');
+        });
+      expect(await handler({ id: 'a', invoice: '1' }, lambdaContext())).toBe('sorry');
+      expect([...store.calls].sort()).toEqual(['claim', 'claim', 'giveBack', 'giveBack']);
+    });
+
+    it.each([
+      ['the handler', false],
+      ['an `after` that answers early', true],
+    ])('stores in the outer guard what the inner one answers with, past %s', async (_, isEarly) => {
+      // The inner lease is over while the first handler runs, so a second one's answer is the answer.
+      const started = gate();
+      const finish = gate();
+      const handler = middy<Payment, unknown>()
+        .use(byRequest({ lease: { seconds: 3_600 } }))
+        .use(byInvoice({ lease: { seconds: 10 } }))
+        .after((request) => (isEarly ? request.response : undefined))
+        .handler(async ({ id }: Payment) => {
+          if (id !== 'a') return 'of the second';
+          started.open();
+          await finish.passed;
+          return 'of the first';
+        });
+      const first = handler({ id: 'a', invoice: '1' }, lambdaContext());
+      await started.passed;
+      store.clock.advance(11_000);
+      expect(await handler({ id: 'b', invoice: '1' }, lambdaContext())).toBe('of the second');
+      finish.open();
+      expect(await first).toBe('of the second');
+      expect(await handler({ id: 'a', invoice: '1' }, lambdaContext())).toBe('of the second');
+    });
+
+    it('gives the handler the inner operation', async () => {
+      const handler = middy()
+        .use(byRequest())
+        .use(byInvoice())
+        .handler(async (_event: unknown, context: Context) => operation(context).scope);
+      expect(await handler({ id: 'a', invoice: '1' }, lambdaContext())).toBe('invoices');
+    });
+  });
+
+  describe('for concurrent requests', () => {
+    it('keeps them apart on one middleware and one shared context', async () => {
+      const context = lambdaContext();
+      const allStarted = gate();
+      const handler = middy<Order, string>()
+        .use(guard())
+        .handler(async (event: Order, itsContext: Context) => {
+          runs++;
+          if (runs === 3) allStarted.open();
+          await allStarted.passed;
+          if (event.id === 'b') throw new Error('b fails');
+          return `${event.id} as ${operation(itsContext).key}`;
+        });
+      const outcomes = await Promise.allSettled(
+        ['a', 'b', 'c'].map((id) => handler({ id }, context) as Promise<string>),
+      );
+      expect(outcomes).toMatchObject([
+        { value: 'a as a' },
+        { reason: { message: 'b fails' } },
+        { value: 'c as c' },
+      ]);
+      expect([...store.calls].sort()).toEqual([
+        'claim',
+        'claim',
+        'claim',
+        'complete',
+        'complete',
+        'giveBack',
+      ]);
+      expect(() => operation(context)).toThrow(expect.objectContaining({ code: 'NOT_GUARDED' }));
+      expect(await handler({ id: 'a' }, context)).toBe('a as a');
+    });
+
+    const styles: [string, (work: () => Promise<unknown>) => (event: Order, context: Context) => unknown][] =
+      [
+        [
+          'as the first middleware',
+          (work) => middy<Order, unknown>().use(guard()).before(noop).handler(work),
+        ],
+        ['as the last middleware', (work) => middy<Order, unknown>().before(noop).use(guard()).handler(work)],
+        [
+          'as a wrapper inside Middy',
+          (work) => middy(idempotent(work, { store, key: () => 'order-1' })).before(noop),
+        ],
+        [
+          'as a wrapper around Middy',
+          (work) => idempotent(middy(work).before(noop), { store, key: () => 'order-1' }),
+        ],
+      ];
+
+    it.each(styles)('runs fifty duplicates once, %s', async (_, build) => {
+      const othersRefused = gate();
+      const refused: unknown[] = [];
+      const handler = build(async () => {
+        runs++;
+        await othersRefused.passed;
+        return { runs };
+      });
+      const answers = await Promise.all(
+        Array.from({ length: 50 }, async () => {
+          try {
+            return [await handler(order, lambdaContext())];
+          } catch (error) {
+            refused.push(error);
+            if (refused.length === 49) othersRefused.open();
+            return [];
+          }
+        }),
+      );
+      expect(answers.flat()).toEqual([{ runs: 1 }]);
+      expect(refused.map((error) => (error as { code?: string }).code)).toEqual(
+        Array(49).fill('IN_PROGRESS'),
+      );
+      const repeats = await Promise.all(Array.from({ length: 50 }, () => handler(order, lambdaContext())));
+      expect(repeats).toEqual(Array(50).fill({ runs: 1 }));
+      expect(runs).toBe(1);
+    });
+  });
+
+  describe('for what it cannot guard', () => {
+    it('refuses a durable execution with the fix and without a claim', async () => {
+      const context = { executionContext: {}, lambdaContext: lambdaContext() } as unknown as Context;
+      for (const [handler, event] of [
+        [middy().use(guard()).handler(count), order],
+        [middy().use(httpGuard()).handler(count), httpRequest()],
+        [idempotent(count, { store, key: () => 'order-1' }), order],
+      ] as const) {
+        await expect(handler(event, context)).rejects.toMatchObject({
+          code: 'UNSUPPORTED',
+          message: expect.stringMatching(/durable execution.*Guard what starts it/s),
+        });
+      }
+      expect(store.calls).toEqual([]);
+      expect(runs).toBe(0);
+    });
+
+    it('refuses a streaming handler of Middy when it is wrapped', () => {
+      // As the runtime's global does.
+      vi.stubGlobal('awslambda', {
+        streamifyResponse: (handler: object) =>
+          Object.assign(handler, { [Symbol.for('aws.lambda.runtime.handler.streaming')]: 'response' }),
+      });
+      const inTheirWords: object =
+        version === 'Middy 6'
+          ? { streamifyResponse: true }
+          : { executionMode: executionModeStreamifyResponse };
+      const streaming = middy(inTheirWords).handler(count);
+      expect(() => idempotent(streaming)).toThrow(
+        expect.objectContaining({
+          code: 'UNSUPPORTED',
+          message: expect.stringContaining('Return a buffered answer'),
+        }),
+      );
+    });
+
+    const text = async (stream: AsyncIterable<unknown>) => {
+      const parts: Buffer[] = [];
+      for await (const part of stream) parts.push(Buffer.from(part as string | Uint8Array<ArrayBuffer>));
+      return Buffer.concat(parts).toString();
+    };
+
+    it.each([
+      ['a Node stream', () => Readable.from(['first ', 'time'])],
+      ['a web stream', () => new Blob(['first ', 'time']).stream()],
+      [
+        'an async generator',
+        async function* () {
+          yield 'first ';
+          yield 'time';
+        },
+      ],
+    ])('lets %s reach the first caller and no other', async (_, makeStream) => {
+      const work = vi.fn(async () => makeStream());
+      const handler = middy<Order, AsyncIterable<unknown>>()
+        .use(guard())
+        .handler(work as any);
+      const first = await handler(order, lambdaContext());
+      expect(await text(first)).toBe('first time');
+      expect(store.calls).toEqual(['claim', 'complete']);
+      await expect(handler(order, lambdaContext())).rejects.toMatchObject({ code: 'RESULT_UNAVAILABLE' });
+      expect(work).toHaveBeenCalledTimes(1);
+    });
+
+    it('lets a stream in an HTTP answer reach the first caller, and answers a repeat with 410', async () => {
+      const handler = middy<unknown, { statusCode: number; body: Readable }>()
+        .use(httpGuard())
+        .handler(async () => {
+          runs++;
+          return { statusCode: 200, body: Readable.from(['first time']) };
+        });
+      const first = await handler(httpRequest(), lambdaContext());
+      expect(await text(first.body)).toBe('first time');
+      expect(await handler(httpRequest(), lambdaContext())).toMatchObject({ statusCode: 410 });
+      expect(runs).toBe(1);
+    });
+  });
+});
+
+function noop(): void {}

@@ -1,0 +1,349 @@
+import middy7 from '@middy/core';
+import type { Context } from 'aws-lambda';
+import middy6 from 'middy6';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { type IdempotencyEvent, type IdempotentOptions, idempotent, operation } from '../../lib/index.ts';
+import { gate, httpRequest, lambdaContext } from '../support/invocation.ts';
+import { type RecordingStore, recordingStore } from '../support/recording-store.ts';
+
+interface Order {
+  readonly id: string;
+  readonly amount?: number;
+}
+
+const order: Order = { id: 'order-1' };
+
+const versions: [string, typeof middy7][] = [
+  ['Middy 6', middy6 as unknown as typeof middy7],
+  ['Middy 7', middy7],
+];
+
+describe.each(versions)('%s: idempotent()', (_, middy) => {
+  let store: RecordingStore;
+  let seen: IdempotencyEvent[];
+  let runs: number;
+
+  beforeEach(() => {
+    store = recordingStore();
+    seen = [];
+    runs = 0;
+  });
+  afterEach(() => {
+    vi.unstubAllGlobals();
+  });
+
+  const guard = (options: IdempotentOptions = {}) =>
+    idempotent({
+      store,
+      key: (event: Order) => event.id,
+      observe: (event) => seen.push(event),
+      ...options,
+    });
+  const httpGuard = (options: IdempotentOptions = {}) => idempotent({ store, ...options });
+  /** A handler that counts and answers with the count. */
+  const count = async (): Promise<number> => {
+    runs++;
+    return runs;
+  };
+  const occurrences = () => seen.map(({ type }) => type);
+
+  describe('with a middleware that throws', () => {
+    it('leaves nothing behind when an inner `before` throws', async () => {
+      const invalid = new Error('amount is missing');
+      const handler = middy<Order, unknown>()
+        .use(guard())
+        .before(({ event }) => {
+          if (event.amount === undefined) throw invalid;
+        })
+        .handler(count);
+      await expect(handler(order, lambdaContext())).rejects.toBe(invalid);
+      expect(store.calls).toEqual(['claim', 'giveBack']);
+      expect(await handler({ ...order, amount: 7 }, lambdaContext())).toBe(1);
+    });
+
+    it('does not run the handler again when an inner `after` throws', async () => {
+      const failure = new Error('response is invalid');
+      const handler = middy()
+        .use(guard())
+        .after(() => {
+          throw failure;
+        })
+        .handler(count);
+      await expect(handler(order, lambdaContext())).rejects.toBe(failure);
+      expect(store.calls).toEqual(['claim', 'complete']);
+      await expect(handler(order, lambdaContext())).rejects.toMatchObject({ code: 'RESULT_UNAVAILABLE' });
+      expect(runs).toBe(1);
+    });
+
+    it('answers with 410 over HTTP after an inner `after` has thrown', async () => {
+      const handler = middy()
+        .use(httpGuard())
+        .after(() => {
+          throw new Error('response is invalid');
+        })
+        .handler(async () => {
+          runs++;
+          return { statusCode: 201 };
+        });
+      await expect(handler(httpRequest(), lambdaContext())).rejects.toThrow('response is invalid');
+      expect(await handler(httpRequest(), lambdaContext())).toMatchObject({ statusCode: 410 });
+      expect(runs).toBe(1);
+    });
+
+    it.each([
+      ['returns', () => 'sorry'],
+      [
+        'sets',
+        (request: { response: unknown }) => {
+          request.response = 'sorry';
+        },
+      ],
+    ])(
+      'does not run the handler again when an `onError` %s an answer for a throwing `after`',
+      async (_, onError) => {
+        const errors: unknown[] = [];
+        const handler = middy()
+          .use(guard())
+          .onError(onError)
+          .onError(({ error }) => {
+            errors.push(error);
+          })
+          .after((request) => {
+            request.response = { ...request.response, more: true };
+          })
+          .after(() => {
+            throw new Error('response is invalid');
+          })
+          .handler(count);
+        expect(await handler(order, lambdaContext())).toBe('sorry');
+        expect(store.calls).toEqual(['claim', 'complete']);
+        expect(await handler(order, lambdaContext())).toBe('sorry');
+        expect(errors).toMatchObject([{ message: 'response is invalid' }, { code: 'RESULT_UNAVAILABLE' }]);
+        expect(runs).toBe(1);
+      },
+    );
+
+    it('does not run the handler again when an `after` announces an early answer and then throws', async () => {
+      const handler = middy()
+        .use(guard())
+        .after((request) => {
+          request.earlyResponse = 'early';
+          throw new Error('response is invalid');
+        })
+        .handler(count);
+      await handler(order, lambdaContext()).catch(() => {});
+      await handler(order, lambdaContext()).catch(() => {});
+      expect(runs).toBe(1);
+    });
+
+    it('keeps the stored answer when an outer `after` throws', async () => {
+      const failure = new Error('response is too large');
+      const handler = middy()
+        .after(() => {
+          throw failure;
+        })
+        .use(guard())
+        .handler(count);
+      await expect(handler(order, lambdaContext())).rejects.toBe(failure);
+      expect(store.calls).toEqual(['claim', 'complete']);
+      expect(await handler(order, lambdaContext())).toBe(1);
+      expect(store.calls).toEqual(['claim', 'complete', 'claim']);
+      expect(runs).toBe(1);
+    });
+
+    it('claims nothing when an outer `before` throws', async () => {
+      const handler = middy()
+        .before(() => {
+          throw new Error('unauthorised');
+        })
+        .use(guard())
+        .handler(count);
+      await expect(handler(order, lambdaContext())).rejects.toThrow('unauthorised');
+      expect(store.calls).toEqual([]);
+    });
+
+    it('leaves the claim to its lease when an inner `onError` throws, for then no other is called', async () => {
+      const handler = middy()
+        .use(guard())
+        .onError(() => {
+          throw new Error('mapped');
+        })
+        .handler(async () => {
+          runs++;
+          throw new Error('card declined');
+        });
+      await expect(handler(order, lambdaContext(5_000))).rejects.toThrow('mapped');
+      await expect(handler(order, lambdaContext(5_000))).rejects.toThrow();
+      expect(runs).toBe(1);
+      store.clock.advance(6_000);
+      await expect(handler(order, lambdaContext(5_000))).rejects.toThrow('mapped');
+      expect(runs).toBe(2);
+    });
+  });
+
+  describe('not as the first middleware', () => {
+    it('claims nothing when an outer `before` answers early', async () => {
+      const handler = middy()
+        .before(() => 'warm')
+        .use(guard())
+        .handler(count);
+      expect(await handler(order, lambdaContext())).toBe('warm');
+      expect(store.calls).toEqual([]);
+    });
+
+    it('stores its own answer when an outer `after` answers early', async () => {
+      const handler = middy()
+        .after(() => 'outer')
+        .use(guard())
+        .handler(count);
+      expect(await handler(order, lambdaContext())).toBe('outer');
+      expect(store.calls).toEqual(['claim', 'complete']);
+      // As everywhere in Middy, an early answer in `before` skips every `after`.
+      expect(await handler(order, lambdaContext())).toBe(1);
+    });
+
+    it('releases when an outer `onError` answers early', async () => {
+      const handler = middy()
+        .onError(() => 'sorry')
+        .use(guard())
+        .handler(async () => {
+          throw new Error('card declined');
+        });
+      expect(await handler(order, lambdaContext())).toBe('sorry');
+      expect(store.calls).toEqual(['claim', 'giveBack']);
+    });
+  });
+
+  describe('when Middy answers before the deadline', () => {
+    /** A handler that starts and then waits for the test. */
+    const hanging = () => {
+      const finish = gate<string>();
+      const ended = gate();
+      return {
+        finish: async () => {
+          finish.open('late');
+          await ended.passed;
+        },
+        work: async () => {
+          runs++;
+          await finish.passed;
+          ended.open();
+          return 'late';
+        },
+      };
+    };
+
+    const staysClaimed = async (handler: { finish(): Promise<void> }) => {
+      expect(store.calls).toEqual(['claim']);
+      expect(occurrences()).toEqual(['claim', 'abandon']);
+      await handler.finish();
+      expect(store.calls).toEqual(['claim']);
+      const duplicate = idempotent(count, { store, namespace: 'memory', key: () => 'order-1' });
+      await expect(duplicate(order)).rejects.toMatchObject({ code: 'IN_PROGRESS' });
+      expect(runs).toBe(1);
+    };
+
+    it('leaves the claim of a handler that still runs to its lease', async () => {
+      const hangs = hanging();
+      const handler = middy().use(guard()).handler(hangs.work);
+      await expect(handler(order, lambdaContext(150))).rejects.toMatchObject({ name: 'TimeoutError' });
+      await staysClaimed(hangs);
+
+      store.clock.advance(150 + 1_000);
+      const retry = handler(order, lambdaContext());
+      expect(await retry).toBe('late');
+      expect(store.calls.slice(-2)).toEqual(['takeOver', 'complete']);
+      expect(runs).toBe(2);
+    });
+
+    it('leaves the claim also when an error handler replaces the timeout by an error of its own', async () => {
+      const hangs = hanging();
+      const handler = middy()
+        .use(guard())
+        .onError((request) => {
+          request.error = Object.assign(new Error('Internal Server Error'), { statusCode: 500 });
+          request.response = { statusCode: 500 };
+        })
+        .handler(hangs.work);
+      expect(await handler(order, lambdaContext(150))).toEqual({ statusCode: 500 });
+      await staysClaimed(hangs);
+    });
+
+    it('leaves the claim also when an error handler answers early', async () => {
+      const hangs = hanging();
+      const handler = middy()
+        .use(guard())
+        .onError(() => ({ statusCode: 504 }))
+        .handler(hangs.work);
+      expect(await handler(order, lambdaContext(150))).toEqual({ statusCode: 504 });
+      await staysClaimed(hangs);
+    });
+
+    it('leaves the claim when `timeoutEarlyResponse` throws an error of its own', async () => {
+      const hangs = hanging();
+      const tooLate = new Error('too late');
+      const handler = middy({
+        timeoutEarlyResponse: () => {
+          throw tooLate;
+        },
+      })
+        .use(guard())
+        .handler(hangs.work);
+      await expect(handler(order, lambdaContext(40))).rejects.toBe(tooLate);
+      await staysClaimed(hangs);
+    });
+
+    it('leaves the claim when `timeoutEarlyResponse` answers with a gateway timeout', async () => {
+      const hangs = hanging();
+      const handler = middy({ timeoutEarlyResponse: () => ({ statusCode: 504 }) })
+        .use(httpGuard({ observe: (event) => seen.push(event) }))
+        .handler(hangs.work);
+      expect(await handler(httpRequest(), lambdaContext(40))).toEqual({ statusCode: 504 });
+      expect(store.calls).toEqual(['claim']);
+      expect(occurrences()).toEqual(['claim', 'abandon']);
+      await hangs.finish();
+      expect(await handler(httpRequest(), lambdaContext())).toMatchObject({ statusCode: 409 });
+    });
+
+    it('refuses a token to a handler that still runs', async () => {
+      const finish = gate();
+      const token = gate<string>();
+      const handler = middy()
+        .use(guard())
+        .handler(async (_event: unknown, context: Context) => {
+          await finish.passed;
+          try {
+            token.open(operation(context).token('refund'));
+          } catch (error) {
+            token.fail(error);
+          }
+        });
+      await expect(handler(order, lambdaContext(150))).rejects.toMatchObject({ name: 'TimeoutError' });
+      finish.open();
+      await expect(token.passed).rejects.toMatchObject({ effect: 'possible' });
+    });
+
+    it('leaves the claim when the wrapper goes around Middy', async () => {
+      const hangs = hanging();
+      const handler = idempotent(middy().handler(hangs.work), {
+        store,
+        key: () => 'order-1',
+        observe: (event) => seen.push(event),
+      });
+      await expect(handler(order, lambdaContext(150))).rejects.toMatchObject({ name: 'TimeoutError' });
+      await staysClaimed(hangs);
+    });
+
+    it('stores the late answer when the wrapper goes inside Middy', async () => {
+      const hangs = hanging();
+      const once = idempotent(hangs.work, { store, key: () => 'order-1' });
+      const handler = middy(once);
+      await expect(handler(order, lambdaContext(150))).rejects.toMatchObject({ name: 'TimeoutError' });
+      expect(store.calls).toEqual(['claim']);
+      await hangs.finish();
+      await vi.waitFor(() => expect(store.calls).toEqual(['claim', 'complete']));
+      expect(await handler(order, lambdaContext())).toBe('late');
+      expect(runs).toBe(1);
+    });
+  });
+});

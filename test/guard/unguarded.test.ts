@@ -1,0 +1,171 @@
+import type { APIGatewayProxyEventV2 } from 'aws-lambda';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import {
+  IdempotencyError,
+  type IdempotencyEvent,
+  type IdempotentContext,
+  type IdempotentOptions,
+  idempotent,
+  type Operation,
+  operation,
+} from '../../lib/index.ts';
+import { httpRequest } from '../support/invocation.ts';
+import { type RecordingStore, recordingStore } from '../support/recording-store.ts';
+
+interface Order {
+  readonly id: string;
+  readonly amount?: number;
+}
+
+const order: Order = { id: 'order-1' };
+const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[1-8][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
+
+describe('idempotent(handler)', () => {
+  let store: RecordingStore;
+  let seen: IdempotencyEvent[];
+
+  beforeEach(() => {
+    store = recordingStore();
+    seen = [];
+    vi.stubEnv('AWS_LAMBDA_FUNCTION_NAME', undefined);
+    vi.stubEnv('IDEMPOTENCY_NAMESPACE', undefined);
+    vi.stubEnv('IDEMPOTENCY_DISABLED', undefined);
+  });
+  afterEach(() => {
+    vi.unstubAllEnvs();
+    vi.restoreAllMocks();
+    vi.useRealTimers();
+  });
+
+  /** The options of most tests here; in a namespace of their own, so that one test may make several guards. */
+  const options = (more: IdempotentOptions = {}): IdempotentOptions => ({
+    store,
+    namespace: 'orders',
+    key: (event: Order) => event.id,
+    observe: (event) => seen.push(event),
+    ...more,
+  });
+
+  describe('runs unguarded', () => {
+    const operations: Operation[] = [];
+    const work = vi.fn(async (_: unknown, context: IdempotentContext) => {
+      operations.push(operation(context));
+      return operations.length;
+    });
+    const http = (more: IdempotentOptions = {}) =>
+      idempotent(work, { store, namespace: 'orders', observe: (event) => seen.push(event), ...more });
+    const expectUnguarded = (calls = 2) => {
+      expect(work).toHaveBeenCalledTimes(calls);
+      expect(operations.map(({ guarded }) => guarded)).toEqual(Array(calls).fill(false));
+      expect(seen.map(({ type }) => type)).toEqual(Array(calls).fill('unguarded'));
+    };
+
+    beforeEach(() => {
+      operations.length = 0;
+      work.mockClear();
+    });
+
+    it.each(['GET', 'HEAD', 'PUT', 'DELETE', 'OPTIONS'])(
+      'a %s request, with a key or without',
+      async (method) => {
+        await http()(httpRequest({ method }));
+        await http()(httpRequest({ method, key: null }));
+        expectUnguarded();
+        expect(store.calls).toEqual([]);
+      },
+    );
+
+    it('an event without a key where none is required', async () => {
+      const once = http({ required: false });
+      await once(httpRequest({ key: null }));
+      await once(httpRequest({ key: null }));
+      expectUnguarded();
+      expect(store.calls).toEqual([]);
+    });
+
+    it('everything while it is disabled, and says so in the log', async () => {
+      vi.stubEnv('IDEMPOTENCY_DISABLED', 'true');
+      const warn = vi.spyOn(console, 'warn').mockReturnValue();
+      const once = http();
+      await once(httpRequest());
+      await once(httpRequest());
+      expectUnguarded();
+      expect(store.calls).toEqual([]);
+      expect(warn).toHaveBeenCalledExactlyOnceWith(expect.stringContaining('IDEMPOTENCY_DISABLED'));
+    });
+
+    const unavailable = () => {
+      throw storeError('STORE_UNAVAILABLE');
+    };
+
+    it('where the store fails and it was told to run then', async () => {
+      store = recordingStore({ before: unavailable });
+      const once = http({ whenStoreFails: 'run' });
+      expect(await once(httpRequest())).toBe(1);
+      expect(await once(httpRequest())).toBe(2);
+      expectUnguarded();
+    });
+
+    it('not where the store fails and nothing else was said', async () => {
+      store = recordingStore({ before: unavailable });
+      expect(await http()(httpRequest())).toMatchObject({
+        statusCode: 503,
+        headers: { 'Retry-After': expect.any(String) },
+      });
+      await expect(idempotent(work, options())(order)).rejects.toMatchObject({
+        code: 'STORE_UNAVAILABLE',
+        effect: 'none',
+      });
+      expect(work).not.toHaveBeenCalled();
+    });
+
+    it('not where the store is set up wrongly', async () => {
+      store = recordingStore({
+        before: () => {
+          throw storeError('STORE_MISCONFIGURED');
+        },
+      });
+      await expect(http({ whenStoreFails: 'run' })(httpRequest())).rejects.toMatchObject({
+        code: 'STORE_MISCONFIGURED',
+      });
+      expect(work).not.toHaveBeenCalled();
+    });
+
+    it('with an operation that works, and tokens of one call only', async () => {
+      const tokens: string[][] = [];
+      const signals: AbortSignal[] = [];
+      const once = idempotent(
+        async (_: APIGatewayProxyEventV2, context) => {
+          const its = operation(context);
+          tokens.push([its.token('charge'), its.token('charge'), its.token('refund')]);
+          signals.push(its.signal, operation(context).signal);
+          expect(its).toMatchObject({ key: '', scope: '', attempt: 1 });
+        },
+        { store },
+      );
+      await once(httpRequest({ method: 'GET' }));
+      await once(httpRequest({ method: 'GET' }));
+      expect(tokens.flat().every((token) => uuid.test(token))).toBe(true);
+      const [first, second] = tokens as [string[], string[]];
+      expect(first[1]).toBe(first[0]);
+      expect(first[2]).not.toBe(first[0]);
+      expect(second[0]).not.toBe(first[0]);
+      expect(signals[0]?.aborted).toBe(false);
+      expect(signals[1]).toBe(signals[0]);
+    });
+
+    it('and lets errors and results pass', async () => {
+      const failure = new Error('not found');
+      work.mockRejectedValueOnce(failure);
+      await expect(http()(httpRequest({ method: 'GET' }))).rejects.toBe(failure);
+      const stream = new ReadableStream();
+      work.mockResolvedValueOnce(stream as never);
+      expect(await http()(httpRequest({ method: 'GET' }))).toBe(stream);
+    });
+  });
+});
+
+/** What a store rejects with. */
+function storeError(code: 'STORE_UNAVAILABLE' | 'STORE_MISCONFIGURED'): IdempotencyError {
+  return new IdempotencyError(code, 'The store failed.', { retryAfterSeconds: 1 });
+}
