@@ -104,6 +104,16 @@ describe.each(Object.entries(plans))('%s/', (folder, plan) => {
     expect([...arrows].sort()).toEqual(allowed.sort());
   });
 
+  test('has the arrows that CONTRIBUTING.md draws', () => {
+    const drawn = [...readFileSync('CONTRIBUTING.md', 'utf8').matchAll(/^ {2}(\w+) --> ([\w& ]+)$/gm)]
+      .filter(([, room = '']) => Object.hasOwn(plan, room))
+      .map(([, room, others = '']) => [room, others.split(' & ').sort()]);
+    const planned = Object.entries(plan).flatMap(([room, others]) =>
+      others.length === 0 ? [] : [[room, [...others].sort()]],
+    );
+    expect(Object.fromEntries(drawn)).toEqual(Object.fromEntries(planned));
+  });
+
   test('has one door to each room', () => {
     const around = imports.filter(
       ({ from, to }) => roomOf(to) !== undefined && roomOf(from) !== roomOf(to) && !to.endsWith('/index.ts'),

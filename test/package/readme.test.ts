@@ -5,7 +5,13 @@ import { type CodeBlock, codeBlocks } from '../support/markdown.ts';
 import { compilerErrors, install, installTools, pack, pinned, root, write } from './packed.ts';
 
 const blocks: readonly CodeBlock[] = codeBlocks('README.md', readFileSync(join(root, 'README.md'), 'utf8'));
-const commands = blocks.filter(({ language }) => language === 'sh').flatMap(({ code }) => code.split('\n'));
+const guide: readonly CodeBlock[] = codeBlocks(
+  'docs/table.md',
+  readFileSync(join(root, 'docs/table.md'), 'utf8'),
+);
+const commands = [...blocks, ...guide]
+  .filter(({ language }) => language === 'sh')
+  .flatMap(({ code }) => code.split('\n'));
 
 let project: string;
 let tools: string;
@@ -49,7 +55,7 @@ describe("the README's first sample", () => {
   );
 });
 
-describe("the README's commands", () => {
+describe('the commands that make a table', () => {
   it('wait for the table before they change it', () => {
     const verbs = commands.flatMap((command) => /^aws dynamodb (\S+)/.exec(command)?.[1] ?? []);
     expect(verbs).toEqual(['create-table', 'wait', 'update-time-to-live']);
