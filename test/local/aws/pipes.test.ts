@@ -2,10 +2,10 @@ import { randomUUID } from 'node:crypto';
 import { DeleteItemCommand, PutItemCommand } from '@aws-sdk/client-dynamodb';
 import { ReceiveMessageCommand } from '@aws-sdk/client-sqs';
 import { afterEach, describe, expect, test } from 'vitest';
-import type { RoleDescription, Statement } from '../../local/aws/iam.ts';
-import type { PipeDescription } from '../../local/aws/pipes.ts';
-import { type Stack, startStack } from '../../local/stack/stack.ts';
-import { dynamodbEndpoint } from '../support/dynamodb.ts';
+import type { RoleDescription, Statement } from '../../../local/aws/iam.ts';
+import type { PipeDescription } from '../../../local/aws/pipes.ts';
+import { type Stack, startStack } from '../../../local/stack/stack.ts';
+import { dynamodbEndpoint } from '../../support/dynamodb.ts';
 
 let stack: Stack | undefined;
 afterEach(async () => {

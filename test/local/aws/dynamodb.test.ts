@@ -10,10 +10,10 @@ import { pathToFileURL } from 'node:url';
 import { promisify } from 'node:util';
 import { DynamoDBClient, ListTablesCommand } from '@aws-sdk/client-dynamodb';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
-import { type DynamoDbOptions, startDynamoDb } from '../../local/aws/dynamodb.ts';
+import { type DynamoDbOptions, startDynamoDb } from '../../../local/aws/dynamodb.ts';
 
 const run = promisify(execFile);
-const MODULE = pathToFileURL(join(import.meta.dirname, '../../local/aws/dynamodb.ts')).href;
+const MODULE = pathToFileURL(join(import.meta.dirname, '../../../local/aws/dynamodb.ts')).href;
 const BRING_YOUR_OWN = 'set DYNAMODB_ENDPOINT';
 
 let shared: string;

@@ -2,12 +2,12 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { startStack } from '../../local/stack/stack.ts';
-import { ignoredTypes } from '../../local/template/ignored.ts';
-import { createResolver } from '../../local/template/intrinsics.ts';
-import type { Assembly, Template } from '../../local/template/reader.ts';
-import { describeTemplate, readAssembly } from '../../local/template/template.ts';
-import { dynamodbEndpoint } from '../support/dynamodb.ts';
+import { startStack } from '../../../local/stack/stack.ts';
+import { ignoredTypes } from '../../../local/template/ignored.ts';
+import { createResolver } from '../../../local/template/intrinsics.ts';
+import type { Assembly, Template } from '../../../local/template/reader.ts';
+import { describeTemplate, readAssembly } from '../../../local/template/template.ts';
+import { dynamodbEndpoint } from '../../support/dynamodb.ts';
 
 describe('an intrinsic function', () => {
   const resolve = createResolver('Shop', {

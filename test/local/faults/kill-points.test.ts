@@ -1,14 +1,12 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { ScanCommand } from '@aws-sdk/client-dynamodb';
 import { SendMessageCommand } from '@aws-sdk/client-sqs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { queueUrl } from '../../local/aws/account.ts';
-import { type PaymentProvider, startPaymentProvider } from '../../local/demo/payment-provider.ts';
-import type { FunctionRequest } from '../../local/faults/kill-points.ts';
-import { type Stack, startStack } from '../../local/stack/stack.ts';
-import { dynamodbEndpoint } from '../support/dynamodb.ts';
+import { queueUrl } from '../../../local/aws/account.ts';
+import { type PaymentProvider, startPaymentProvider } from '../../../local/demo/payment-provider.ts';
+import type { FunctionRequest } from '../../../local/faults/kill-points.ts';
+import { type Stack, startStack } from '../../../local/stack/stack.ts';
+import { dynamodbEndpoint } from '../../support/dynamodb.ts';
+import { type WrittenFunctions, writeFunctions } from '../functions.ts';
 
 const moduleOf = (name: string): string => JSON.stringify(import.meta.resolve(name));
 
@@ -32,14 +30,13 @@ const source = `
 const sequence = ['dynamodb PutItem', 'payments POST /charges', 'queues SendMessage', 'dynamodb PutItem'];
 
 const table = `kill-points-${process.pid}`;
-let directory: string;
+let functions: WrittenFunctions;
 let provider: PaymentProvider;
 let stack: Stack;
 
 beforeAll(async () => {
-  directory = await mkdtemp(join(tmpdir(), 'idemkit-kill-'));
-  const entry = join(directory, 'pay.mjs');
-  await writeFile(entry, source);
+  functions = await writeFunctions(source);
+  const { entry } = functions;
   provider = await startPaymentProvider();
   const environment = { TABLE: table, QUEUE_URL: queueUrl('paid'), PAYMENTS_URL: provider.url };
   stack = await startStack(
@@ -61,7 +58,7 @@ beforeAll(async () => {
 afterAll(async () => {
   await stack?.stop();
   await provider?.stop();
-  await rm(directory, { recursive: true, force: true });
+  await functions?.remove();
 });
 
 const eventOf = (customer: string) => ({ Records: [{ body: customer }] });

@@ -3,9 +3,9 @@ import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { paginateListTables } from '@aws-sdk/client-dynamodb';
 import { describe, expect, test } from 'vitest';
-import { clientFor, dynamodbEndpoint } from '../support/dynamodb.ts';
+import { clientFor, dynamodbEndpoint } from '../../support/dynamodb.ts';
 
-const script = fileURLToPath(new URL('../../local/demo/start.ts', import.meta.url));
+const script = fileURLToPath(new URL('../../../local/demo/start.ts', import.meta.url));
 
 interface Started {
   readonly child: ChildProcess;

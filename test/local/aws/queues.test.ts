@@ -10,9 +10,9 @@ import {
   SQSClient,
 } from '@aws-sdk/client-sqs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { credentials, queueArn, region, topicArn } from '../../local/aws/account.ts';
-import { type LocalQueues, startQueues } from '../../local/aws/queues.ts';
-import { startFaultProxy } from '../../local/faults/fault-proxy.ts';
+import { credentials, queueArn, region, topicArn } from '../../../local/aws/account.ts';
+import { type LocalQueues, startQueues } from '../../../local/aws/queues.ts';
+import { startFaultProxy } from '../../../local/faults/fault-proxy.ts';
 
 let queues: LocalQueues;
 

@@ -2,14 +2,14 @@ import { once } from 'node:events';
 import { createServer } from 'node:http';
 import { type DynamoDBClient, GetItemCommand, PutItemCommand } from '@aws-sdk/client-dynamodb';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { type FaultProxy, type ProxiedRequest, startFaultProxy } from '../../local/faults/fault-proxy.ts';
+import { type FaultProxy, type ProxiedRequest, startFaultProxy } from '../../../local/faults/fault-proxy.ts';
 import {
   clientFor,
   countRequests,
   createTable,
   dynamodbEndpoint,
   type TestTable,
-} from '../support/dynamodb.ts';
+} from '../../support/dynamodb.ts';
 
 let table: TestTable;
 let proxy: FaultProxy;

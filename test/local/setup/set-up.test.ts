@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 
-const script = fileURLToPath(new URL('../../local/setup/set-up.js', import.meta.url));
+const script = fileURLToPath(new URL('../../../local/setup/set-up.js', import.meta.url));
 
 /** A machine with nothing on its path but what a test puts there. */
 let machine: string;

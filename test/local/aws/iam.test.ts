@@ -1,13 +1,13 @@
 import { describe, expect, test } from 'vitest';
-import { dynamodbCalls, messagingCalls } from '../../local/aws/aws-calls.ts';
+import { dynamodbCalls, messagingCalls } from '../../../local/aws/aws-calls.ts';
 import {
   createAuthorizer,
   managedPolicy,
   type Statement,
   statementsOf,
   trustedServices,
-} from '../../local/aws/iam.ts';
-import type { ProxiedRequest } from '../../local/faults/fault-proxy.ts';
+} from '../../../local/aws/iam.ts';
+import type { ProxiedRequest } from '../../../local/faults/fault-proxy.ts';
 
 const table = 'arn:aws:dynamodb:eu-west-1:000000000000:table/records';
 const put = { action: 'dynamodb:PutItem', resource: table };

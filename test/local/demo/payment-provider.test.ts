@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { Charge } from '../../examples/payment-provider.ts';
-import { type PayPage, startPayPage } from '../../local/demo/pay-page.ts';
-import { type PaymentProvider, startPaymentProvider } from '../../local/demo/payment-provider.ts';
+import type { Charge } from '../../../examples/payment-provider.ts';
+import { type PayPage, startPayPage } from '../../../local/demo/pay-page.ts';
+import { type PaymentProvider, startPaymentProvider } from '../../../local/demo/payment-provider.ts';
 
 describe('the charges that have been booked', () => {
   let provider: PaymentProvider;
