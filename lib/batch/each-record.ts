@@ -142,12 +142,14 @@ export function eachRecord<Record extends SourceRecord = SQSRecord, Payload = an
     if ((event as { Records?: unknown[] } | null)?.Records?.length === 0) {
       return { batchItemFailures: [] } as unknown as BatchAnswer<Record>;
     }
-    throw new IdempotencyError(
-      'UNSUPPORTED',
-      'eachRecord() was given an event that is no batch of SQS, Kinesis, DynamoDB Streams, Kafka, SNS or S3 records. Handle it with a handler of its own.',
-    );
+    throw new IdempotencyError('UNSUPPORTED', guarded ? notAsGuarded : noBatch);
   };
 }
+
+const noBatch =
+  'eachRecord() was given an event that is no batch of SQS, Kinesis, DynamoDB Streams, Kafka, SNS or S3 records. Handle it with a handler of its own.';
+const notAsGuarded =
+  'eachRecord() was given records that are not those of the guarded batch: a middleware has made others of them. Let it keep all members that the service sends, or change the records in place. Records may be taken out.';
 
 function resolve(options: EachRecordOptions<any, any>): PassSettings {
   checkKnown('', options, ['schema', 'concurrency', 'stopBeforeDeadlineMs', 'onFailure']);

@@ -11,7 +11,7 @@ import { asOfBatch, reportOf } from './report.ts';
 export interface RecordByRecord extends BatchOperations {
   readonly batch: Batch;
   /**
-   * The records to process, lane by lane; `undefined` where `event` is no batch.
+   * The records to process, lane by lane; `undefined` where `event` has no place for any, or one that is not of this batch.
    *
    * @param event what the guard passed on, or what other middlewares made of it
    */
@@ -63,7 +63,9 @@ export class GuardedBatch implements Run, RecordByRecord {
       raws.length === this.#given.length && this.#given.every(({ raw }, at) => raws[at] === raw);
     if (isAsGiven) return lanesOf(this.#given);
     // A middleware has removed or copied records. A copy is processed as it is now, under the id that arrived.
-    return lanesOf(raws.map((raw) => this.#copyOf(raw)).filter((record) => record !== undefined));
+    const records = raws.map((raw) => this.#copyOf(raw));
+    // An unknown one may be what is left of any record. Were it passed over, that record would be completed unprocessed.
+    return records.every((record) => record !== undefined) ? lanesOf(records) : undefined;
   }
 
   operationOf(raw: unknown): Operation | undefined {
@@ -146,7 +148,7 @@ export class GuardedBatch implements Run, RecordByRecord {
     return this.#byRaw.get(record.raw) ?? record;
   }
 
-  #copyOf(raw: object): BatchRecord | undefined {
+  #copyOf(raw: unknown): BatchRecord | undefined {
     const known = this.#byRaw.get(raw);
     if (known) return known;
     const copy = asRecord(raw);

@@ -15,8 +15,9 @@ export class UnguardedBatch implements RecordByRecord {
   }
 
   lanesIn(event: unknown): BatchRecord[][] | undefined {
-    const raws = rawsIn(event);
-    return raws && lanesOf(asBatch(event)?.records ?? []);
+    if (rawsIn(event)?.length === 0) return [];
+    const batch = asBatch(event);
+    return batch && lanesOf(batch.records);
   }
 
   operationOf(raw: unknown): Operation | undefined {

@@ -41,11 +41,10 @@ export function asBatch(event: unknown): Batch | undefined {
 }
 
 /** The records of an event, as it has them; `undefined` where it has no place for any. */
-export function rawsIn(event: unknown): object[] | undefined {
+export function rawsIn(event: unknown): unknown[] | undefined {
   const { Records, records } = (event ?? {}) as Fields;
-  if (!Array.isArray(Records) && !isRecord(records)) return undefined;
-  const list: unknown[] = Array.isArray(Records) ? Records : Object.values(records).flat();
-  return list.filter((raw): raw is object => typeof raw === 'object' && raw !== null);
+  if (Array.isArray(Records)) return Records;
+  return isRecord(records) ? Object.values(records).flat() : undefined;
 }
 
 /** A single record of one of these services, told by its shape. */
@@ -128,8 +127,11 @@ const missingIn = (raw: unknown, { members }: Service): string | undefined =>
         (value, name) => (isRecord(value) && Object.hasOwn(value, name) ? value[name] : undefined),
         raw,
       );
-    return found === undefined || found === null;
+    return found === undefined || (found === null && !parsed.has(path));
   });
+
+/** Members that another middleware may have parsed: `null` is one of the values of JSON. */
+const parsed: ReadonlySet<string> = new Set(['body', 'kinesis.data', 'Sns.Message']);
 
 /** Its records do not say where they are from. */
 const isKafkaRecord = (raw: unknown): boolean =>
@@ -190,7 +192,7 @@ function sqsRecord(raw: Fields): BatchRecord {
     tenant: () => eventSourceARN,
     payload: () => canonicalText(body),
     isComparable: true,
-    body: () => parse(raw.body ?? '', messageId),
+    body: () => parse(raw.body, messageId),
   };
 }
 
@@ -258,7 +260,7 @@ function snsRecord(raw: Fields): BatchRecord {
     tenant: () => TopicArn,
     payload: () => canonicalText(Message),
     isComparable: true,
-    body: () => parse(raw.Sns?.Message ?? '', MessageId),
+    body: () => parse(raw.Sns?.Message, MessageId),
   };
 }
 
@@ -310,9 +312,10 @@ export const isBelow = (id: string, other: string): boolean =>
   id.length === other.length ? id < other : id.length < other.length;
 
 const decoded = (data: unknown): unknown =>
-  typeof data === 'string' ? Buffer.from(data, 'base64').toString() : (data ?? '');
+  typeof data === 'string' ? Buffer.from(data, 'base64').toString() : data;
 
-function parse(text: unknown, id: string): unknown {
+function parse(found: unknown, id: string): unknown {
+  const text = found === undefined ? '' : found;
   // An inner middleware (Middy's event-normalizer, say) has parsed it already.
   if (typeof text !== 'string') return text;
   try {
