@@ -130,7 +130,9 @@ function decimal(source: string): string {
   while (start < end && digits[start] === '0') start++;
   while (start < end && digits[end - 1] === '0') end--;
   if (start === end) return '0';
-  const power = Number(exponent) - fraction.length + digits.length - end;
-  // An exponent that is no sane one is compared as it was written.
-  return Number.isSafeInteger(power) ? `${sign}${digits.slice(start, end)}e${power}` : source;
+  const written = Number(exponent);
+  const power = written + (digits.length - end - fraction.length);
+  // An exponent that a double rounds is compared as it was written.
+  const isExact = Number.isSafeInteger(written) && Number.isSafeInteger(power);
+  return isExact ? `${sign}${digits.slice(start, end)}e${power}` : source;
 }
