@@ -6,4 +6,5 @@ export {
   type RetryingFetchOptions,
   retryingFetch,
 } from './client/index.ts';
+// The one name of two entries: a browser that tells errors apart must not load the main one.
 export { IdempotencyError, type IdempotencyErrorCode } from './errors.ts';

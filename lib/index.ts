@@ -59,30 +59,4 @@ export {
   type TopicMessage,
 } from './messages/index.ts';
 export { type EmfOptions, emf, type IdempotencyEvent, type UnguardedReason } from './observe/index.ts';
-export {
-  type ClaimRecord,
-  type ClaimWritten,
-  type Clock,
-  type Completion,
-  type MemoryRecord,
-  type MemoryStore,
-  type MemoryStoreOptions,
-  memoryStore,
-  type NewClaim,
-  type NewStep,
-  type Rejection,
-  type Seal,
-  type StagedMessage,
-  type StepRecord,
-  type StepWritten,
-  type Store,
-  type StoredAnswer,
-  type Takeover,
-  type Transacted,
-  type Transaction,
-  type TransactionRequest,
-  type TransactWrite,
-  type Unavailable,
-  type UnavailableReason,
-  type Written,
-} from './store/index.ts';
+export type { Clock, Rejection, Seal, TransactWrite } from './store/index.ts';

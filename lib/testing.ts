@@ -1,11 +1,4 @@
-export {
-  type ContractCase,
-  type MemoryRecord,
-  type MemoryStore,
-  type MemoryStoreOptions,
-  memoryStore,
-  storeContract,
-} from './store/index.ts';
+export { type MemoryRecord, type MemoryStore, type MemoryStoreOptions, memoryStore } from './store/index.ts';
 export {
   type AlbRequest,
   albEvent,

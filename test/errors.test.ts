@@ -9,12 +9,10 @@ import {
   type IdempotencyErrorCode,
   type IdempotentOptions,
   idempotent,
-  memoryStore,
   operation,
-  type Store,
-  type Transacted,
 } from '../lib/index.ts';
-import { manualClock } from '../lib/testing.ts';
+import type { Store, Transacted } from '../lib/store.ts';
+import { manualClock, memoryStore } from '../lib/testing.ts';
 import { contextWith, deferred } from './support/hands.ts';
 import { restEvent } from './support/http-events.ts';
 

@@ -12,14 +12,13 @@ import {
   type IdempotentContext,
   type IdempotentOptions,
   idempotent,
-  memoryStore,
   type Operation,
   relayOutbox,
-  type Store,
   sendOnce,
   updateVersion,
 } from '../lib/index.ts';
-import { manualClock } from '../lib/testing.ts';
+import type { Store } from '../lib/store.ts';
+import { manualClock, memoryStore } from '../lib/testing.ts';
 import { s3Event, s3Notification, sqsEvent, sqsMessage } from './support/batch-events.ts';
 import { createTable, type TestTable } from './support/dynamodb.ts';
 import { contextWith, httpEvent } from './support/hands.ts';

@@ -29,7 +29,7 @@ const plans: Readonly<Record<string, Readonly<Record<string, readonly string[]>>
 };
 
 /** Names only: they may take them from any room. */
-const entries = ['index', 'client', 'testing'];
+const entries = ['index', 'client', 'store', 'testing'];
 
 interface Import {
   readonly from: string;
@@ -148,10 +148,28 @@ describe.each(Object.entries(plans))('%s/', (folder, plan) => {
 test('an entry of the package holds names only', () => {
   for (const name of entries) {
     const file = join('lib', `${name}.ts`);
-    const code = readFileSync(file, 'utf8').replace(/\/\*[\s\S]*?\*\//g, '');
+    const code = readFileSync(file, 'utf8').replace(/\/\*[\s\S]*?\*\/|\/\/.*/g, '');
     const statements = code.split(';').map((statement) => statement.trim());
     expect(
       statements.filter((statement) => statement !== '' && !/^export .* from '[^']+'$/s.test(statement)),
     ).toEqual([]);
   }
+});
+
+test('no name is exported by two entries, but the error that a browser must tell without the main one', () => {
+  const homes = new Map<string, string[]>();
+  for (const entry of entries) {
+    const code = readFileSync(join('lib', `${entry}.ts`), 'utf8').replace(/\/\*[\s\S]*?\*\/|\/\/.*/g, '');
+    for (const [, names = ''] of code.matchAll(/export (?:type )?\{([^}]*)\}/g)) {
+      for (const name of names.split(',').map((one) => one.trim().replace(/^type /, ''))) {
+        if (name !== '') homes.set(name, [...(homes.get(name) ?? []), entry]);
+      }
+    }
+  }
+  expect(homes.size).toBeGreaterThan(60);
+  const twice = [...homes].filter(([, of]) => of.length > 1);
+  expect(twice).toEqual([
+    ['IdempotencyError', ['index', 'client']],
+    ['IdempotencyErrorCode', ['index', 'client']],
+  ]);
 });

@@ -25,13 +25,13 @@ import {
   type IdempotentMiddleware,
   type IdempotentOptions,
   idempotent,
-  memoryStore,
   type Operation,
   operation,
   type TransactWrite,
   updateVersion,
   wholePayload,
 } from '../lib/index.ts';
+import { memoryStore } from '../lib/testing.ts';
 
 interface Order {
   readonly id: string;

@@ -83,7 +83,7 @@ export function dynamoStore(options: DynamoStoreOptions = {}): DynamoStore {
   if (typeof tableName !== 'string' || tableName === '') {
     throw new IdempotencyError(
       'BAD_OPTION',
-      `Expected a table's name in the environment variable ${environment.table} or in dynamoStore({ tableName }), got ${show(tableName)}. Set one of them; in unit tests pass { store: memoryStore() } or set ${environment.disabled}=true.`,
+      `Expected a table's name in the environment variable ${environment.table} or in dynamoStore({ tableName }), got ${show(tableName)}. Set one of them; in unit tests pass { store: memoryStore() }, which idemkit/testing exports, or set ${environment.disabled}=true.`,
     );
   }
   check(

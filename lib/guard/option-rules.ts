@@ -72,7 +72,7 @@ export const httpRules = {
 /** Name, check and default of every option. */
 export const rules = {
   store: {
-    expected: 'a store: dynamoStore(…) or memoryStore()',
+    expected: 'a store: dynamoStore(…), or memoryStore() of idemkit/testing',
     isFine: (value) => isRecord(value) && isFunction(value.claim) && isFunction(value.complete),
   },
   namespace: { expected: `a string of 1 to ${maxNamespaceLength} characters`, isFine: isNamespace },

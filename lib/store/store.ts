@@ -219,7 +219,7 @@ export interface Seal {
 
 /**
  * The port to a database that can write conditionally. Every verb is one atomic step; what the outcomes mean
- * is the operation's business, not the store's. `storeContract` of `idemkit/testing` is this port's test.
+ * is the operation's business, not the store's. `storeContract` is this port's test.
  *
  * A verb rejects with `STORE_UNAVAILABLE` when it cannot tell what happened or may be repeated, and with
  * `STORE_MISCONFIGURED` when repeating is pointless. Reads are strongly consistent.

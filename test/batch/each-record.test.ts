@@ -28,10 +28,10 @@ import {
   type EachRecordOptions,
   eachRecord,
   idempotent,
-  memoryStore,
   type Operation,
   type SubjectOf,
 } from '../../lib/index.ts';
+import { memoryStore } from '../../lib/testing.ts';
 import {
   failedIn,
   fifoMessage,

@@ -5,9 +5,9 @@ import {
   IdempotencyError,
   type IdempotentOptions,
   idempotent,
-  memoryStore,
   operation,
 } from '../../lib/index.ts';
+import { memoryStore } from '../../lib/testing.ts';
 import {
   kafkaMessage,
   mskEvent,

@@ -1,6 +1,7 @@
 import middy from '@middy/core';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { eachRecord, IdempotencyError, idempotent, memoryStore, operation } from '../../lib/index.ts';
+import { eachRecord, IdempotencyError, idempotent, operation } from '../../lib/index.ts';
+import { memoryStore } from '../../lib/testing.ts';
 import {
   kafkaMessage,
   mskEvent,

@@ -1,12 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import {
-  eachRecord,
-  type IdempotentOptions,
-  idempotent,
-  memoryStore,
-  type Operation,
-  type Store,
-} from '../../lib/index.ts';
+import { eachRecord, type IdempotentOptions, idempotent, type Operation } from '../../lib/index.ts';
+import type { Store } from '../../lib/store.ts';
+import { memoryStore } from '../../lib/testing.ts';
 import {
   failedIn,
   fifoMessage,

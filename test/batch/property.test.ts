@@ -2,16 +2,9 @@ import { AsyncLocalStorage } from 'node:async_hooks';
 import { randomUUID } from 'node:crypto';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import {
-  dynamoStore,
-  eachRecord,
-  idempotent,
-  memoryStore,
-  type Operation,
-  operation,
-  type Store,
-} from '../../lib/index.ts';
-import { type ManualClock, manualClock } from '../../lib/testing.ts';
+import { dynamoStore, eachRecord, idempotent, type Operation, operation } from '../../lib/index.ts';
+import type { Store } from '../../lib/store.ts';
+import { type ManualClock, manualClock, memoryStore } from '../../lib/testing.ts';
 import {
   failedIn,
   fifoMessage,

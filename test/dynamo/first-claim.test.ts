@@ -3,14 +3,8 @@ import { randomUUID } from 'node:crypto';
 import { type DynamoDBClient, PutItemCommand, ScanCommand } from '@aws-sdk/client-dynamodb';
 import { describe, expect, test, vi } from 'vitest';
 import { itemsOf } from '../../lib/dynamo/items.ts';
-import {
-  dynamoStore,
-  eachRecord,
-  type IdempotentOptions,
-  idempotent,
-  operation,
-  type Store,
-} from '../../lib/index.ts';
+import { dynamoStore, eachRecord, type IdempotentOptions, idempotent, operation } from '../../lib/index.ts';
+import type { Store } from '../../lib/store.ts';
 import { createTable as createAnyTable } from '../../local/aws/dynamodb-tables.ts';
 import { startFaultProxy } from '../../local/faults/fault-proxy.ts';
 import { sqsEvent, sqsMessage } from '../support/batch-events.ts';

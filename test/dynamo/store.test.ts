@@ -146,7 +146,7 @@ describe('dynamoStore', () => {
   test('refuses to be made without a table, with every way out', () => {
     vi.stubEnv('IDEMPOTENCY_TABLE', '');
     expect(() => dynamoStore()).toThrow(
-      'Expected a table\'s name in the environment variable IDEMPOTENCY_TABLE or in dynamoStore({ tableName }), got "" (string). Set one of them; in unit tests pass { store: memoryStore() } or set IDEMPOTENCY_DISABLED=true.',
+      'Expected a table\'s name in the environment variable IDEMPOTENCY_TABLE or in dynamoStore({ tableName }), got "" (string). Set one of them; in unit tests pass { store: memoryStore() }, which idemkit/testing exports, or set IDEMPOTENCY_DISABLED=true.',
     );
     vi.unstubAllEnvs();
   });

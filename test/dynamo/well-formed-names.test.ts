@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { createOnce, idempotent, memoryStore, updateVersion } from '../../lib/index.ts';
+import { createOnce, idempotent, updateVersion } from '../../lib/index.ts';
+import { memoryStore } from '../../lib/testing.ts';
 import { failureOf, workbench } from '../support/work.ts';
 
 const bench = workbench();

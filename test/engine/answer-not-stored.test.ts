@@ -1,5 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { dynamoStore, idempotent, memoryStore, type Store } from '../../lib/index.ts';
+import { dynamoStore, idempotent } from '../../lib/index.ts';
+import type { Store } from '../../lib/store.ts';
+import { memoryStore } from '../../lib/testing.ts';
 import { createTable } from '../support/dynamodb.ts';
 import { contextWith, httpEvent, incompressible } from '../support/hands.ts';
 

@@ -4,12 +4,11 @@ import {
   IdempotencyError,
   type IdempotentOptions,
   idempotent,
-  memoryStore,
   type Operation,
   operation,
-  type Store,
 } from '../../lib/index.ts';
-import { type ManualClock, manualClock } from '../../lib/testing.ts';
+import type { Store } from '../../lib/store.ts';
+import { type ManualClock, manualClock, memoryStore } from '../../lib/testing.ts';
 import { contextWith, deferred, httpEvent, observer } from '../support/hands.ts';
 import { failureOf } from '../support/work.ts';
 

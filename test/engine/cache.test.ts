@@ -6,12 +6,11 @@ import {
   eachRecord,
   type IdempotentOptions,
   idempotent,
-  memoryStore,
   operation,
   type Seal,
-  type Store,
 } from '../../lib/index.ts';
-import { manualClock } from '../../lib/testing.ts';
+import type { Store } from '../../lib/store.ts';
+import { manualClock, memoryStore } from '../../lib/testing.ts';
 import { failedIn, sqsEvent, sqsMessage } from '../support/batch-events.ts';
 import { countRequests, createTable, type TestTable } from '../support/dynamodb.ts';
 import { contextWith, httpEvent, incompressible, observer } from '../support/hands.ts';

@@ -4,7 +4,8 @@ import { Readable } from 'node:stream';
 import { inspect } from 'node:util';
 import fc from 'fast-check';
 import { describe, expect, it, vi } from 'vitest';
-import { type IdempotentOptions, idempotent, type Seal, type Store } from '../../lib/index.ts';
+import { type IdempotentOptions, idempotent, type Seal } from '../../lib/index.ts';
+import type { Store } from '../../lib/store.ts';
 import { incompressible, observer } from '../support/hands.ts';
 import { watchedStore } from '../support/watched-store.ts';
 

@@ -1,7 +1,8 @@
 import middy from '@middy/core';
 import type { Context } from 'aws-lambda';
 import { describe, expect, it } from 'vitest';
-import { type IdempotentContext, idempotent, memoryStore, operation } from '../../lib/index.ts';
+import { type IdempotentContext, idempotent, operation } from '../../lib/index.ts';
+import { memoryStore } from '../../lib/testing.ts';
 import { sqsEvent, sqsMessage } from '../support/batch-events.ts';
 import { doors } from '../support/doors.ts';
 

@@ -9,8 +9,8 @@ import {
   idempotent,
   type Operation,
   operation,
-  type Store,
 } from '../../lib/index.ts';
+import type { Store } from '../../lib/store.ts';
 import { type ManualClock, manualClock } from '../../lib/testing.ts';
 import { snsEvent, snsNotification } from '../support/batch-events.ts';
 import {

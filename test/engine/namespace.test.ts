@@ -1,7 +1,8 @@
 import middy7 from '@middy/core';
 import middy6 from 'middy6';
 import { describe, expect, it } from 'vitest';
-import { idempotent, memoryStore } from '../../lib/index.ts';
+import { idempotent } from '../../lib/index.ts';
+import { memoryStore } from '../../lib/testing.ts';
 import { httpEvent } from '../support/hands.ts';
 import { lambdaContext } from '../support/invocation.ts';
 

@@ -1,5 +1,6 @@
 import { describe, expect, test, vi } from 'vitest';
-import { type IdempotentOptions, idempotent, memoryStore, wholePayload } from '../../lib/index.ts';
+import { type IdempotentOptions, idempotent, wholePayload } from '../../lib/index.ts';
+import { memoryStore } from '../../lib/testing.ts';
 
 /** What a resolver of `Mutation.pay` gets. */
 const resolverEvent = (more: Record<string, unknown> = {}): any => ({

@@ -1,7 +1,8 @@
 import type { SQSRecord } from 'aws-lambda';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { idempotent, memoryStore, wholePayload } from '../../lib/index.ts';
+import { idempotent, wholePayload } from '../../lib/index.ts';
+import { memoryStore } from '../../lib/testing.ts';
 import { fifoMessage, sqsMessage } from '../support/batch-events.ts';
 import { type HttpRequest, httpApiEvent } from '../support/http-events.ts';
 import { watchedStore } from '../support/watched-store.ts';

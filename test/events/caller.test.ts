@@ -317,7 +317,7 @@ describe('an Authorization header that no authorizer has checked', () => {
   async function fresh() {
     vi.resetModules();
     const warn = vi.spyOn(console, 'warn').mockImplementation(() => {});
-    return { warn, ...(await import('../../lib/index.ts')) };
+    return { warn, ...(await import('../../lib/index.ts')), ...(await import('../../lib/testing.ts')) };
   }
   const bearer: HttpRequest = { headers: [['Authorization', 'Bearer secret-token']] };
 

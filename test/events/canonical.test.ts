@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it, vi } from 'vitest';
-import { idempotent, memoryStore, wholePayload } from '../../lib/index.ts';
+import { idempotent, wholePayload } from '../../lib/index.ts';
+import { memoryStore } from '../../lib/testing.ts';
 import { restEvent } from '../support/http-events.ts';
 
 /** The print of a payload of a direct invocation. */

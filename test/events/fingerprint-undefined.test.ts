@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { idempotent, memoryStore } from '../../lib/index.ts';
+import { idempotent } from '../../lib/index.ts';
+import { memoryStore } from '../../lib/testing.ts';
 import { sqsEvent, sqsMessage } from '../support/batch-events.ts';
 import { lambdaContext } from '../support/invocation.ts';
 

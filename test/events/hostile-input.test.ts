@@ -1,7 +1,8 @@
 import { deflateRawSync } from 'node:zlib';
 import { type AttributeValue, PutItemCommand } from '@aws-sdk/client-dynamodb';
 import { describe, expect, it } from 'vitest';
-import { dynamoStore, idempotent, memoryStore, wholePayload } from '../../lib/index.ts';
+import { dynamoStore, idempotent, wholePayload } from '../../lib/index.ts';
+import { memoryStore } from '../../lib/testing.ts';
 import { cpuMs } from '../support/cpu.ts';
 import { countRequests, createTable } from '../support/dynamodb.ts';
 import { albEvent, type HttpRequest, httpApiEvent, restEvent } from '../support/http-events.ts';

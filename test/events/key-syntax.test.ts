@@ -2,7 +2,8 @@ import fc from 'fast-check';
 import { parseItem } from 'structured-headers';
 import { describe, expect, test } from 'vitest';
 import { keyFromHeader, maxKeyLength } from '../../lib/events/key-syntax.ts';
-import { IdempotencyError, idempotent, memoryStore } from '../../lib/index.ts';
+import { IdempotencyError, idempotent } from '../../lib/index.ts';
+import { memoryStore } from '../../lib/testing.ts';
 import { httpEvent } from '../support/hands.ts';
 
 /** The key that a header's text holds, `undefined` where it is refused. */

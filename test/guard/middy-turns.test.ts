@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { memoryStore } from '../../lib/index.ts';
+import { memoryStore } from '../../lib/testing.ts';
 import { doors } from '../support/doors.ts';
 
 describe.each(doors.filter(([name]) => name !== 'the wrapper'))('%s: a middleware that reads', (_, door) => {

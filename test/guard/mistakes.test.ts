@@ -1,6 +1,7 @@
 import { DynamoDBClient } from '@aws-sdk/client-dynamodb';
 import { describe, expect, it, vi } from 'vitest';
-import { dynamoStore, type IdempotentOptions, idempotent, memoryStore } from '../../lib/index.ts';
+import { dynamoStore, type IdempotentOptions, idempotent } from '../../lib/index.ts';
+import { memoryStore } from '../../lib/testing.ts';
 import { lambdaContext } from '../support/invocation.ts';
 import { watchedStore } from '../support/watched-store.ts';
 

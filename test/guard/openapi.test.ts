@@ -1,6 +1,7 @@
 import { Validator } from '@seriousme/openapi-schema-validator';
 import { describe, expect, test } from 'vitest';
-import { type IdempotentOptions, idempotent, memoryStore, openApi } from '../../lib/index.ts';
+import { type IdempotentOptions, idempotent, openApi } from '../../lib/index.ts';
+import { memoryStore } from '../../lib/testing.ts';
 import { httpEvent } from '../support/hands.ts';
 
 /** A document of one guarded operation, as its author would put the fragment in. */

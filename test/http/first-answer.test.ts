@@ -1,7 +1,8 @@
 import { deepStrictEqual } from 'node:assert';
 import fc from 'fast-check';
 import { describe, expect, it, vi } from 'vitest';
-import { type IdempotentOptions, idempotent, memoryStore } from '../../lib/index.ts';
+import { type IdempotentOptions, idempotent } from '../../lib/index.ts';
+import { memoryStore } from '../../lib/testing.ts';
 import { albEvent, albMultiValueEvent, httpApiEvent, restEvent } from '../support/http-events.ts';
 
 const headers = [['Idempotency-Key', 'key-1']] as const;

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { type HttpOptions, type HttpResponse, idempotent, memoryStore, operation } from '../../lib/index.ts';
-import { manualClock } from '../../lib/testing.ts';
+import { type HttpOptions, type HttpResponse, idempotent, operation } from '../../lib/index.ts';
+import { manualClock, memoryStore } from '../../lib/testing.ts';
 import { doors } from '../support/doors.ts';
 import { contextWith, httpEvent } from '../support/hands.ts';
 

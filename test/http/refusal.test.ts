@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { type HttpOptions, IdempotencyError, idempotent, memoryStore } from '../../lib/index.ts';
-import { manualClock } from '../../lib/testing.ts';
+import { type HttpOptions, IdempotencyError, idempotent } from '../../lib/index.ts';
+import { manualClock, memoryStore } from '../../lib/testing.ts';
 import { contextWith, deferred, httpEvent } from '../support/hands.ts';
 
 const docsUrl = 'https://api.example.com/docs/idempotency';

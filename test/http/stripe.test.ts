@@ -1,6 +1,7 @@
 import Stripe from 'stripe';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { type IdempotentOptions, idempotent, memoryStore } from '../../lib/index.ts';
+import { type IdempotentOptions, idempotent } from '../../lib/index.ts';
+import { memoryStore } from '../../lib/testing.ts';
 import { type LocalApi, startApi } from '../../local/aws/api.ts';
 import { contextWith, deferred } from '../support/hands.ts';
 

@@ -12,12 +12,12 @@ import {
   type IdempotentOptions,
   idempotent,
   type Message,
-  memoryStore,
   messageKey,
   operation,
   relayOutbox,
   sendOnce,
 } from '../../lib/index.ts';
+import { memoryStore } from '../../lib/testing.ts';
 import { credentials, region, topicArn } from '../../local/aws/account.ts';
 import { createTable } from '../../local/aws/dynamodb-tables.ts';
 import { type LocalQueue, type LocalQueues, startQueues } from '../../local/aws/index.ts';

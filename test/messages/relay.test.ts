@@ -17,6 +17,7 @@ import {
   relayOutbox,
   type Seal,
 } from '../../lib/index.ts';
+import { memoryStore } from '../../lib/testing.ts';
 import { credentials, region, topicArn } from '../../local/aws/account.ts';
 import { createTable, type TableDescription } from '../../local/aws/dynamodb-tables.ts';
 import type { Invocation } from '../../local/aws/lambda.ts';

@@ -17,13 +17,12 @@ import {
   IdempotencyError,
   type IdempotentOptions,
   idempotent,
-  memoryStore,
   type Operation,
   operation,
   type QueueMessage,
   sendOnce,
 } from '../../lib/index.ts';
-import { manualClock } from '../../lib/testing.ts';
+import { manualClock, memoryStore } from '../../lib/testing.ts';
 import { type FaultProxy, startFaultProxy } from '../../local/faults/fault-proxy.ts';
 import { httpEvent } from '../support/hands.ts';
 

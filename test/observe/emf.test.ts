@@ -1,7 +1,7 @@
 import { describe, expect, it, vi } from 'vitest';
-import { emf, IdempotencyError, type IdempotencyEvent, idempotent, memoryStore } from '../../lib/index.ts';
+import { emf, IdempotencyError, type IdempotencyEvent, idempotent } from '../../lib/index.ts';
 import { metric } from '../../lib/record.ts';
-import { manualClock } from '../../lib/testing.ts';
+import { manualClock, memoryStore } from '../../lib/testing.ts';
 
 interface Line {
   readonly _aws: {

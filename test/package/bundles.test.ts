@@ -36,13 +36,16 @@ interface Bundled {
   readonly warnings: readonly string[];
 }
 
+const everything = "export * from 'idemkit'; export { memoryStore } from 'idemkit/testing';";
+
 /** How a user bundles the package whole, with the SDK. */
 const ways: [name: string, bundle: (from: string) => Promise<Bundled>, warning?: RegExp][] = [
-  ['as an ES module', (from) => withEsbuild(from, "export * from 'idemkit';", 'esm')],
-  ['as CommonJS', (from) => withEsbuild(from, "export * from 'idemkit';", 'cjs')],
+  ['as an ES module', (from) => withEsbuild(from, everything, 'esm')],
+  ['as CommonJS', (from) => withEsbuild(from, everything, 'cjs')],
   [
     'as CommonJS that requires it',
-    (from) => withEsbuild(from, "module.exports = require('idemkit');", 'cjs'),
+    (from) =>
+      withEsbuild(from, "module.exports = { ...require('idemkit'), ...require('idemkit/testing') };", 'cjs'),
   ],
   ['by webpack', withWebpack, /^Module not found: Error: Can't resolve '@aws-sdk\//],
 ];
@@ -75,7 +78,7 @@ async function withEsbuild(from: string, contents: string, format: Format): Prom
 
 async function withWebpack(from: string): Promise<Bundled> {
   const folder = mkdtempSync(join(scratch, 'webpack-'));
-  write(from, { 'main.mjs': "export * from 'idemkit';" });
+  write(from, { 'main.mjs': everything });
   write(folder, {
     'package.json': { type: 'commonjs' },
     'bundle.js': `

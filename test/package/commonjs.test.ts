@@ -22,18 +22,19 @@ describe('the package in CommonJS', () => {
   it('loads every entry by require alone, where no ES module can be required', async () => {
     const printed = await print(
       'entries.cjs',
-      `const entries = ['idemkit', 'idemkit/client', 'idemkit/testing', 'idemkit/constructs'];
-      const one = { idemkit: 'idempotent', client: 'retryingFetch', testing: 'storeContract', constructs: 'IdempotencyTable' };
+      `const entries = ['idemkit', 'idemkit/client', 'idemkit/store', 'idemkit/testing', 'idemkit/constructs'];
+      const one = { idemkit: 'idempotent', client: 'retryingFetch', store: 'storeContract', testing: 'memoryStore', constructs: 'IdempotencyTable' };
       console.log(JSON.stringify(entries.map((entry) => typeof require(entry)[one[entry.replace('idemkit/', '')]])));`,
       ['--no-experimental-require-module'],
     );
-    expect(printed).toEqual(['function', 'function', 'function', 'function']);
+    expect(printed).toEqual(['function', 'function', 'function', 'function', 'function']);
   });
 
   it('serialises what JSON cannot hold, with the licence of what does it', async () => {
     const printed = await print(
       'answer.cjs',
-      `const { idempotent, memoryStore } = require('idemkit');
+      `const { idempotent } = require('idemkit');
+      const { memoryStore } = require('idemkit/testing');
       const handler = idempotent(async () => ({ at: new Date(0), of: new Map([['a', 1n]]) }), {
         store: memoryStore(),
         key: () => 'a',
@@ -58,7 +59,10 @@ describe('the package in CommonJS', () => {
 const bothCopies = `
 import { createRequire } from 'node:module';
 import * as imported from 'idemkit';
-const required = createRequire(import.meta.url)('idemkit');
+import { memoryStore } from 'idemkit/testing';
+const require = createRequire(import.meta.url);
+const required = require('idemkit');
+const storeOf = new Map([[imported, memoryStore], [required, require('idemkit/testing').memoryStore]]);
 if (imported.idempotent === required.idempotent) throw new Error('This is one copy.');
 const pairs = [[imported, required], [required, imported]];
 const results = [];
@@ -71,7 +75,7 @@ describe('a copy that is imported and one that is required', () => {
       `${bothCopies}
       for (const [one, other] of pairs) {
         const handler = one.idempotent(async (event, context) => other.operation(context).key, {
-          store: other.memoryStore(),
+          store: storeOf.get(other)(),
           key: ({ id }) => id,
         });
         results.push(await handler({ id: 'a' }), await handler({ id: 'a' }));
@@ -91,7 +95,7 @@ describe('a copy that is imported and one that is required', () => {
       });
       for (const [one, other] of pairs) {
         let runs = 0;
-        const store = one.memoryStore();
+        const store = storeOf.get(one)();
         const handler = one.idempotent(
           other.eachRecord(async ({ messageId }, operation) => {
             runs++;

@@ -121,10 +121,11 @@ const strictest = { exactOptionalPropertyTypes: true, skipLibCheck: false };
 
 const handler = `
 import {
-  createOnce, deduplicationId, dynamoStore, IdempotencyError, idempotent, memoryStore, operation, sendOnce, updateVersion, wholePayload,
+  createOnce, deduplicationId, dynamoStore, IdempotencyError, idempotent, operation, sendOnce, updateVersion, wholePayload,
 } from 'idemkit';
 import { newIdempotencyKey, retryingFetch } from 'idemkit/client';
-import { manualClock, storeContract, memoryStore as testStore } from 'idemkit/testing';
+import { storeContract } from 'idemkit/store';
+import { manualClock, memoryStore } from 'idemkit/testing';
 
 interface Order { readonly id: string }
 
@@ -152,7 +153,7 @@ async function main(): Promise<void> {
   if (!IdempotencyError.is(error, 'BAD_KEY')) throw error;
   const key: string = newIdempotencyKey();
   if (key.length !== 36) throw new Error(key);
-  const store = testStore({ clock: manualClock() });
+  const store = memoryStore({ clock: manualClock() });
   for (const { name, run } of storeContract(() => store)) {
     await run().catch((cause: unknown) => {
       throw new Error(name, { cause });

@@ -64,7 +64,8 @@ export class ShopStack extends cdk.Stack {
 `;
 
 const handler = `
-import { idempotent, memoryStore, operation } from 'idemkit';
+import { idempotent, operation } from 'idemkit';
+import { memoryStore } from 'idemkit/testing';
 
 export const charges: string[] = [];
 
@@ -82,7 +83,8 @@ import * as cdk from 'aws-cdk-lib/core';
 import { Template } from 'aws-cdk-lib/assertions';
 import { IdempotencyError, idempotent, sendOnce } from 'idemkit';
 import { newIdempotencyKey } from 'idemkit/client';
-import { manualClock, memoryStore, storeContract } from 'idemkit/testing';
+import { storeContract } from 'idemkit/store';
+import { manualClock, memoryStore } from 'idemkit/testing';
 import { charges, pay } from '../lib/pay';
 import { ShopStack } from '../lib/shop-stack';
 

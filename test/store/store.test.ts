@@ -1,7 +1,8 @@
 import { DynamoDBDocumentClient } from '@aws-sdk/lib-dynamodb';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { dynamoStore, memoryStore, type Store } from '../../lib/index.ts';
-import { storeContract } from '../../lib/testing.ts';
+import { dynamoStore } from '../../lib/index.ts';
+import { type Store, storeContract } from '../../lib/store.ts';
+import { memoryStore } from '../../lib/testing.ts';
 import { createTable, type TestTable } from '../support/dynamodb.ts';
 
 function keepsTheContract(createStore: () => Store): void {

@@ -1,11 +1,6 @@
-import {
-  IdempotencyError,
-  type MemoryStore,
-  memoryStore,
-  type Store,
-  type Transacted,
-} from '../../lib/index.ts';
-import type { ManualClock } from '../../lib/testing.ts';
+import { IdempotencyError } from '../../lib/index.ts';
+import type { Store, Transacted } from '../../lib/store.ts';
+import { type ManualClock, type MemoryStore, memoryStore } from '../../lib/testing.ts';
 
 const verbs = [
   'claim',

@@ -1,5 +1,5 @@
-import { memoryStore, type Store } from '../../lib/index.ts';
-import { type ManualClock, manualClock } from '../../lib/testing.ts';
+import type { Store } from '../../lib/store.ts';
+import { type ManualClock, manualClock, memoryStore } from '../../lib/testing.ts';
 
 export type Verb = 'claim' | 'takeOver' | 'complete' | 'giveBack' | 'endLease' | 'read' | 'readChunks';
 

@@ -1,4 +1,5 @@
-import { type ClaimRecord, memoryStore, type Store } from '../../lib/index.ts';
+import type { ClaimRecord, Store } from '../../lib/store.ts';
+import { memoryStore } from '../../lib/testing.ts';
 
 /** A store that tells what is asked of it and what it holds. */
 export interface WatchedStore extends Store {
