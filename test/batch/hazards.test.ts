@@ -1,14 +1,8 @@
 import type { SQSEvent, SQSRecord } from 'aws-lambda';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import {
-  type EachRecordOptions,
-  eachRecord,
-  idempotent,
-  memoryStore,
-  operation,
-  type Store,
-} from '../../lib/index.ts';
-import { manualClock } from '../../lib/testing.ts';
+import { type EachRecordOptions, eachRecord, idempotent, operation } from '../../lib/index.ts';
+import type { Store } from '../../lib/store.ts';
+import { manualClock, memoryStore } from '../../lib/testing.ts';
 import {
   failedIn,
   fifoMessage,

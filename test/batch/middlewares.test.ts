@@ -1,6 +1,7 @@
 import type { SQSEvent, SQSRecord } from 'aws-lambda';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { type EachRecordOptions, eachRecord, memoryStore } from '../../lib/index.ts';
+import { type EachRecordOptions, eachRecord } from '../../lib/index.ts';
+import { memoryStore } from '../../lib/testing.ts';
 import { failedIn, s3Event, s3Notification, sqsEvent, sqsMessage } from '../support/batch-events.ts';
 import { doors } from '../support/doors.ts';
 import { contextWith, turn } from '../support/hands.ts';

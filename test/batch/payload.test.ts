@@ -2,13 +2,8 @@ import type { Context } from 'aws-lambda';
 import * as v from 'valibot';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { z } from 'zod';
-import {
-  type EachRecordOptions,
-  eachRecord,
-  IdempotencyError,
-  idempotent,
-  memoryStore,
-} from '../../lib/index.ts';
+import { type EachRecordOptions, eachRecord, IdempotencyError, idempotent } from '../../lib/index.ts';
+import { memoryStore } from '../../lib/testing.ts';
 import {
   failedIn,
   kafkaMessage,

@@ -1,14 +1,9 @@
 import type { SQSEvent } from 'aws-lambda';
 import { afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { IdempotencyError } from '../../lib/errors.ts';
-import {
-  dynamoStore,
-  type EachRecordOptions,
-  eachRecord,
-  idempotent,
-  memoryStore,
-  type Store,
-} from '../../lib/index.ts';
+import { dynamoStore, type EachRecordOptions, eachRecord, idempotent } from '../../lib/index.ts';
+import type { Store } from '../../lib/store.ts';
+import { memoryStore } from '../../lib/testing.ts';
 import { failedIn, fifoMessage, sqsEvent, sqsMessage } from '../support/batch-events.ts';
 import { clientFor, createTable, dynamodbEndpoint, type TestTable } from '../support/dynamodb.ts';
 import { turn } from '../support/hands.ts';

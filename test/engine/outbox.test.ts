@@ -1,5 +1,6 @@
 import { beforeEach, describe, expect, test } from 'vitest';
-import { memoryStore, type Operation } from '../../lib/index.ts';
+import type { Operation } from '../../lib/index.ts';
+import { memoryStore } from '../../lib/testing.ts';
 import { failureOf, workbench } from '../support/work.ts';
 
 const bench = workbench();

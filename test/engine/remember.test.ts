@@ -6,8 +6,8 @@ import {
   type IdempotencyEvent,
   type IdempotentOptions,
   idempotent,
-  type NewClaim,
 } from '../../lib/index.ts';
+import type { NewClaim } from '../../lib/store.ts';
 import { httpRequest } from '../support/invocation.ts';
 import { type RecordingStore, recordingStore } from '../support/recording-store.ts';
 

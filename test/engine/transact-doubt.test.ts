@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, test } from 'vitest';
-import type { Store } from '../../lib/index.ts';
+import type { Store } from '../../lib/store.ts';
 import { contextWith, deferred, httpEvent } from '../support/hands.ts';
 import { failureOf, sdkAttempts, workbench } from '../support/work.ts';
 

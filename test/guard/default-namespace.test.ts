@@ -1,7 +1,8 @@
 import middy from '@middy/core';
 import type { Context } from 'aws-lambda';
 import { afterEach, describe, expect, it, vi } from 'vitest';
-import { dynamoStore, type IdempotentOptions, idempotent, memoryStore } from '../../lib/index.ts';
+import { dynamoStore, type IdempotentOptions, idempotent } from '../../lib/index.ts';
+import { memoryStore } from '../../lib/testing.ts';
 import { contextWith } from '../support/hands.ts';
 import { restEvent } from '../support/http-events.ts';
 import { watchedStore } from '../support/watched-store.ts';

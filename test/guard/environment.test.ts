@@ -4,10 +4,9 @@ import {
   type IdempotentContext,
   type IdempotentOptions,
   idempotent,
-  memoryStore,
   operation,
 } from '../../lib/index.ts';
-import { manualClock } from '../../lib/testing.ts';
+import { manualClock, memoryStore } from '../../lib/testing.ts';
 import { contextWith, observer } from '../support/hands.ts';
 import { restEvent } from '../support/http-events.ts';
 import { watchedStore } from '../support/watched-store.ts';

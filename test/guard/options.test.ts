@@ -1,12 +1,6 @@
 import { afterEach, describe, expect, it, vi } from 'vitest';
-import {
-  dynamoStore,
-  type HttpResponse,
-  type IdempotentOptions,
-  idempotent,
-  memoryStore,
-} from '../../lib/index.ts';
-import { manualClock } from '../../lib/testing.ts';
+import { dynamoStore, type HttpResponse, type IdempotentOptions, idempotent } from '../../lib/index.ts';
+import { manualClock, memoryStore } from '../../lib/testing.ts';
 import { observer } from '../support/hands.ts';
 import { restEvent } from '../support/http-events.ts';
 import { watchedStore } from '../support/watched-store.ts';

@@ -5,10 +5,10 @@ import {
   type IdempotentContext,
   type IdempotentOptions,
   idempotent,
-  memoryStore,
   type Operation,
   operation,
 } from '../../lib/index.ts';
+import { memoryStore } from '../../lib/testing.ts';
 import { lambdaContext } from '../support/invocation.ts';
 import { type RecordingStore, recordingStore } from '../support/recording-store.ts';
 

@@ -10,13 +10,13 @@ import {
   type IdempotentContext,
   idempotent,
   type Message,
-  memoryStore,
   type Operation,
   operation,
   type RelayOptions,
   relayOutbox,
   type Seal,
 } from '../../lib/index.ts';
+import { memoryStore } from '../../lib/testing.ts';
 import { credentials, region, topicArn } from '../../local/aws/account.ts';
 import { createTable, type TableDescription } from '../../local/aws/dynamodb-tables.ts';
 import type { Invocation } from '../../local/aws/lambda.ts';
