@@ -1,7 +1,8 @@
 /** What another middleware may make of the records between the guard and `eachRecord`. */
 import middy from '@middy/core';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { eachRecord, idempotent, memoryStore } from '../../lib/index.ts';
+import { eachRecord, idempotent } from '../../lib/index.ts';
+import { memoryStore } from '../../lib/testing.ts';
 import {
   failedIn,
   kafkaMessage,

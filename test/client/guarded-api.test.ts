@@ -1,7 +1,8 @@
 import type { APIGatewayProxyEventV2 } from 'aws-lambda';
 import { describe, expect, it } from 'vitest';
 import { retryingFetch } from '../../lib/client.ts';
-import { idempotent, memoryStore } from '../../lib/index.ts';
+import { idempotent } from '../../lib/index.ts';
+import { memoryStore } from '../../lib/testing.ts';
 import { deferred, httpEvent } from '../support/hands.ts';
 import { post, retryingBench } from './retrying.ts';
 import type { Answer, Received } from './scripted-server.ts';

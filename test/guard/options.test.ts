@@ -39,15 +39,15 @@ describe('an option of a wrong value', () => {
   const refused: readonly [Record<string, unknown>, string][] = [
     [
       { store: 'orders' },
-      'Expected option `store` to be a store: dynamoStore(…) or memoryStore(), got "orders" (string).',
+      'Expected option `store` to be a store: dynamoStore(…), or memoryStore() of idemkit/testing, got "orders" (string).',
     ],
     [
       { store: {} },
-      'Expected option `store` to be a store: dynamoStore(…) or memoryStore(), got {} (object).',
+      'Expected option `store` to be a store: dynamoStore(…), or memoryStore() of idemkit/testing, got {} (object).',
     ],
     [
       { store: memoryStore },
-      'Expected option `store` to be a store: dynamoStore(…) or memoryStore(), got a function.',
+      'Expected option `store` to be a store: dynamoStore(…), or memoryStore() of idemkit/testing, got a function.',
     ],
     [
       { namespace: '' },
