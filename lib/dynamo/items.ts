@@ -390,6 +390,9 @@ interface Assignment {
 
 const assignments = new Map<string, Assignment>();
 
+/** The table's own names may be those of placeholders. */
+const own: ReadonlySet<string> = new Set(Object.values(attribute));
+
 /**
  * `#status = :set0, …`: several of the names are reserved words, and one is the table's own, so none is written out. There
  * are few sets of names, and every call needs one of them.
@@ -399,7 +402,7 @@ function assignment(attributes: Item): Assignment & { readonly values: Item } {
   const set = names.join();
   let known = assignments.get(set);
   if (known === undefined) {
-    const placeholders = names.map((name, index) => (/^\w+$/.test(name) ? `#${name}` : `#set${index}`));
+    const placeholders = names.map((name, index) => (own.has(name) ? `#${name}` : `#set${index}`));
     known = {
       expression: placeholders.map((placeholder, index) => `${placeholder} = :set${index}`).join(', '),
       names: Object.fromEntries(placeholders.map((placeholder, index) => [placeholder, names[index] ?? ''])),

@@ -109,6 +109,22 @@ describe('where everything is as it must be', () => {
     expect(requests.splice(0)).toEqual(['PutItem', 'UpdateItem']);
   });
 
+  test.each(['pk', 'stale0', 'set0', 'newOwner', 'is-over'])(
+    'a TTL attribute of any name is taken by every request: %s',
+    async (ttlAttribute) => {
+      const names = { partitionKey: 'id', sortKey: 'range', ttlAttribute };
+      const { tableName, client } = await newTable(names);
+      const store = dynamoStore({ tableName, client, ...names });
+      for (const claim of ['eager', 'at-commit'] as const) {
+        const handler = idempotent(
+          async (_: { id: string }, context) => operation(context).commit({ result: 'charged' }),
+          { ...keyed, namespace: claim, claim, store },
+        );
+        for (const id of ['1', '2', '1']) expect(await handler({ id })).toBe('charged');
+      }
+    },
+  );
+
   test('a first claim that meets a record replays it', async () => {
     const { tableName, client } = await newTable();
     const clock = { now: () => 1_000, sleep: async () => {} };
