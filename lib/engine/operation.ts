@@ -181,7 +181,11 @@ function viewOf(from: object): object {
           ? (...args: unknown[]) => Reflect.apply(value, from, args)
           : undefined;
       Object.defineProperty(view, name, {
-        get: () => method ?? Reflect.get(from, name),
+        get: () => {
+          const current: unknown = Reflect.get(from, name);
+          // Unless another one was set since.
+          return current === value && method ? method : current;
+        },
         set: (next) => Reflect.set(from, name, next),
         configurable: true,
         enumerable: enumerable ?? false,

@@ -74,6 +74,16 @@ describe.each(doors)('%s gives a handler a context that', (_, door) => {
     expect(await handler({}, new RuntimeContext() as unknown as Context)).toBe('paid');
   });
 
+  it('has the method that was set last', async () => {
+    const context = new RuntimeContext();
+    const handler = door((_event, its: RuntimeContext) => {
+      its.log = () => 7;
+      return its.log('paid');
+    }, options());
+    expect(await handler({}, context as unknown as Context)).toBe(7);
+    expect(context.log('again')).toBe(7);
+  });
+
   it('looks the same: the operation is not among its members', async () => {
     const handler = door(
       (_event, its: object) => [Object.keys(its), JSON.stringify(its), Object.keys({ ...its })],
