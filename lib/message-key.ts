@@ -1,30 +1,31 @@
 /**
- * The key that a message carries on all its ways: through a relay, a pipe or a topic, into a dead-letter queue and back. SQS's own
- * ids do not last that long: a dead letter of a FIFO queue loses its deduplication id, a redrive its message id.
+ * The key that a message carries with it: through a relay, a pipe or a topic, into a dead-letter queue and back.
+ * SQS's own ids do not last: a dead letter of a FIFO queue loses its deduplication id, and a redrive gives a new message id.
  */
 import { isRecord } from './validate.ts';
 
-/** Name of the message attribute, and of the property of a JSON body, that carries the key. */
+/** The name of the message attribute, or of the property of a JSON body, that carries the key. */
 export const carriedKey = 'idempotencyKey';
 
-/** SQS takes no more on one message. */
+/** SQS takes at most ten attributes on one message. */
 export const maxMessageAttributes = 10;
 
-/** The attribute, as SQS and SNS take it. */
+/** The key as a message attribute of SQS and SNS. */
 export const keyAttribute = (key: string) => ({ [carriedKey]: { DataType: 'String', StringValue: key } });
 
 /**
- * A `key` for consumers of what `relayOutbox`, `sendOnce` or an `OutboxPipe` has sent: the deduplication id that the message was
- * sent with first, and in a FIFO queue its group before it. It is the same when the message is published again, redriven from a
- * dead-letter queue or sent anew by hand.
+ * For the option `key` of a consumer of messages that `relayOutbox`, `sendOnce` or an `OutboxPipe` has sent. The key is the
+ * deduplication id that the message was first sent with; in a FIFO queue, the group and that id. It stays the same when
+ * the message is published again, redriven from a dead-letter queue, or sent again by hand.
  *
- * It is read from the message attribute `idempotencyKey`, which the relay and `sendOnce` set, and else from the property
- * `idempotencyKey` of a JSON body, where a message staged with `keyInBody` has it (a pipe carries no attributes). In SNS's envelope
- * and in an event of EventBridge it is found too.
+ * The key is read from the message attribute `idempotencyKey`, which the relay and `sendOnce` set. Without it, the key is
+ * read from the property `idempotencyKey` of a JSON body. A message that was staged with `keyInBody` has that, because a
+ * pipe carries no attributes. Both are also found inside SNS's envelope and inside an event of EventBridge.
  *
- * Whoever may send to the queue may choose a key, and so have somebody else's message taken for a repeat. Use it where all senders are trusted.
+ * Use it where all senders are trusted. Anyone who may send to the queue may choose a key, and so make somebody else's
+ * message look like a repeat.
  *
- * @returns `undefined` for a message that carries none
+ * @returns `undefined` for a message without a key
  * @example idempotent(eachRecord(book), { key: messageKey })
  */
 export function messageKey(record: unknown): readonly string[] | undefined {
@@ -44,7 +45,7 @@ const keyInTopic = (attributes: unknown, message: unknown): string | undefined =
 
 function keyInText(text: unknown): string | undefined {
   if (typeof text !== 'string') return keyInBody(text);
-  // Most texts are read for nothing else.
+  // Parse only texts that may hold a key.
   if (!text.includes(carriedKey)) return undefined;
   try {
     return keyInBody(JSON.parse(text));
@@ -56,7 +57,7 @@ function keyInText(text: unknown): string | undefined {
 function keyInBody(body: unknown): string | undefined {
   const key = textIn(body, carriedKey);
   if (key !== undefined) return key;
-  // An event of EventBridge, and SNS's envelope.
+  // The body may be an event of EventBridge or SNS's envelope.
   if (typeof own(body, 'detail-type') === 'string') return textIn(own(body, 'detail'), carriedKey);
   if (own(body, 'Type') !== 'Notification') return undefined;
   return keyInTopic(own(body, 'MessageAttributes'), own(body, 'Message'));

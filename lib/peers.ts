@@ -1,7 +1,7 @@
 import { IdempotencyError } from './errors.ts';
 
-// Packages that only some users have. Each import is written out, directly inside a `try`. A bundler then takes in a package that is
-// installed. It does not fail over one that is not.
+// Loads packages that only some users have. Each import is written out, directly inside a `try`: a bundler then takes in a
+// package that is installed, and does not fail over one that is missing.
 
 /** @throws `UNSUPPORTED` without `@aws-sdk/client-sqs` */
 export async function loadSqs() {

@@ -1,4 +1,8 @@
-/** Runs `work` for every item, at most `limit` at a time, in their order; rejects when one does, after the others. */
+/**
+ * Runs `work` for every item, at most `limit` at a time. Items start in their order.
+ *
+ * @throws the error of an item, after the other items are done
+ */
 export async function inParallel<T>(
   items: readonly T[],
   limit: number,

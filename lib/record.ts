@@ -1,15 +1,18 @@
 /**
- * The table's layout and the environment's names: the only file that the runtime, the constructs and the
- * command line share, so it imports nothing.
+ * The layout of the table, and the names of environment variables and metrics. The runtime, the constructs and the command
+ * line share this file and no other, so it imports nothing.
  */
 
-/** Key and TTL attribute names of a table that was not given others. */
+/** The default names of the table's keys and of its TTL attribute. */
 export const tableLayout = { partitionKey: 'pk', sortKey: 'sk', ttlAttribute: 'expiresAt' } as const;
 
-/** Sort key of the item that holds an operation's claim. */
+/** The sort key of the item that holds an operation's claim. */
 export const claimSortKey = 'claim';
 
-/** Attributes of all items: the claim, the chunks of its answer, finished steps, staged messages. Several are reserved words: always use `#names`. */
+/**
+ * The attributes of all items: claims, chunks of answers, finished steps, staged messages.
+ * DynamoDB reserves several of these words, so every expression must use `#names`.
+ */
 export const attribute = {
   status: 'status',
   owner: 'owner',
@@ -17,7 +20,7 @@ export const attribute = {
   attempt: 'attempt',
   /** Epoch milliseconds. */
   leaseUntil: 'leaseUntil',
-  /** Epoch milliseconds: when the window ends. Decides; `expiresAt` only cleans up. */
+  /** Epoch milliseconds. When the window ends: this decides. `expiresAt` only cleans up. */
   endsAt: 'endsAt',
   fingerprint: 'fingerprint',
   /** Epoch milliseconds. */
@@ -30,7 +33,7 @@ export const attribute = {
   chunks: 'chunks',
   /** Why a completed operation has no answer. */
   unavailable: 'unavailable',
-  /** Where and what it was that could not be stored. */
+  /** Which part of the answer could not be stored, and what it is. */
   unavailableDetail: 'unavailableDetail',
   /** The raw key; only with `keep.key`. */
   key: 'key',
@@ -45,24 +48,24 @@ export const attribute = {
   deduplicationId: 'deduplicationId',
 } as const;
 
-/** `STARTED`: a step that is never to be repeated, and of which the end was not recorded. */
+/** `STARTED`: a step that must run at most once has begun, and its end was not recorded. */
 export type StepStatus = 'STARTED' | 'DONE';
 
-/** `RELEASED`: given back before anything was begun. It binds nobody; it only keeps a late request of its own claim out. */
+/** `RELEASED`: given back before anything was begun. Anyone may claim it. It only stops a late request of the same claim. */
 export type ClaimStatus = 'IN_PROGRESS' | 'COMPLETED' | 'RELEASED';
 
-/** Why a completed operation has no answer to give. */
+/** Why a completed operation has no answer. */
 export type UnavailableReason =
-  /** It cannot be serialised: a function, a class instance, a stream. */
+  /** The answer cannot be serialised: a function, a class instance, a stream. */
   | 'unserialisable'
-  /** It is larger than {@link Store.maxAnswerBytes} as stored. */
+  /** The answer as stored is larger than {@link Store.maxAnswerBytes}. */
   | 'too-large'
   /** `seal` failed. */
   | 'not-sealed'
-  /** The handler returned, but what came after it failed before the answer was final. */
+  /** The handler returned, but a later middleware failed before the answer was final. */
   | 'not-final';
 
-/** Environment variables that configure a guard without options; the constructs set them. */
+/** Environment variables that configure a guard. The constructs set them. */
 export const environment = {
   table: 'IDEMPOTENCY_TABLE',
   namespace: 'IDEMPOTENCY_NAMESPACE',
@@ -72,13 +75,13 @@ export const environment = {
   destinations: 'IDEMPOTENCY_DESTINATIONS',
 } as const;
 
-/** CloudWatch metrics of guards: `emf()` writes them, the dashboard reads them. */
+/** The CloudWatch metrics of guards. `emf()` writes them, the dashboard reads them. */
 export const metric = {
   /** CloudWatch namespace. */
   cloudWatchNamespace: 'idemkit',
   /** The only dimension: the guard's namespace. */
   dimension: 'namespace',
-  /** Counts, one for each type of event that an observer is told. */
+  /** One count for each type of event that an observer is told. */
   count: {
     claim: 'Claim',
     takeover: 'Takeover',
@@ -93,49 +96,49 @@ export const metric = {
     step: 'Step',
     unguarded: 'Unguarded',
   },
-  /** Count of completions by a second or later attempt. */
+  /** Counts completions by a second or later attempt. */
   retrySuccess: 'RetrySuccess',
-  /** Milliseconds of a call's way to the table and back, until it is claimed, replayed or refused. */
+  /** Milliseconds until a call was claimed, replayed or refused. */
   claimLatency: 'ClaimLatency',
-  /** Milliseconds that recording the outcome took. */
+  /** Milliseconds until an outcome was recorded. */
   settleLatency: 'SettleLatency',
 } as const;
 
-/** Lifetime of an operation's window where nothing else is said: one day. */
+/** How long an answer is replayed by default: one day. */
 export const defaultTtlSeconds = 86_400;
 
 const cleanupDelaySeconds = 86_400;
 
 /**
- * The TTL attribute's value (epoch **seconds**, as DynamoDB demands) for a window that ends at `endsAtMs`.
- * A day later than the window's end, because TTL is cleanup only: nothing reads this value to decide.
+ * The value of the TTL attribute for a window that ends at `endsAtMs`, in epoch **seconds**, as DynamoDB demands.
+ * It is one day after the window's end. Nothing decides by it, so a late or early deletion does no harm.
  *
  * @see https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/TTL.html
  */
 export const cleanupAtSeconds = (endsAtMs: number): number =>
   Math.ceil(endsAtMs / 1000) + cleanupDelaySeconds;
 
-/** Sort key shared by all chunks of one written answer; a chunk appends `0001`, `0002`, … */
+/** How the sort keys of all chunks of one stored answer begin. A chunk appends `0001`, `0002`, … */
 export const chunkSortKeyPrefix = (window: string, writeId: string): string => `${window}#result#${writeId}#`;
 
 export const chunkSortKey = (window: string, writeId: string, index: number): string =>
   `${chunkSortKeyPrefix(window, writeId)}${String(index + 1).padStart(4, '0')}`;
 
-/** Sort key shared by all finished steps and transactions of a window. */
+/** How the sort keys of all finished steps and transactions of a window begin. */
 export const stepSortKeyPrefix = (window: string): string => `${window}#step#`;
 
 export const stepSortKey = (window: string, name: string): string => `${stepSortKeyPrefix(window)}${name}`;
 
-/** Sort key of the message at `position` (from 0) that a transaction, or `commit`, has staged. */
+/** The sort key of the message at `position`, from 0, that the transaction `name` has staged. */
 export const messageSortKey = (window: string, name: string, position: number): string =>
   `${window}#outbox#${name}#${String(position + 1).padStart(4, '0')}`;
 
-/** Tells the sort key of a staged message from all others; a window is a UUID. */
+/** Matches the sort keys of staged messages only. Before the first `#` is the window, a UUID. */
 export const outboxMark = /^[^#]+#outbox#/;
 
-/** A staged message stays for this long at least: what publishes it may be down for a while. */
+/** A staged message stays for at least a week, because its publisher may be down for a while. */
 const messageLifeMs = 7 * 86_400_000;
 
-/** The TTL attribute's value for a message staged at `nowMs` in a window that ends at `endsAtMs`. */
+/** The value of the TTL attribute, in epoch seconds, for a message staged at `nowMs` in a window that ends at `endsAtMs`. */
 export const messageCleanupAtSeconds = (nowMs: number, endsAtMs: number): number =>
   cleanupAtSeconds(Math.max(endsAtMs, nowMs + messageLifeMs));

@@ -1,28 +1,31 @@
+/** Checks options by a table of rules, and says what values are without showing them. */
 import { IdempotencyError, show } from './errors.ts';
 
 /** What an option must be. */
 export interface Rule<Value = unknown> {
-  /** In words, as they follow "Expected … to be". */
+  /** What it must be, in words that follow "Expected … to be". */
   readonly expected: string;
   readonly isFine: (value: unknown) => boolean;
-  /** Whether the object that it is a member of is useless without it. */
+  /** Whether the object that holds this option must have it. */
   readonly isRequired?: boolean;
-  /** What is taken where the option is not given. */
+  /** The option's default. */
   readonly fallback?: NonNullable<Value>;
-  /** The options inside of this one, where it is given as an object. */
+  /** Rules for the options inside this one, where it is given as an object. */
   readonly members?: Rules<object>;
 }
 
 /** Every option of `Options` with its rule. */
 export type Rules<Options> = { readonly [Name in keyof Options]-?: Rule<Options[Name]> };
 
-/** Names that an option had before, or that other libraries have for it. */
+/** Other names of options, mapped to their names here. */
 export interface OtherNames {
+  /** Names that options had in earlier versions. */
   readonly renamed?: Readonly<Record<string, string>>;
+  /** Names that options have in other libraries. */
   readonly elsewhere?: Readonly<Record<string, string>>;
 }
 
-/** @throws `BAD_OPTION` for a name that has no rule, and for a value that breaks its own */
+/** @throws `BAD_OPTION` for a name without a rule, and for a value that breaks its rule */
 export function checkOptions(
   options: unknown,
   rules: Rules<object>,
@@ -38,7 +41,11 @@ export function checkOptions(
   }
 }
 
-/** Refuses names that are not known, so that a typing error is not silently a default. */
+/**
+ * Refuses unknown names. Without this, a mistyped option would silently have its default.
+ *
+ * @throws `BAD_OPTION`, which names the option that was probably meant
+ */
 export function checkKnown(
   prefix: string,
   options: unknown,
@@ -70,7 +77,7 @@ export function checkKnown(
   }
 }
 
-/** Refuses a value that is there and is not as it must be. */
+/** @throws `BAD_OPTION` for a value that is given and is not fine */
 export function check(
   name: string,
   value: unknown,
@@ -84,14 +91,14 @@ export function check(
   );
 }
 
-/** An object as a literal makes it, or one without prototype; from another realm too. */
+/** Whether a value is an object as a literal makes it, or one without a prototype. It may come from another realm. */
 export function isPlain(value: unknown): value is Record<string, unknown> {
   if (!isRecord(value)) return false;
   const prototype: unknown = Object.getPrototypeOf(value);
   return prototype === null || Object.getPrototypeOf(prototype) === null;
 }
 
-/** What a value is, in words that hold nothing of it: it may be personal data. */
+/** The kind of a value, in words that show nothing of the value, which may be personal data. */
 export function kindOf(value: unknown): string {
   if (value === null || value === undefined) return String(value);
   if (typeof value === 'number' && !Number.isFinite(value)) return String(value);
@@ -104,14 +111,14 @@ export function kindOf(value: unknown): string {
   return name === undefined ? 'an instance of a class' : `${/^[AEIOU]/i.test(name) ? 'an' : 'a'} ${name}`;
 }
 
-/** The name that a value's class was given, which is code and not data. */
+/** The name of a value's class. It is code, not data, so a message may show it. */
 export function classOf(value: object): string | undefined {
   const prototype: { constructor?: { name?: unknown } } | null = Object.getPrototypeOf(value);
   const name = prototype?.constructor?.name;
   return typeof name === 'string' && /^[\w$]{1,60}$/.test(name) ? name : undefined;
 }
 
-/** A member's name as a path shows it. In a map with free keys a name is data, so only what looks like a name is shown. */
+/** A member's name in a path. A key of a map may be data, so only what looks like a name is shown. */
 export const memberPath = (name: string): string => (/^:?[A-Za-z_]\w{0,39}$/.test(name) ? `.${name}` : '[…]');
 
 export const isThenable = (value: object): boolean => isFunction((value as { then?: unknown }).then);
@@ -126,7 +133,7 @@ export const isOneOf =
   (value: unknown): boolean =>
     values.includes(value);
 
-/** `ttl` means `ttlSeconds`, though fewer letters lead to `http`. */
+/** How far a typed name is from a known one. `ttl` means `ttlSeconds`, though fewer letters lead to `http`. */
 const unlikeness = (typed: string, known: string): number =>
   known.toLowerCase().startsWith(typed.toLowerCase()) ? 0 : distance(typed, known);
 

@@ -3,7 +3,7 @@ import { callerName } from './caller.ts';
 import { canonicalText } from './canonical.ts';
 
 /**
- * What AWS AppSync hands to a direct Lambda resolver.
+ * The event of a direct Lambda resolver of AWS AppSync.
  *
  * @see https://docs.aws.amazon.com/appsync/latest/devguide/resolver-context-reference-js.html
  */
@@ -14,7 +14,7 @@ export interface AppSyncEvent {
   readonly info: { readonly fieldName: string; readonly parentTypeName: string };
 }
 
-/** `undefined` for anything that is not a resolver's event. */
+/** `undefined` for any other event. */
 export function asAppSyncEvent(event: unknown): AppSyncEvent | undefined {
   const candidate = event as Partial<AppSyncEvent> | null | undefined;
   return typeof candidate?.info?.fieldName === 'string' &&
@@ -35,14 +35,14 @@ export function appSyncHeaderLines({ request }: AppSyncEvent, name: string): str
   return typeof value === 'string' ? [value] : [];
 }
 
-/** Field and arguments: not the selection, for a retry that asks for other members of the result is the same mutation. */
+/** Field and arguments. Not the selection: a retry that asks for other members of the result is the same mutation. */
 export const canonicalMutation = ({ info, arguments: args }: AppSyncEvent): string =>
   canonicalText([info.fieldName, args]);
 
 /**
- * Who is calling, as AppSync authenticated them; `undefined` with an API key, which many share.
+ * The caller that AppSync has authenticated; `undefined` with an API key, which many callers share.
  *
- * @throws `MISSING_TENANT` where a Lambda authorizer leaves no `principalId` in its `resolverContext`.
+ * @throws `MISSING_TENANT` where a Lambda authorizer leaves no `principalId` in its `resolverContext`
  */
 export function appSyncCaller({ identity }: AppSyncEvent): string | undefined {
   if (!identity) return undefined;

@@ -1,9 +1,10 @@
-/** What a gateway may know of a caller it has authenticated; values that are no text are taken for absent. */
+/** What a gateway may tell of an authenticated caller. A value that is neither a string nor a number counts as absent. */
 export interface Authenticated {
-  /** The `sub` of a JSON Web Token, and its `iss`. */
+  /** The `sub` of a JSON Web Token. */
   readonly subject?: unknown;
+  /** Its `iss`. */
   readonly issuer?: unknown;
-  /** Of an identity pool. */
+  /** From a Cognito identity pool. */
   readonly cognitoIdentityId?: unknown;
   readonly userArn?: unknown;
   /** From a Lambda authorizer. */
@@ -12,8 +13,8 @@ export interface Authenticated {
 }
 
 /**
- * A name for the caller, by the first of these that is known, and unlike any other kind's; two sessions of one role are
- * one caller.
+ * A name for the caller, made of the first of these that is known. Names of two kinds never collide.
+ * Two sessions of one role are one caller.
  */
 export function callerName(known: Authenticated): string | undefined {
   const subject = text(known.subject);

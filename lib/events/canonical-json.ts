@@ -1,28 +1,29 @@
 import { arrayText, type Member, maxDepth, objectText, tooDeep } from './canonical.ts';
 
 /**
- * The canonical text of a JSON document, in time linear in its length but for the sorting of names. Numbers that a double
- * cannot carry (`12345678901234567891`) are compared digit by digit instead of being rounded into their neighbour's.
+ * The canonical text of a JSON document, in time linear in its length, but for the sorting of names. A number that a double
+ * cannot hold (`12345678901234567891`) keeps all its digits, so that it differs from its neighbours.
  *
- * @throws `SyntaxError` where `text` is not JSON; `BAD_PAYLOAD` for nesting beyond reason
+ * @throws `SyntaxError` where `text` is not JSON
+ * @throws `BAD_PAYLOAD` for more than 1,000 levels of nesting
  */
 export function canonicalJson(text: string): string {
   JSON.parse(text);
   return rewritten(text);
 }
 
-/** An array or an object that has not ended yet. */
+/** An array or an object whose end has not been read yet. */
 interface Open {
   /** The items of an array so far. */
   readonly items: string[];
   /** The members of an object so far; `undefined` in an array. */
   readonly members: Member[] | undefined;
-  /** What the object's next value is called, once its name was read. */
+  /** The name of the object's next value, once it has been read. */
   name: string | undefined;
 }
 
 /**
- * From text to text, for the parser drops digits. A reviver is shown them, but takes a hundred times as long as this.
+ * Rewrites text as text, because `JSON.parse` drops digits. A reviver would see them, but takes a hundred times as long.
  *
  * @param json must be valid
  */
@@ -58,7 +59,7 @@ function rewritten(json: string): string {
         at = endOfString(json, at);
         const text = json.slice(start, at);
         const isName = open.members !== undefined && open.name === undefined;
-        // Without escapes it is written as `JSON.stringify` would, but for half a surrogate pair.
+        // Without escapes and lone surrogates, the string is written as `JSON.stringify` would write it.
         const isCanonical = isWellFormed && !text.includes('\\');
         if (isName) open.name = isCanonical ? text.slice(1, -1) : JSON.parse(text);
         else put(isCanonical ? text : JSON.stringify(JSON.parse(text)));
@@ -100,7 +101,7 @@ function isEscaped(json: string, at: number, from: number): boolean {
   return backslashes % 2 === 1;
 }
 
-/** Digits, `+`, `-`, `.`, `e`, `E`; what follows a number in JSON is none of these. `NaN`, the end of the text, is none. */
+/** Digits, `+`, `-`, `.`, `e`, `E`. In JSON none of them follows a number. At the end of the text `code` is `NaN`. */
 const isInNumber = (code: number): boolean =>
   (code >= 0x30 && code <= 0x39) ||
   code === 0x2b ||
@@ -109,11 +110,11 @@ const isInNumber = (code: number): boolean =>
   code === 0x45 ||
   code === 0x65;
 
-/** A number by its value: as JavaScript writes it where a double carries it, else its digits and a power of ten. */
+/** A number by its value: as JavaScript writes it, if a double holds it exactly, else its digits and a power of ten. */
 function number(source: string): string {
   const value = Number(source);
   const magnitude = Math.abs(value);
-  // Fifteen digits go into a double and come out of it unchanged, far from its limits.
+  // A double holds any fifteen digits unchanged, if it is far from its limits.
   if (source.length <= 15 && magnitude > 1e-290 && magnitude < 1e290) return String(value);
   const written = decimal(source);
   return Number.isFinite(value) && decimal(String(value)) === written ? String(value) : written;

@@ -3,25 +3,25 @@ import { sha256 } from '../hash.ts';
 import { isPlain } from '../validate.ts';
 
 /**
- * A text that is the same for payloads of the same meaning and differs for any other: object keys sorted,
- * members that are `undefined` left out, array order kept, numbers by value (`1.0` = `1`).
+ * The canonical text of a value: equal for two payloads of the same meaning, different for any others. Object keys are
+ * sorted, members that are `undefined` are left out, arrays keep their order, numbers count by value (`1.0` = `1`).
  *
- * Everything JSON knows is written as JSON; the rest begins with a bare word, which JSON never does, so a
- * `Date` cannot be mistaken for an object that looks like one.
+ * What JSON knows is written as JSON. All else begins with a bare word, as in `Date(0)`, which JSON never does. So a `Date`
+ * differs from an object that looks like one.
  *
- * @throws `BAD_PAYLOAD` for a cycle, for nesting beyond reason, and for what shows nothing of its content: a function, a
- * symbol, a `Promise`, an instance without own members.
+ * @throws `BAD_PAYLOAD` for a cycle, for more than 1,000 levels of nesting, and for values that hide their content: a
+ * function, a symbol, a `Promise`, an instance without own members
  */
 export function canonicalText(value: unknown): string {
   return write(value, new Set());
 }
 
-/** The canonical text of name-value pairs (a query, a form): by name; order counts among equal names only. */
+/** The canonical text of the pairs of a query or a form. Sorted by name; pairs of one name keep their order. */
 export function canonicalPairs(pairs: Iterable<readonly [string, string]>): string {
   return JSON.stringify([...pairs].sort(([left], [right]) => (left < right ? -1 : left > right ? 1 : 0)));
 }
 
-/** @param ancestors what `value` lies in: one set for all levels, for a copy of it at each would cost more than the value */
+/** @param ancestors the objects that contain `value`; one set for all levels, because copying it would cost more than the value */
 function write(value: unknown, ancestors: Set<object>): string {
   switch (typeof value) {
     case 'string':
@@ -56,7 +56,7 @@ function write(value: unknown, ancestors: Set<object>): string {
 function writeObject(value: object, ancestors: Set<object>): string {
   if (Array.isArray(value)) {
     const items: string[] = [];
-    // Unlike `map`, this does not skip holes.
+    // `map` would skip holes.
     for (const item of value) items.push(write(item, ancestors));
     return arrayText(items);
   }
@@ -64,7 +64,7 @@ function writeObject(value: object, ancestors: Set<object>): string {
   if (value instanceof Set) return `Set${write([...value], ancestors)}`;
   if ('toJSON' in value && typeof value.toJSON === 'function') return write(value.toJSON(), ancestors);
   const entries = Object.entries(value);
-  // Two of these would look alike whatever is in them: a Promise, a RegExp, an instance with private fields.
+  // A Promise, a RegExp or an instance with private fields shows nothing: two different ones would look alike.
   if (entries.length === 0 && !isPlain(value)) {
     throw unprintable(`an instance of ${value.constructor.name}, which shows nothing of its content`);
   }
@@ -78,7 +78,7 @@ function writeObject(value: object, ancestors: Set<object>): string {
 /** A member's name, and its value as canonical text. */
 export type Member = [name: string, text: string];
 
-/** Sorts `members`. Of several with one name the last one counts, as for `JSON.parse`. */
+/** Sorts `members`. If several have one name, the last one counts, as for `JSON.parse`. */
 export function objectText(members: Member[]): string {
   members.sort(([left], [right]) => (left < right ? -1 : left > right ? 1 : 0));
   const texts: string[] = [];
@@ -92,8 +92,8 @@ export function objectText(members: Member[]): string {
 export const arrayText = (items: readonly string[]): string => `[${joined(items)}]`;
 
 /**
- * Puts commas between `texts`. Short ones are copied together. A long one is only linked by the engine (`+=`), for to copy
- * it would cost as much as itself for every level that it lies in.
+ * Puts commas between `texts`. Short texts are copied together. A long one is appended by `+=`, which V8 does without a
+ * copy. A copy at each level of nesting would make the whole quadratic.
  */
 function joined(texts: readonly string[]): string {
   let text = '';
@@ -112,7 +112,7 @@ function joined(texts: readonly string[]): string {
 const comma = (index: number): string => (index === 0 ? '' : ',');
 const shortLength = 128;
 
-/** Shallow enough for the stack, deeper than data is. */
+/** Deeper than any data is, and not too deep for the stack. */
 export const maxDepth = 1_000;
 
 export const tooDeep = (): IdempotencyError => unprintable(`more than ${maxDepth} levels of nesting`);

@@ -4,13 +4,13 @@ import { callerName } from './caller.ts';
 import { canonicalPairs, canonicalText } from './canonical.ts';
 import { canonicalJson } from './canonical-json.ts';
 
-/** An HTTP request as API Gateway (REST v1, HTTP v2), an Application Load Balancer or a Function URL hand it over. */
+/** An HTTP request from API Gateway (REST API, HTTP API), an Application Load Balancer or a Function URL. */
 export interface HttpEvent {
-  /** `v2` is HTTP API's payload format 2.0, which Function URLs share. */
+  /** `v1`: REST APIs, payload format 1.0. `v2`: HTTP APIs and Function URLs, payload format 2.0. `alb`: load balancers. */
   readonly format: 'v1' | 'v2' | 'alb';
   /** Upper case. */
   readonly method: string;
-  /** Whether answers to a load balancer must use `multiValueHeaders` too: it is all or nothing per target group. */
+  /** Whether a load balancer expects `multiValueHeaders` in answers. Its target group sends and expects either form only. */
   readonly multiValue: boolean;
   readonly raw: RawHttpEvent;
 }
@@ -39,7 +39,7 @@ interface RawHttpEvent {
   };
 }
 
-/** `undefined` for anything that is not an HTTP request. */
+/** `undefined` for any event that is no HTTP request. */
 export function asHttpEvent(event: unknown): HttpEvent | undefined {
   const raw = event as RawHttpEvent | null | undefined;
   if (typeof raw !== 'object' || raw === null || !isObject(raw.requestContext)) return undefined;
@@ -53,7 +53,7 @@ export function asHttpEvent(event: unknown): HttpEvent | undefined {
     : { format: 'alb', method, multiValue: isObject(raw.multiValueHeaders), raw };
 }
 
-/** What `event` lacks to be an HTTP request, though it has `headers`: a test has made it by hand. */
+/** What an event with `headers` lacks to be an HTTP request. Such events are made by hand, in tests. */
 export function whyNoHttpEvent(event: unknown): string | undefined {
   if (!isObject(event) || !isObject(event.headers)) return undefined;
   if (event.version === '2.0') {
@@ -68,7 +68,7 @@ export function whyNoHttpEvent(event: unknown): string | undefined {
 /** Every line of the header `name`, whatever its casing. */
 export function headerLines({ raw }: HttpEvent, name: string): string[] {
   const wanted = name.toLowerCase();
-  // Where both are filled they say the same, and only the multi-value one shows a header that was sent twice.
+  // Where an event has both, only the multi-value one shows a header that was sent twice.
   for (const headers of [raw.multiValueHeaders, raw.headers]) {
     const lines: string[] = [];
     for (const [header, value] of Object.entries(headers ?? {})) {
@@ -80,15 +80,15 @@ export function headerLines({ raw }: HttpEvent, name: string): string[] {
   return [];
 }
 
-/** Of a member that may be a text, a list of texts, or in an event made by hand anything. */
+/** The strings in a member that should be a string or an array of strings. An event made by hand may hold anything. */
 function linesOf(value: unknown): string[] {
   if (typeof value === 'string') return [value];
   return Array.isArray(value) ? value.filter((line) => typeof line === 'string') : [];
 }
 
 /**
- * What makes two requests the same: method, path, query and body, canonically. A JSON body counts by its meaning, a
- * form by its pairs, a multipart form without its boundary (a client draws a new one each time), all else by its bytes.
+ * The canonical text of a request: its method, path, query and body. A JSON body counts by its meaning, a form by its pairs,
+ * any other body by its bytes. A multipart form counts without its boundary, because clients draw a new one each time.
  */
 export function canonicalRequest(event: HttpEvent): string {
   const { raw } = event;
@@ -108,7 +108,7 @@ function canonicalQuery({ format, raw }: HttpEvent): string {
 
 function canonicalBody(event: HttpEvent): unknown {
   const { body, isBase64Encoded } = event.raw;
-  // A body parser ran first: what it made is what we have. Not a string, so it is not mistaken for an unparsed one.
+  // A body parser ran first. The result is put into an array, so that it differs from any unparsed body.
   if (typeof body !== 'string') return body === undefined || body === null ? '' : [canonicalText(body)];
   const contentType = headerLines(event, 'content-type')[0] ?? '';
   const bytes = isBase64Encoded ? Buffer.from(body, 'base64') : undefined;
@@ -118,27 +118,27 @@ function canonicalBody(event: HttpEvent): unknown {
   }
   const boundary = /^multipart\/.*\bboundary=(?:"([^"]+)"|([^\s";]+))/i.exec(contentType);
   if (boundary) return { multipart: byteText().split(`--${boundary[1] ?? boundary[2]}`) };
-  // Read as UTF-8, all bytes that are not would be one.
+  // Decoding would turn all invalid bytes into one and the same character.
   if (bytes && !isUtf8(bytes)) return byteText();
   const text = bytes?.toString('utf8') ?? body;
   if (/\bjson\b/i.test(contentType) || /^\s*[[{]/.test(text)) {
     try {
       return [canonicalJson(text)];
     } catch {
-      // Not JSON, or nested beyond reason: its bytes can tell in any case.
+      // It is not JSON, or is nested too deep. Its bytes are compared instead.
     }
   }
   return byteText();
 }
 
 /**
- * One character for each byte of `text`, so that bytes that are no UTF-8 stay apart. Half a surrogate pair has no bytes:
- * then it is the text itself, which no bytes look like.
+ * One character for each UTF-8 byte of `text`, so that bytes that are no UTF-8 stay different. A lone surrogate has no
+ * bytes. A text with one is returned as it is, and no bytes can look like it.
  */
 const byteTextOf = (text: string): string =>
   text.isWellFormed() ? Buffer.from(text, 'utf8').toString('latin1') : text;
 
-/** The pairs of a form or a query, one character for each byte. `URLSearchParams` would fold all that is no UTF-8. */
+/** The pairs of a form or a query, with one character for each byte. `URLSearchParams` would make one character of all invalid bytes. */
 function formPairs(byteText: string): [string, string][] {
   const pairs: [string, string][] = [];
   for (const pair of byteText.split('&')) {
@@ -156,11 +156,12 @@ const percentDecoded = (text: string): string =>
     .replace(/%([0-9a-f]{2})/gi, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)));
 
 /**
- * Who is calling, as the gateway authenticated them; `undefined` where the API is open. Headers and query never
- * decide. In this order: JWT or Cognito `sub`, Cognito identity, IAM ARN (two sessions of one role are one caller),
- * Lambda authorizer's `principalId`; where no authorizer ran, the API key. A load balancer tells of nobody.
+ * The caller that the gateway has authenticated; `undefined` where the API is open, and always behind a load balancer.
+ * The first of these that is known decides: `sub` of a JWT or of Cognito, Cognito identity, IAM ARN (two sessions of one
+ * role are one caller), `principalId` of a Lambda authorizer, and the API key where no authorizer ran. Headers and query
+ * never decide.
  *
- * @throws `MISSING_TENANT` where an authorizer ran and left nothing to tell callers apart by.
+ * @throws `MISSING_TENANT` where an authorizer ran, but left nothing that tells callers apart
  */
 export function callerOf({ format, raw }: HttpEvent): string | undefined {
   if (format === 'alb') return undefined;
@@ -176,7 +177,7 @@ export function callerOf({ format, raw }: HttpEvent): string | undefined {
     cognitoIdentityId: fields(iam?.cognitoIdentity)?.identityId ?? identity?.cognitoIdentityId,
     userArn: iam?.userArn ?? identity?.userArn,
     principalId: lambda?.principalId,
-    // An app's key, which all its users share: nobody's identity where an authorizer was to tell them apart.
+    // All users of an app share its API key, so it does not replace the identity that an authorizer should have left.
     apiKeyId: authorizer === undefined ? identity?.apiKeyId : undefined,
   });
   if (caller !== undefined) return caller;

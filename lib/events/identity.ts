@@ -22,7 +22,7 @@ import type { Key } from './key.ts';
 import { keyFromHeader } from './key-syntax.ts';
 import { asRecord, type BatchRecord, whyNoBatch } from './records.ts';
 
-/** What names an operation, where the event itself is not to say. */
+/** The options of a guard that decide which operation an event belongs to. */
 export interface IdentitySettings {
   readonly key: ((event: any, context: Context) => Key) | undefined;
   readonly tenant: ((event: any, context: Context) => string | undefined) | undefined;
@@ -42,15 +42,15 @@ export type Identity =
       readonly kind: 'operation';
       readonly key: string;
       readonly scope: string;
-      /** `<namespace>#<base64url(sha256(tenant, key))>`: neither tenant nor key can be read back from it. */
+      /** The record's partition key: `<namespace>#<base64url(sha256(tenant, key))>`. It shows neither tenant nor key. */
       readonly pk: string;
       readonly fingerprint: string | undefined;
     }
   | { readonly kind: 'none'; readonly reason: 'method' | 'no-key' };
 
-/** What an event says of itself; `undefined` where its shape has nothing to say. */
+/** What an event tells by its shape; `undefined` for what it does not tell. */
 interface Shape {
-  /** Whether such an event can change anything. */
+  /** Whether such an event can change anything. A GET cannot. */
   readonly isGuarded: boolean;
   /** Whether a repeat with another payload is misuse. */
   readonly isComparable: boolean;
@@ -61,7 +61,7 @@ interface Shape {
 }
 
 /**
- * Reads key, tenant and fingerprint off an event as it arrived, before a handler or another middleware changes it.
+ * Reads key, tenant and fingerprint of an event. Call it before a handler or another middleware changes the event.
  *
  * @throws `MISSING_KEY`, `BAD_KEY`, `MISSING_TENANT`, `BAD_PAYLOAD`, `UNSUPPORTED`
  */
@@ -74,7 +74,7 @@ export function identify(
   return identityOf(settings, event, context, shapeOf(event, http, settings.http), http);
 }
 
-/** The same for one record of a batch; options are given the record. */
+/** The same for one record of a batch. Options are called with the record. */
 export function identifyRecord(settings: IdentitySettings, record: BatchRecord, context: Context): Identity {
   return identityOf(settings, record.raw, context, { ...record, isGuarded: true }, undefined);
 }
@@ -118,27 +118,28 @@ function fingerprintOf(
   if (fingerprint === false) return undefined;
   if (fingerprint) {
     const compared: unknown = fingerprint(event, context);
-    if (!knownToCompare.has(settings)) tellComparing(settings, compared);
+    if (!knownToCompare.has(settings)) warnOfComparingNothing(settings, compared);
     return sha256(canonicalText(compared));
   }
   return shape.isComparable ? sha256(shape.payload()) : undefined;
 }
 
-/** Guards whose `fingerprint` has returned something, or that were told that it did not. */
+/** Guards whose option `fingerprint` has been looked at: once is enough. */
 const knownToCompare = new WeakSet<IdentitySettings>();
 
-function tellComparing(settings: IdentitySettings, compared: unknown): void {
+function warnOfComparingNothing(settings: IdentitySettings, compared: unknown): void {
   knownToCompare.add(settings);
   if (compared !== undefined) return;
   console.warn(
-    '[idemkit] Option `fingerprint` returned undefined, so payloads are not compared: a key that is used again with other parameters is answered with the first answer. Return what must be equal; where nothing must, say `fingerprint: false`.',
+    '[idemkit] Option `fingerprint` returned undefined, so payloads are not compared: a key that is used again with other parameters gets the first answer. Return what must be equal, or set `fingerprint: false`.',
   );
 }
 
 /**
- * A `key` that hashes the canonical payload: equal payloads are one operation. For events that carry no key of their
- * own, where sending the same thing twice on purpose is not meant to do it twice.
+ * For the option `key`: a hash of the canonical payload, so that equal payloads are one operation. Use it for events without
+ * a key of their own, if nobody sends the same payload twice on purpose.
  *
+ * @throws `BAD_PAYLOAD` where the payload has no canonical text: a cycle, a function
  * @example idempotent(handler, { key: wholePayload })
  */
 export function wholePayload(event: unknown): string {
@@ -193,14 +194,14 @@ function shapeOf(event: unknown, http: HttpEvent | undefined, options?: Identity
 
 function checkedParts(key: NonNullable<Key>): string[] {
   const parts = typeof key === 'string' || typeof key === 'number' ? [key] : key;
-  // A key that is not what its type says comes from untyped code, or from a field that was not there.
+  // Untyped code, or a field that is not there, may return anything.
   if (!Array.isArray(parts) || parts.length === 0) {
     throw new IdempotencyError(
       'BAD_KEY',
       `Option \`key\` returned ${Array.isArray(key) ? 'an empty array' : kindOf(key)}; return a string, a number, an array of strings and numbers, or undefined for an event without a key.`,
     );
   }
-  // `map` alone would skip a hole.
+  // `map` would skip holes.
   return Array.from(parts, (part: unknown, index) => {
     const isText = typeof part === 'string' && part.trim() !== '';
     if (isText || (typeof part === 'number' && Number.isFinite(part))) return String(part);
@@ -264,7 +265,7 @@ function asEventBridgeEvent(event: unknown): EventBridgeEvent | undefined {
     : undefined;
 }
 
-/** AppSync can send an array of calls; services that are not known here send `Records`, and so do tests. */
+/** AppSync can send an array of calls. Unknown services send `Records`, and so do incomplete events of tests. */
 function refuseUnknownBatches(event: unknown): void {
   if (Array.isArray(event)) {
     if (asAppSyncEvent(event[0])) throw unknownBatch('AppSync', undefined);
@@ -272,7 +273,7 @@ function refuseUnknownBatches(event: unknown): void {
   }
   const records = isRecord(event) && Array.isArray(event.Records) ? event.Records : [];
   const source: unknown = records[0]?.eventSource ?? records[0]?.EventSource;
-  // A name that is no service's is not shown: it is the caller's word.
+  // Only what looks like a service's name is shown: the caller may have written anything.
   if (typeof source === 'string') {
     throw unknownBatch(/^aws:[a-z\d-]{1,30}$/.test(source) ? source : 'unknown', whyNoBatch(event));
   }
@@ -282,7 +283,7 @@ function unknownBatch(source: string, byHand: string | undefined): IdempotencyEr
   return new IdempotencyError(
     'UNSUPPORTED',
     byHand
-      ? `This event is no batch that a service sends: ${byHand}. For a test, \`idemkit/testing\` makes whole ones (sqsEvent, kinesisEvent, dynamoStreamEvent, snsEvent).`
+      ? `This event is no batch that a service sends: ${byHand}. For a test, \`idemkit/testing\` makes complete ones (sqsEvent, kinesisEvent, …).`
       : `A batch of ${source} records cannot be guarded as one operation: a batch that is delivered again may be cut differently. Wrap the function that handles one record instead: const once = idempotent(handleRecord, { key: (record) => record.id }), and call it for each record.`,
   );
 }
@@ -293,6 +294,6 @@ function warnOfUnusedAuthorization(http: HttpEvent): void {
   if (warned || headerLines(http, 'authorization').length === 0) return;
   warned = true;
   console.warn(
-    '[idemkit] Requests carry an Authorization header, but no authorizer of the gateway told who is calling: all callers share one space of keys. Put an authorizer in front, or give the option `tenant`.',
+    '[idemkit] Requests carry an Authorization header, but the gateway has no authorizer that names the caller: all callers share one space of keys. Add an authorizer, or give the option `tenant`.',
   );
 }

@@ -1,6 +1,7 @@
 /**
- * Reading what came: which operation an event, or a record of a batch, belongs to. It decides keys, tenants and fingerprints by the
- * event's shape. Everything in here is text that a caller sent: it is read in linear time and never shown.
+ * Reads events and records: which service sent them, and which operation they belong to.
+ * This room decides key, tenant and fingerprint by an event's shape. It never decides whether the operation runs.
+ * All that it reads was sent by callers: it reads in linear time, and shows none of it in a message or a log.
  */
 export { asHttpEvent, type HttpEvent } from './http-event.ts';
 export { type Identity, type IdentitySettings, identify, identifyRecord, wholePayload } from './identity.ts';

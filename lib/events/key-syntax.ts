@@ -2,10 +2,10 @@ import { IdempotencyError } from '../errors.ts';
 
 export const maxKeyLength = 255;
 
-/** The longest key in quotes, with all its characters escaped, and room for parameters. More is refused unread. */
+/** Room for the longest key with every character escaped, its quotes, and parameters. A longer header is refused unread. */
 const maxHeaderLength = 2_048;
 
-/** RFC 9651: a String as an Item. Parameters are allowed there; none is defined for a key, so none counts. */
+/** RFC 9651: an Item that is a String. It may have parameters. None is defined for a key, so all are ignored. */
 const characters = /(?:[\x20-\x21\x23-\x5b\x5d-\x7e]|\\["\\])*/.source;
 const bareItem = [
   `"${characters}"`,
@@ -21,12 +21,13 @@ const quotedKey = new RegExp(`^"(${characters})"(?:; *[a-z*][a-z0-9_.*-]*(?:=(?:
 const bareKey = /^[\x21\x23-\x2b\x2d-\x7e]+$/;
 
 /**
- * The idempotency key in the header `name`, of which `lines` are the values, unquoted; `undefined` if there is none.
+ * Reads the idempotency key from a header, 1 to 255 characters without quotes; `undefined` if the header was not sent.
  *
- * `strict` takes an RFC 9651 String (`"k"`), as the IETF draft demands; `lenient` takes a bare `k` as well, and both
- * are the same key. 1 to 255 characters.
- *
- * @throws `BAD_KEY`, without the key: it may be personal data.
+ * @param lines each value that was sent
+ * @param name the header's name, for messages
+ * @param syntax `strict` takes an RFC 9651 String (`"k"`) only, as the IETF draft demands. `lenient` takes a bare `k` too,
+ * and both are the same key
+ * @throws `BAD_KEY`; its message does not hold the key, which may be personal data
  * @see https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/
  * @see https://www.rfc-editor.org/rfc/rfc9651#section-3.3.3
  */
@@ -81,7 +82,7 @@ function checkedKey(text: string, name: string, syntax: 'lenient' | 'strict'): s
   return key;
 }
 
-/** The blanks that HTTP allows around a value. A regular expression for those at the end would try at each blank before. */
+/** Cuts off the blanks that HTTP allows around a value. A regular expression for trailing blanks would be quadratic. */
 function withoutBlanks(text: string): string {
   const isBlank = (at: number): boolean => text[at] === ' ' || text[at] === '\t';
   let start = 0;

@@ -1,2 +1,5 @@
-/** A key: one value, or parts that are told apart (`['a', 'bc']` is not `['ab', 'c']`; `1` is `'1'`). */
+/**
+ * A key: a string, a finite number, or an array of these. Parts stay apart: `['a', 'bc']` and `['ab', 'c']` are two keys.
+ * A number and its text are one: `1` and `'1'`.
+ */
 export type Key = string | number | readonly (string | number | undefined)[] | undefined;

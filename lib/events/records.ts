@@ -5,57 +5,63 @@ import { isRecord } from '../validate.ts';
 import { canonicalText } from './canonical.ts';
 import type { Key } from './key.ts';
 
-/** One record of a batch, whatever service sent it. */
+/** One record of a batch, whichever service sent it. */
 export interface BatchRecord {
+  /** The record as the service sent it. */
   readonly raw: object;
-  /** What names it in this batch; in a partial batch response it is the `itemIdentifier`. */
+  /** Its name within the batch, which is its `itemIdentifier` in a partial batch response. */
   readonly id: string;
-  /** Records of one group are processed in their order, one after the other; `undefined` belongs to none. */
+  /** Records of one group are processed in order, one after the other; `undefined` for a record without order. */
   readonly group: string | undefined;
-  /** What the record says of its own identity. */
+  /** The id that its service gives it. */
   key(): Key;
-  /** Queue, stream, topic or bucket. */
+  /** The queue, stream, topic or bucket that it comes from. */
   tenant(): string | undefined;
-  /** What must be equal in a repeat. */
+  /** The canonical text of what must be equal in a repeat. */
   payload(): string;
-  /** Whether an equal key with another payload is misuse: not where the service itself numbers its records. */
+  /** Whether a repeat with another payload is misuse. It cannot be where the service itself numbers its records. */
   readonly isComparable: boolean;
-  /** What was sent, as `raw` has it now: parsed JSON where the service carries text or bytes. @throws `BAD_PAYLOAD` */
+  /**
+   * What was sent, as `raw` has it now. Where the service carries text or bytes, they are parsed as JSON.
+   *
+   * @throws `BAD_PAYLOAD` where they are not JSON
+   */
   body(): unknown;
 }
 
+/** A batch of records of one service. */
 export interface Batch {
   readonly event: object;
   readonly records: readonly BatchRecord[];
-  /** How the service is told of failures: each by its id, the lowest sequence number, or by an error for all. */
+  /** How the service is told of failures: `each` by its id, the `lowest` sequence number, or `throw` an error for all. */
   readonly report: 'each' | 'lowest' | 'throw';
-  /** The event with these records only. */
+  /** The event, with these records only. */
   only(records: readonly BatchRecord[]): object;
 }
 
-/** `undefined` for anything that is not a batch of a service that is known. */
+/** `undefined` for any event that is no batch of a known service. */
 export function asBatch(event: unknown): Batch | undefined {
   const candidate = event as { Records?: unknown; records?: unknown } | null | undefined;
   if (typeof candidate !== 'object' || candidate === null) return undefined;
   return asListBatch(candidate) ?? asKafkaBatch(candidate);
 }
 
-/** The records of an event, as it has them; `undefined` where it has no place for any. */
+/** The records of an event as they are; `undefined` where it has neither `Records` nor `records`. */
 export function rawsIn(event: unknown): unknown[] | undefined {
   const { Records, records } = (event ?? {}) as Fields;
   if (Array.isArray(Records)) return Records;
   return isRecord(records) ? Object.values(records).flat() : undefined;
 }
 
-/** A single record of one of these services, told by its shape. */
+/** A single record, recognised by its shape; `undefined` for anything else. */
 export function asRecord(raw: unknown): BatchRecord | undefined {
   const service = serviceOf(raw) ?? (isKafkaRecord(raw) ? kafka : undefined);
   return service && missingIn(raw, service) === undefined ? service.read(raw as Fields) : undefined;
 }
 
 /**
- * Why `event` is no batch though it has `Records`; `undefined` where it has none, or none of a service that is known. An
- * event that a test has made by hand lacks what the service always sends.
+ * Why an event with `Records` is no batch; `undefined` where it is one, has no records, or is of an unknown service.
+ * Such events are made by hand, in tests, and lack what the service always sends.
  */
 export function whyNoBatch(event: unknown): string | undefined {
   if (!isRecord(event) || !Array.isArray(event.Records) || event.Records.length === 0) return undefined;
@@ -79,7 +85,7 @@ type Fields = Record<string, any>;
 /** A service that sends records. */
 interface Service {
   readonly report: Batch['report'];
-  /** Members that its records always have, as paths; whatever lacks one is not its record. */
+  /** Paths of the members that its records always have. Whatever lacks one is no record of this service. */
   readonly members: readonly string[];
   read(raw: Fields): BatchRecord;
 }
@@ -114,7 +120,7 @@ const sourceOf = (raw: Record<string, unknown>): unknown => raw.eventSource ?? r
 
 function serviceOf(raw: unknown): Service | undefined {
   const source = isRecord(raw) ? sourceOf(raw) : undefined;
-  // Its name is what an event says: `toString` is none.
+  // An event may name anything, `toString` too.
   return typeof source === 'string' && Object.hasOwn(services, source) ? services[source] : undefined;
 }
 
@@ -130,10 +136,10 @@ const missingIn = (raw: unknown, { members }: Service): string | undefined =>
     return found === undefined || (found === null && !parsed.has(path));
   });
 
-/** Members that another middleware may have parsed: `null` is one of the values of JSON. */
+/** Members that another middleware may have parsed. JSON has `null` too, so theirs counts as there. */
 const parsed: ReadonlySet<string> = new Set(['body', 'kinesis.data', 'Sns.Message']);
 
-/** Its records do not say where they are from. */
+/** Kafka's records do not say which service they are from. */
 const isKafkaRecord = (raw: unknown): boolean =>
   isRecord(raw) &&
   typeof raw.topic === 'string' &&
@@ -184,7 +190,7 @@ function sqsRecord(raw: Fields): BatchRecord {
     raw,
     id: messageId,
     group: isFifo ? group : undefined,
-    // With content-based deduplication the id is the body's SHA-256, and the same text may be sent twice on purpose.
+    // With content-based deduplication the id is the body's SHA-256. A sender may send one text twice on purpose.
     key: () =>
       isFifo && deduplicationId !== undefined && !isMadeOfContent(deduplicationId, body)
         ? [group, deduplicationId]
@@ -196,7 +202,7 @@ function sqsRecord(raw: Fields): BatchRecord {
   };
 }
 
-/** Of a body that another middleware has parsed the text is gone: then any SHA-256 may be its. */
+/** Whether an id may be the body's SHA-256. Where a middleware has parsed the body, its text is gone, and any SHA-256 may be. */
 const isMadeOfContent = (deduplicationId: string, body: unknown): boolean =>
   typeof body === 'string' ? deduplicationId === hexSha256(body) : /^[\da-f]{64}$/.test(deduplicationId);
 
@@ -223,7 +229,7 @@ function dynamoRecord(raw: Fields): BatchRecord {
   return {
     raw,
     id: dynamodb.SequenceNumber,
-    // A batch comes from one shard, of which the event does not tell the name.
+    // All records of a batch come from one shard, which the event does not name.
     group: eventSourceARN,
     key: () => eventID,
     tenant: () => eventSourceARN,
@@ -268,7 +274,7 @@ function snsRecord(raw: Fields): BatchRecord {
 function s3Record(raw: Fields): BatchRecord {
   const { eventName, eventTime, responseElements, s3 = {} } = raw;
   const { bucket = {}, object = {} } = s3;
-  // Only writes and deletions have a sequencer; of tags, lists of access, restores and the like a version can have many.
+  // Only writes and deletions have a sequencer. Other events, such as tagging, can happen many times to one version.
   const occurrence = isText(object.sequencer)
     ? [object.sequencer]
     : [eventTime, responseElements?.['x-amz-request-id']];
@@ -288,7 +294,7 @@ function s3Record(raw: Fields): BatchRecord {
 
 const isText = (value: unknown): boolean => typeof value === 'string' && value !== '';
 
-/** How a message names a record: what its service calls it, but of S3 not the object's name, which is somebody's. */
+/** How messages name a record: by its id. The id of an S3 record holds the object's name, so they show its sequencer. */
 export const shownId = ({ id, raw }: BatchRecord): string =>
   isRecord(raw) && isRecord(raw.s3) ? `of S3, sequencer ${sequencerOf(raw.s3)}` : id;
 
@@ -297,14 +303,14 @@ function sequencerOf({ object }: Record<string, unknown>): string {
   return typeof sequencer === 'string' && /^[0-9A-F]{1,64}$/i.test(sequencer) ? sequencer : 'unknown';
 }
 
-/** The one to report of failed sequence numbers, which are decimal numbers beyond what a double carries. */
+/** The lowest of some sequence numbers, or none. They are decimal numbers that a double cannot hold. */
 export function lowestOf(ids: readonly string[]): string[] {
   const [first, ...others] = ids;
   if (first === undefined) return [];
   return [others.reduce((low, id) => (isBelow(id, low) ? id : low), first)];
 }
 
-/** For a service that is told each failure. */
+/** The `batchItemFailures` of a partial batch response. */
 export const itemFailures = (ids: readonly string[]) =>
   [...new Set(ids)].map((itemIdentifier) => ({ itemIdentifier }));
 

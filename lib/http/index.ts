@@ -1,6 +1,6 @@
 /**
- * What an HTTP answer of ours is: the reply of a call that came over HTTP, and how refusals look.
- * It decides what of an answer is stored and what a repeat gets. It never claims and never settles.
+ * HTTP answers: what of a handler's answer is stored, what a repeat gets, and how a refusal looks.
+ * This room decides the shape of answers. It never decides whether a call runs, and never touches the store.
  */
 export { type ErrorProfile, refusals, statusPhrase } from './refusal.ts';
 export { httpReply, type ReplySettings } from './reply.ts';

@@ -1,7 +1,7 @@
 import type { IdempotencyError, IdempotencyErrorCode } from '../errors.ts';
 import type { HttpResponse } from './response.ts';
 
-/** How refusals look: RFC 9457 problem details, the same with a link to the documentation, or as Stripe's API does. */
+/** How refusals look: RFC 9457 problem details, the same with a `Link` to the documentation, or Stripe's errors. */
 export type ErrorProfile = 'problem' | 'problem-link' | 'stripe';
 
 interface Refusal {
@@ -14,7 +14,7 @@ interface Refusal {
   };
 }
 
-/** Not from node:http, which would double the time of a cold import. */
+/** Written out, because importing `node:http` would double the time of a cold import. */
 export const statusPhrase: Readonly<Record<number, string>> = {
   400: 'Bad Request',
   409: 'Conflict',
@@ -28,8 +28,8 @@ const inUse = { status: 409, type: 'idempotency_error', code: 'idempotency_key_i
 const outage = { status: 503, type: 'api_error' } as const;
 
 /**
- * What a caller did or met. The other codes are faults of the application's set-up: they are thrown, so that they show
- * as failed invocations.
+ * The codes that a caller is answered with. All other codes are faults of the application. They are thrown, so that the
+ * invocation fails and somebody notices.
  *
  * @see https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/ section 2.7
  * @see https://docs.stripe.com/api/errors
@@ -74,7 +74,7 @@ export const refusals: Partial<Record<IdempotencyErrorCode, Refusal>> = {
   },
 };
 
-/** The HTTP answer that says what `error` says, or `undefined` where the error is to be thrown. */
+/** The HTTP answer for `error`, or `undefined` where the error must be thrown. */
 export function refusal(
   profile: ErrorProfile,
   error: IdempotencyError,
@@ -102,7 +102,7 @@ function problem(
     },
     body: JSON.stringify({
       type: docsUrl ?? 'about:blank',
-      // RFC 9457: `about:blank` says no more than the status, so its title is the status's own phrase.
+      // RFC 9457 §4.2.1: with `about:blank` the title is the status's own phrase.
       title: docsUrl ? title : statusPhrase[status],
       status,
       detail: error.message,

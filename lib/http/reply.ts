@@ -5,14 +5,14 @@ import { isFunction, isRecord, kindOf } from '../validate.ts';
 import { type ErrorProfile, refusal } from './refusal.ts';
 import type { HttpResponse } from './response.ts';
 
-/** How answers that are the guard's own look. */
+/** How the guard's own answers look: refusals and replays. */
 export interface ReplySettings {
   readonly errors: ErrorProfile | ((error: IdempotencyError) => HttpResponse);
   readonly answerHeaders: ((event: any) => Record<string, string>) | undefined;
   readonly docsUrl: string | undefined;
 }
 
-/** The reply of a call that came as `http`. */
+/** The reply of a call that came over HTTP. */
 export const httpReply = (settings: ReplySettings, http: HttpEvent): Reply => ({
   toStore: (answer) => withoutPrivateHeaders(http, answer),
   statusOf: (answer) => statusCodeOf(http, answer),
@@ -24,7 +24,7 @@ export const httpReply = (settings: ReplySettings, http: HttpEvent): Reply => ({
   isAmended: true,
 });
 
-/** The HTTP answer to a call that is refused, or `undefined` where the error is to be thrown. */
+/** The HTTP answer to a refused call, or `undefined` where the error must be thrown. */
 function refused(
   settings: ReplySettings,
   http: HttpEvent,
@@ -44,7 +44,7 @@ function refused(
   };
 }
 
-/** The answer that `http.errors` makes; the standard one where it makes none, for what was done must be told. */
+/** The answer that `http.errors` makes. If it makes none, the standard one: the caller must learn what happened. */
 function refusedBy(
   settings: ReplySettings,
   errors: (error: IdempotencyError) => HttpResponse,
@@ -62,7 +62,7 @@ function refusedBy(
   return standard;
 }
 
-/** What `http.answerHeaders` gives; nothing where it throws. */
+/** The headers that `http.answerHeaders` returns; none where it throws. */
 function headersFor(settings: ReplySettings, http: HttpEvent): Record<string, string> {
   try {
     return settings.answerHeaders?.(http.raw) ?? {};
@@ -80,16 +80,16 @@ function tellOnce(settings: ReplySettings, option: keyof typeof told, what: stri
   console.warn(`[idemkit] Option \`http.${option}\` ${what}, so the answer goes out without it: ${value}`);
 }
 
-/** A store of the user's own may not say, but a 503 without it tells a client nothing. */
+/** A store of the user's own may not say when to retry. A 503 without `Retry-After` does not tell a client that it may. */
 const retryAfterOf = ({ retryAfterSeconds }: IdempotencyError, status: number): number | undefined =>
   retryAfterSeconds ?? (status === 503 ? 1 : undefined);
 
-/** A stored answer as a repeat gets it: marked as replayed, in the shape that its event source expects. */
+/** A stored answer for a repeat: marked as replayed, in the shape that the event source expects. */
 function replayed(settings: ReplySettings, http: HttpEvent, answer: unknown): unknown {
   const response = responseOf(http, http.format === 'v2' ? inferredResponse(answer) : answer);
   if (response === undefined) return answer;
   const { errors } = settings;
-  // A stored 5xx stays what it is: Stripe's SDKs would retry it in vain.
+  // Every repeat gets this same 5xx, and Stripe's SDKs would retry it in vain.
   const isFinal = errors === 'stripe' && Number(response.statusCode) >= 500;
   return withHeaders(http, response, {
     'Idempotent-Replayed': 'true',
@@ -98,13 +98,13 @@ function replayed(settings: ReplySettings, http: HttpEvent, answer: unknown): un
   });
 }
 
-/** The status of what a handler returned to an HTTP event. */
+/** The HTTP status of a handler's answer. */
 function statusCodeOf(http: HttpEvent, result: unknown): number | undefined {
   const { statusCode } = responseOf(http, result) ?? {};
   return statusCode === undefined ? undefined : Number(statusCode);
 }
 
-/** Belongs to one exchange, not to the answer: cookies, dates, request ids, and what RFC 9110 §7.6.1 calls hop-by-hop. */
+/** Headers of one exchange, not of the answer: cookies, dates, request ids, and the connection's own (RFC 9110 §7.6.1). */
 const notStored = new Set([
   'set-cookie',
   'date',
@@ -126,7 +126,7 @@ const notStored = new Set([
   'upgrade',
 ]);
 
-/** An HTTP answer without the headers that must not reach a second caller, nor lie in a table. */
+/** An HTTP answer without the headers that must reach neither the table nor another caller. */
 function withoutPrivateHeaders(http: HttpEvent, result: unknown): unknown {
   const found = responseOf(http, result);
   if (found === undefined) return asSent(result);
@@ -142,16 +142,16 @@ function pickStored<T>(headers: Readonly<Record<string, T>>): Record<string, T> 
   return Object.fromEntries(Object.entries(headers).filter(([name]) => !notStored.has(name.toLowerCase())));
 }
 
-/** An answer whose event source may not have been given a status. */
+/** An HTTP answer that may lack a status. */
 type Response = Partial<HttpResponse>;
 
-/** What the event source reads `result` as; `undefined` where that is no HTTP answer. */
+/** The HTTP answer that the event source makes of `result`; `undefined` where it makes none. */
 function responseOf({ format }: HttpEvent, result: unknown): Response | undefined {
   const response = asSent(result);
   if (!isRecord(response) || Array.isArray(response)) return undefined;
   const { statusCode, headers, multiValueHeaders } = response;
   const isWhole = statusCode !== undefined && Number.isInteger(Number(statusCode));
-  // A REST API takes an answer without a status for a 200. Other data may be what a middleware makes an answer of.
+  // A REST API answers 200 where a status is missing. Data with other members may still become an answer, in a middleware.
   const isBare = format !== 'v2' && statusCode === undefined && isNothingButResponse(response);
   if (!isWhole && !isBare) return undefined;
   return {
@@ -170,7 +170,7 @@ function isNothingButResponse(value: Readonly<Record<string, unknown>>): boolean
   return names.length > 0 && names.every((name) => responseMembers.has(name));
 }
 
-/** What JSON writes instead of a value that has a `toJSON`: the first caller gets that, so a repeat must. */
+/** A value as JSON writes it. The first caller gets what `toJSON` returns, so a repeat must get the same. */
 function asSent(value: unknown): unknown {
   if (!isRecord(value) || !isFunction(value.toJSON)) return value;
   try {
@@ -181,7 +181,7 @@ function asSent(value: unknown): unknown {
 }
 
 /**
- * Payload format 2.0 takes any value without a `statusCode` as the body of a 200.
+ * In payload format 2.0, a value without a `statusCode` is the body of a 200.
  *
  * @see https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html
  */

@@ -2,17 +2,28 @@ import { metric } from '../record.ts';
 import { check, checkKnown, isFunction } from '../validate.ts';
 import type { IdempotencyEvent } from './events.ts';
 
+/** Options of {@link emf}. */
 export interface EmfOptions {
-  /** CloudWatch namespace of the metrics. @default 'idemkit' */
+  /**
+   * CloudWatch namespace of the metrics: 1 to 255 letters, digits and `._-/#:`, not beginning with a colon.
+   *
+   * @default 'idemkit'
+   */
   readonly metricNamespace?: string;
-  /** Takes a line, its end included. @default process.stdout */
+  /**
+   * Prints a line, which includes its newline.
+   *
+   * @default `process.stdout.write`
+   */
   readonly write?: (line: string) => void;
 }
 
 /**
- * An observer (option `observe`) that prints one line for each event in CloudWatch's embedded metric format: Lambda's log becomes metrics
- * without a call to CloudWatch. Each event counts 1 under its type, with the guard's namespace as the only dimension; what went to the table has
- * its latency in milliseconds. The operation's hash and the attempt are in the line, to be searched for, but are no dimensions.
+ * An observer for the option `observe`. It prints one line for each event, in CloudWatch's embedded metric format, so that
+ * CloudWatch makes metrics of Lambda's log without being called.
+ *
+ * Each event counts 1 under its type. Events that went to the table have their latency too, in milliseconds. The only
+ * dimension is the guard's namespace. The line also holds the operation's hash and the attempt, for searches.
  *
  * @see https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
  * @throws `BAD_OPTION`
@@ -27,7 +38,7 @@ export function emf(options: EmfOptions = {}): (event: IdempotencyEvent) => void
     (value) => typeof value === 'string' && /^[\w.\-/#:]{1,255}$/.test(value) && !value.startsWith(':'),
   );
   check('write', options.write, 'a function that takes a line', isFunction);
-  // console.log would wrap the line in another JSON where Lambda's log format is JSON.
+  // Where Lambda's log format is JSON, console.log would wrap the line in another JSON object.
   const write = options.write ?? ((line: string) => process.stdout.write(line));
 
   return (event) => {
@@ -52,7 +63,7 @@ export function emf(options: EmfOptions = {}): (event: IdempotencyEvent) => void
           { Namespace: metricNamespace, Dimensions: [[metric.dimension]], Metrics: metrics },
         ],
       },
-      // A dimension may not be empty, and a disabled guard may have no namespace.
+      // CloudWatch takes no empty dimension, and a disabled guard may have no namespace.
       [metric.dimension]: event.namespace || 'none',
       ...values,
       ...('operation' in event && { operation: event.operation, attempt: event.attempt }),
@@ -64,5 +75,5 @@ export function emf(options: EmfOptions = {}): (event: IdempotencyEvent) => void
 
 const countNames: Readonly<Record<string, string>> = metric.count;
 
-/** Events of which `durationMs` is the time that recording an outcome took. */
+/** Events whose `durationMs` is the time that recording an outcome took. */
 const settlings: ReadonlySet<string> = new Set(['complete', 'release', 'overtaken', 'unrecorded']);

@@ -1,8 +1,8 @@
 import type { UnavailableReason } from '../record.ts';
 
 /**
- * What a guard did, told to the option `observe`. Fields hold counts, times and hashes, never a key, a payload or an
- * answer. `durationMs` is how long the step took, requests to the store included.
+ * One thing that a guard did, as the option `observe` is told. Fields hold counts, times and hashes, never a key, a payload
+ * or an answer. `durationMs` is how long the guard took for it, requests to the store included.
  */
 export type IdempotencyEvent = {
   readonly namespace: string;
@@ -11,7 +11,7 @@ export type IdempotencyEvent = {
 } & (
   | ({ readonly type: 'claim'; readonly durationMs: number } & Attempted)
   | ({
-      /** An abandoned or released claim is continued. */
+      /** A new attempt continues an abandoned or released claim. */
       readonly type: 'takeover';
       readonly durationMs: number;
       /** How long ago the window began. */
@@ -32,7 +32,7 @@ export type IdempotencyEvent = {
     } & Attempted)
   | ({ readonly type: 'mismatch'; readonly durationMs: number; readonly ageMs: number } & Attempted)
   | ({
-      /** Another attempt owns the claim by now; this one changed nothing. */
+      /** Another attempt has taken over the claim. This one changed nothing in the record. */
       readonly type: 'overtaken';
       readonly durationMs: number;
       readonly runMs: number;
@@ -47,27 +47,28 @@ export type IdempotencyEvent = {
       readonly answerBytes: number;
       /** Why a repeat will get `RESULT_UNAVAILABLE`. */
       readonly unavailable?: UnavailableReason;
-      /** What the serialiser or `seal` said. */
+      /** The error of the serialiser or of `seal`. */
       readonly cause?: unknown;
     } & Attempted)
   | ({ readonly type: 'release'; readonly durationMs: number; readonly runMs: number } & Attempted)
   | ({
-      /** The handler may still be running, so its claim is left to its lease. */
+      /** The handler may still be running, so its claim stays until the lease ends. */
       readonly type: 'abandon';
       readonly runMs: number;
     } & Attempted)
   | ({
-      /** The work is done (or failed), and that could not be recorded: a repeat may run it again. */
+      /** The handler has ended, but that could not be recorded. A repeat may run it again. */
       readonly type: 'unrecorded';
       readonly durationMs: number;
       readonly runMs: number;
       readonly cause: unknown;
     } & Attempted)
   | ({
-      /** A step has been done by this attempt; `unrecorded`: a later attempt would repeat it, with the same token. */
+      /** This attempt has done a step. */
       readonly type: 'step';
-      /** Not enumerable, so that it is in no log: a name may hold an id. */
+      /** Not enumerable, so that no log prints it: a name may hold an id. */
       readonly name: string;
+      /** `unrecorded`: a later attempt repeats the step, with the same token. */
       readonly outcome: 'recorded' | 'unrecorded';
       readonly cause?: unknown;
     } & Attempted)
@@ -79,17 +80,21 @@ export type IdempotencyEvent = {
     }
 );
 
+/**
+ * Why a handler runs without a record. `method`: the HTTP method is not guarded. `no-key`: `required` is `false` and the
+ * event has no key. `store-failed`: `whenStoreFails` is `'run'`. `disabled`: `IDEMPOTENCY_DISABLED` is set.
+ */
 export type UnguardedReason = 'method' | 'no-key' | 'store-failed' | 'disabled';
 
 interface Attempted {
   /** The record's partition key: namespace and a hash. */
   readonly operation: string;
-  /** Which attempt of the operation this is about, from 1. */
+  /** The number of the attempt, from 1. */
   readonly attempt: number;
 }
 
-// An intersection with a union: Omit alone would keep only what all members share.
+// Distributes over the union. `Omit` alone would keep only the fields that all members share.
 type WithoutContext<T> = T extends unknown ? Omit<T, 'namespace' | 'atMs'> : never;
 
-/** An {@link IdempotencyEvent} before the guard adds where and when. */
+/** An {@link IdempotencyEvent} before the guard adds `namespace` and `atMs`. */
 export type Occurrence = WithoutContext<IdempotencyEvent>;

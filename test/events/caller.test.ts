@@ -330,7 +330,7 @@ describe('an Authorization header that no authorizer has checked', () => {
     }
     expect(warn.mock.calls).toEqual([
       [
-        '[idemkit] Requests carry an Authorization header, but no authorizer of the gateway told who is calling: all callers share one space of keys. Put an authorizer in front, or give the option `tenant`.',
+        '[idemkit] Requests carry an Authorization header, but the gateway has no authorizer that names the caller: all callers share one space of keys. Add an authorizer, or give the option `tenant`.',
       ],
     ]);
   });
