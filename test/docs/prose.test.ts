@@ -23,7 +23,7 @@ describe.each(documents)('%s', (document) => {
   });
 
   test('begins each sentence on a line of its own', () => {
-    const second = /(?<!\be\.g|\bi\.e)[.!?]\)? (?:[A-Z]|["'`*[(]+[A-Z])/;
+    const second = /(?<!\be\.g|\bi\.e|\b[A-Z])[.!?]\)? (?:[A-Z]|["'`*[(]+[A-Z])/;
     const crowded = linesOf(document).filter(({ text }) =>
       // A heading in bold at the beginning of a paragraph, and an item's number, are no sentences.
       second.test(text.replace(/^\s*(?:[-*] |\d+\. )?(?:\*\*[^*]+\*\* )?/, '').replace(/`[^`]*`/g, 'X')),
