@@ -14,10 +14,12 @@ import { fileURLToPath } from 'node:url';
 import { IdempotencyConfig, makeIdempotent } from '@aws-lambda-powertools/idempotency';
 import { DynamoDBPersistenceLayer } from '@aws-lambda-powertools/idempotency/dynamodb';
 import {
+  type AttributeValue,
   ConditionalCheckFailedException,
   CreateTableCommand,
   DynamoDBClient,
 } from '@aws-sdk/client-dynamodb';
+import type { Context } from 'aws-lambda';
 import { buildSync } from 'esbuild';
 import { dynamoStore, idempotent } from '../lib/index.ts';
 import { startDynamoDb } from '../local/aws/dynamodb.ts';
@@ -31,7 +33,7 @@ const context = {
   functionName: 'bench',
   awsRequestId: 'request-1',
   getRemainingTimeInMillis: () => 30_000,
-} as any;
+} as Context;
 
 const contenders: Record<
   'idemkit' | 'peer',
@@ -85,8 +87,9 @@ async function onDynamoDb(): Promise<void> {
       (next) => async (args) => {
         spent.requests++;
         const withCapacity = { ...args, input: { ...args.input, ReturnConsumedCapacity: 'TOTAL' } };
-        const result: any = await next(withCapacity);
-        spent.units += result.output.ConsumedCapacity?.CapacityUnits ?? 0;
+        const result = await next(withCapacity);
+        const { ConsumedCapacity } = result.output as { ConsumedCapacity?: { CapacityUnits?: number } };
+        spent.units += ConsumedCapacity?.CapacityUnits ?? 0;
         return result;
       },
       { step: 'initialize' },
@@ -141,12 +144,22 @@ async function onDynamoDb(): Promise<void> {
 
 // --- Own CPU ---
 
+type Item = Record<string, AttributeValue>;
+
+interface Input {
+  readonly Item?: Item;
+  readonly Key?: Item;
+  readonly UpdateExpression?: string;
+  readonly ExpressionAttributeNames?: Readonly<Record<string, string>>;
+  readonly ExpressionAttributeValues?: Item;
+}
+
 /** Answers at once: what is left is the guard's own work. The SDK's is not in it. */
 function stubClient(): DynamoDBClient {
-  const items = new Map<string, any>();
-  const send = async (command: any): Promise<unknown> => {
-    const { Item, Key, ExpressionAttributeNames, ExpressionAttributeValues } = command.input;
-    const key = JSON.stringify([(Item ?? Key).pk, (Item ?? Key).sk]);
+  const items = new Map<string, Item>();
+  const send = async (command: { readonly input: Input }): Promise<unknown> => {
+    const { Item, Key, ExpressionAttributeNames = {}, ExpressionAttributeValues } = command.input;
+    const key = JSON.stringify([(Item ?? Key)?.pk, (Item ?? Key)?.sk]);
     if (Item) {
       const existing = items.get(key);
       if (existing) {
@@ -156,7 +169,7 @@ function stubClient(): DynamoDBClient {
     } else if (ExpressionAttributeValues) {
       const item = { ...items.get(key) };
       for (const [, name, value] of String(command.input.UpdateExpression).matchAll(/(#\w+) = (:\w+)/g)) {
-        item[ExpressionAttributeNames[name ?? '']] = ExpressionAttributeValues[value ?? ''];
+        item[ExpressionAttributeNames[name ?? ''] ?? ''] = ExpressionAttributeValues[value ?? '']!;
       }
       items.set(key, item);
     }

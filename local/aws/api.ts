@@ -4,6 +4,7 @@ import type { APIGatewayProxyEventV2 } from 'aws-lambda';
 import { type Listening, listen } from '../listen.ts';
 import { accountId } from './account.ts';
 import type { Invocation } from './lambda.ts';
+import { memberOf } from './member.ts';
 
 interface AnyRoute {
   readonly method: string;
@@ -146,8 +147,8 @@ function messageOf(route: QueueRoute, event: APIGatewayProxyEventV2): RoutedMess
     if (mapping === '$request.body') return text;
     const [, from, rest = ''] = /^\$(context|request\.header|request\.body)\.(.+)$/.exec(mapping) ?? [];
     if (from === 'request.header') return headers[rest.toLowerCase()];
-    let value: any = from === 'context' ? contextOf(requestContext) : jsonOf(text);
-    for (const name of rest.split('.')) value = value?.[name];
+    let value = from === 'context' ? contextOf(requestContext) : jsonOf(text);
+    for (const name of rest.split('.')) value = memberOf(value, name);
     return value === undefined || value === null ? undefined : String(value);
   };
   const groupId = find(route.messageGroupId);

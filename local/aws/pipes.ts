@@ -7,6 +7,7 @@ import {
 import type { DynamoDBRecord, DynamoDBStreamEvent } from 'aws-lambda';
 import type { FilterPattern } from './event-filter.ts';
 import type { Invocation } from './lambda.ts';
+import { memberOf } from './member.ts';
 import {
   checkStreamEventSource,
   type Discarded,
@@ -148,8 +149,8 @@ function templatePath(template: string): string | undefined {
 }
 
 function valueAt(record: DynamoDBRecord, path: string): unknown {
-  let value: any = record;
-  for (const name of path.split('.').slice(1)) value = value?.[name];
+  let value: unknown = record;
+  for (const name of path.split('.').slice(1)) value = memberOf(value, name);
   if (value === undefined) throw new Error(`There is nothing at ${path} in the record.`);
   return value;
 }

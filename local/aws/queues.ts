@@ -102,13 +102,16 @@ export async function startQueues(
 /** Its stores are not among its exports; without them no queue can be corrected, nor looked into. */
 async function importFauxqs() {
   const main = import.meta.resolve('fauxqs');
-  const part = async (path: string): Promise<any> => import(new URL(path, main).href);
-  const [{ buildApp }, { SqsStore }, { SnsStore }, { S3Store }] = await Promise.all([
+  const create = async <Name extends keyof Stores>(path: string, name: string): Promise<Stores[Name]> => {
+    const module = await import(new URL(path, main).href);
+    return new module[name]();
+  };
+  const [{ buildApp }, sqsStore, snsStore, s3Store] = await Promise.all([
     import('fauxqs'),
-    part('sqs/sqsStore.js'),
-    part('sns/snsStore.js'),
-    part('s3/s3Store.js'),
+    create<'sqsStore'>('sqs/sqsStore.js', 'SqsStore'),
+    create<'snsStore'>('sns/snsStore.js', 'SnsStore'),
+    create<'s3Store'>('s3/s3Store.js', 'S3Store'),
   ]);
-  const stores: Stores = { sqsStore: new SqsStore(), snsStore: new SnsStore(), s3Store: new S3Store() };
+  const stores: Stores = { sqsStore, snsStore, s3Store };
   return { buildApp, stores };
 }

@@ -204,7 +204,7 @@ async function post({ stack }: Stage, path: string, key: string, order: Order): 
   };
 }
 
-const parse = (body: Buffer): Record<string, any> => JSON.parse(body.toString());
+const parse = (body: Buffer): { readonly id?: string; readonly code?: string } => JSON.parse(body.toString());
 const areSame = (...answers: readonly Answer[]): boolean =>
   answers.every(({ body }) => answers[0]?.body.equals(body));
 const chargeOf = ({ status, body }: Answer): string | undefined =>

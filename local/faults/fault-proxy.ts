@@ -63,6 +63,10 @@ export interface Rule {
   readonly skip?: number;
 }
 
+/** What was sent or answered. Which members it has is between the caller and the service. */
+// biome-ignore lint/suspicious/noExplicitAny: every operation of every service has another shape.
+export type JsonObject = Record<string, any>;
+
 /** A request as it came in; what is not readonly settles as it proceeds. */
 export interface ProxiedRequest {
   /** `PutItem`, `SendMessage`, `Publish`, …; method and path when it is no request to AWS. */
@@ -71,7 +75,7 @@ export interface ProxiedRequest {
   readonly caller?: string;
   /** Who signed it, as it says; nobody checks the signature. */
   readonly accessKeyId?: string;
-  readonly body: Record<string, any>;
+  readonly body: JsonObject;
   readonly startedAtMs: number;
   /** Absent as long as the request is under way. */
   endedAtMs?: number;
@@ -79,7 +83,7 @@ export interface ProxiedRequest {
   outcome: 'forwarded' | 'faulted';
   /** The service's answer, also one that the client never saw (`drop-after`), or the injected error. */
   status?: number;
-  response?: Record<string, any>;
+  response?: JsonObject;
 }
 
 /** A kill point that a request has reached. */
@@ -342,7 +346,7 @@ async function read(message: IncomingMessage): Promise<Buffer> {
   return Buffer.concat(chunks);
 }
 
-function parse(bytes: Buffer, contentType = ''): Record<string, any> | undefined {
+function parse(bytes: Buffer, contentType = ''): JsonObject | undefined {
   const text = bytes.toString('utf8');
   if (contentType.startsWith('application/x-www-form-urlencoded')) {
     return Object.fromEntries(new URLSearchParams(text));
@@ -354,7 +358,7 @@ function parse(bytes: Buffer, contentType = ''): Record<string, any> | undefined
   }
 }
 
-function operationOf({ headers, method, url }: IncomingMessage, body: Record<string, any>): string {
+function operationOf({ headers, method, url }: IncomingMessage, body: JsonObject): string {
   const target = headers['x-amz-target'];
   if (typeof target === 'string') return target.replace(/^.*\./, '');
   // SNS speaks AWS's older protocol: a form.

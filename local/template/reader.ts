@@ -25,10 +25,14 @@ export interface Template {
   readonly Outputs?: Record<string, { readonly Value: unknown }>;
 }
 
+/** Of a resource, as the template has them. */
+// biome-ignore lint/suspicious/noExplicitAny: every resource type has another shape.
+export type Properties = Record<string, any>;
+
 export interface TemplateResource {
   readonly Type: string;
-  Properties?: Record<string, any>;
-  readonly Metadata?: Record<string, any>;
+  Properties?: Properties;
+  readonly Metadata?: Readonly<Record<string, string>>;
   readonly Condition?: string;
 }
 

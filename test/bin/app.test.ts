@@ -80,10 +80,16 @@ describe('the payments stack', () => {
   });
 });
 
+interface SynthesizedFunction {
+  readonly Type: string;
+  readonly Properties: { readonly Handler: string };
+  readonly Metadata: { readonly 'aws:asset:path': string };
+}
+
 describe('cdk synth', () => {
   // Inside the repository, so that the bundles find the AWS SDK, which Lambda brings.
   const output = join(root, '.cache', 'cdk.out');
-  let template: { Resources: Record<string, { Type: string; Properties: any; Metadata?: any }> };
+  let template: { Resources: Record<string, SynthesizedFunction> };
   let report: string;
 
   beforeAll(async () => {

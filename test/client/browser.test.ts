@@ -14,7 +14,11 @@ const bundleCeilingBytes = 10_200;
 const root = fileURLToPath(new URL('../..', import.meta.url));
 
 /** What the page has: the module's exports, under a name. */
-type ClientWindow = typeof globalThis & { idemkit: typeof client; location: { origin: string } };
+type ClientWindow = typeof globalThis & {
+  idemkit: typeof client;
+  location: { origin: string };
+  leave?(): void;
+};
 
 let bundle: string;
 let metafile: Metafile;
@@ -228,12 +232,12 @@ describe('in a browser, from a page of one origin to an API of another', () => {
     const name = page.evaluate(async (origin) => {
       const { idemkit } = globalThis as ClientWindow;
       const abort = new AbortController();
-      (globalThis as any).leave = () => abort.abort();
+      (globalThis as ClientWindow).leave = () => abort.abort();
       const pending = idemkit.retryingFetch(origin, { method: 'POST', signal: abort.signal });
       return pending.catch((error) => error.name);
     }, origin);
     await arrived(1);
-    await page.evaluate(() => (globalThis as any).leave());
+    await page.evaluate(() => (globalThis as ClientWindow).leave?.());
     expect(await name).toBe('AbortError');
   });
 });

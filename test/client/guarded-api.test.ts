@@ -10,6 +10,12 @@ import type { Answer, Received } from './scripted-server.ts';
 const bench = retryingBench();
 const { serve, instantly } = bench;
 
+interface HttpAnswer {
+  readonly statusCode: number;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly body: string;
+}
+
 describe('with an API that idemkit guards', () => {
   /** One handler behind a guard, called as a gateway would call it. */
   function guarded(handler: () => Promise<{ statusCode: number; body: string }>) {
@@ -18,8 +24,8 @@ describe('with an API that idemkit guards', () => {
     });
     return async ({ headers, body }: Received): Promise<Answer> => {
       const event = { ...httpEvent(undefined), headers, body: body.toString() };
-      const { statusCode, ...answer } = (await guard(event)) as any;
-      return { status: statusCode, headers: answer.headers, body: answer.body };
+      const { statusCode, ...answer } = (await guard(event)) as HttpAnswer;
+      return { status: statusCode, ...answer };
     };
   }
 

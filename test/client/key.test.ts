@@ -39,8 +39,8 @@ describe('newIdempotencyKey', () => {
     await load();
     // The example's rand_a has its top bit set, which a counter's first number here never has.
     const random = [0xfc, 0xc3, 0x18, 0xc4, 0xdc, 0x0c, 0x0c, 0x07, 0x39, 0x8f];
-    vi.spyOn(crypto, 'getRandomValues').mockImplementation((array: any) => {
-      array.set(random);
+    vi.spyOn(crypto, 'getRandomValues').mockImplementation((array) => {
+      (array as unknown as Uint8Array).set(random);
       return array;
     });
     expect(newIdempotencyKey()).toBe('017f22e2-79b0-74c3-98c4-dc0c0c07398f');

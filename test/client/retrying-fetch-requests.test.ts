@@ -196,7 +196,7 @@ describe('what cannot be sent twice', () => {
         method: 'POST',
         body,
         duplex: 'half',
-      } as any);
+      } as RequestInit);
       await expect(result).rejects.toMatchObject({
         code: 'UNSUPPORTED',
         message: expect.stringContaining('await new Response(stream).arrayBuffer()'),

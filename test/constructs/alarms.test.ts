@@ -18,7 +18,7 @@ interface AlarmProperties {
 }
 
 interface MetricStat {
-  readonly Metric: any;
+  readonly Metric: { readonly MetricName: string; readonly Dimensions: unknown };
   readonly Period: number;
   readonly Stat: string;
 }
@@ -30,7 +30,7 @@ function alarmOf(template: Template, id: string): AlarmProperties {
   );
   expect(found).toHaveLength(1);
   const alarm = found[0]?.[1].Properties;
-  const formula: any[] = alarm.Metrics ?? [];
+  const formula: { Id: string; Expression?: string; MetricStat?: MetricStat }[] = alarm.Metrics ?? [];
   return {
     ...alarm,
     expression: formula.find(({ Expression }) => Expression !== undefined)?.Expression,
@@ -133,7 +133,7 @@ describe('an alarm of a table or a pipe', () => {
       TreatMissingData: 'notBreaching',
     });
     expect(alarm.DatapointsToAlarm ?? 1).toBe(1);
-    const periods = [alarm, ...Object.values(alarm.metrics)].flatMap(({ Period }: any) => Period ?? []);
+    const periods = [alarm, ...Object.values(alarm.metrics)].flatMap(({ Period }) => Period ?? []);
     expect(new Set(periods)).toEqual(new Set([60]));
     for (const { Stat } of Object.values(alarm.metrics)) expect(Stat).toBe('Sum');
   });

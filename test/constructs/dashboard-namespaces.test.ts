@@ -23,6 +23,10 @@ const alarmed = (template: Template): unknown[] =>
     Properties.MetricName === 'Unrecorded' ? [Properties.Dimensions[0].Value] : [],
   );
 
+interface DashboardBody {
+  readonly widgets: readonly { readonly properties: { title: string; metrics?: unknown[][] } }[];
+}
+
 /** The rows of each widget of each dashboard. */
 function widgetsOf(template: Template): { title: string; metrics: unknown[][] }[][] {
   return Object.values(template.findResources('AWS::CloudWatch::Dashboard')).map(({ Properties }) => {
@@ -30,10 +34,8 @@ function widgetsOf(template: Template): { title: string; metrics: unknown[][] }[
     const text: string = body['Fn::Join'][1]
       .map((part: unknown) => (typeof part === 'string' ? part : 'REF'))
       .join('');
-    return JSON.parse(text).widgets.map((widget: any) => ({
-      title: widget.properties.title,
-      metrics: widget.properties.metrics ?? [],
-    }));
+    const { widgets }: DashboardBody = JSON.parse(text);
+    return widgets.map(({ properties: { title, metrics = [] } }) => ({ title, metrics }));
   });
 }
 

@@ -35,7 +35,8 @@ function rowsOf({ stack }: ReturnType<typeof create>): Row[] {
     typeof body === 'string'
       ? body
       : body['Fn::Join'][1].map((part: unknown) => (typeof part === 'string' ? part : 'REF')).join('');
-  return JSON.parse(text).widgets.flatMap((widget: any) => widget.properties.metrics ?? []);
+  const { widgets }: { widgets: { properties: { metrics?: Row[] } }[] } = JSON.parse(text);
+  return widgets.flatMap(({ properties }) => properties.metrics ?? []);
 }
 
 const formulas = (rows: readonly Row[]): Record<string, string> =>

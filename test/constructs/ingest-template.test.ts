@@ -146,6 +146,12 @@ describe('the form of a REST ingest, in Velocity', () => {
   });
 });
 
+interface IntegrationResponse {
+  readonly SelectionPattern?: string;
+  readonly StatusCode: string;
+  readonly ResponseTemplates: Readonly<Record<'application/json', string>>;
+}
+
 describe("the answer of a REST ingest to SQS's own, in Velocity", () => {
   const xml = (code: string, message = 'No.') =>
     `<?xml version="1.0"?><ErrorResponse xmlns="http://queue.amazonaws.com/doc/2012-11-05/"><Error><Type>Sender</Type><Code>${code}</Code><Message>${message}</Message><Detail/></Error></ErrorResponse>`;
@@ -153,12 +159,13 @@ describe("the answer of a REST ingest to SQS's own, in Velocity", () => {
     JSON.stringify({ Error: { Code: code, Message: message, Type: 'Sender' }, RequestId: 'r' }, null, 1);
 
   async function answerTo(status: number, body: string) {
-    const responses: any[] = integrationOf(sub).Integration.IntegrationResponses;
+    const responses: IntegrationResponse[] = integrationOf(sub).Integration.IntegrationResponses;
     const matching = responses.filter(({ SelectionPattern }) =>
       new RegExp(`^(?:${SelectionPattern})$`).test(`${status}`),
     );
     const [response = responses.find(({ SelectionPattern }) => SelectionPattern === undefined)] = matching;
     expect(matching.length).toBeLessThanOrEqual(1);
+    if (response === undefined) throw new Error(`Nothing answers a status of ${status}.`);
     const rendered = await velocity.render(response.ResponseTemplates['application/json'], { body });
     if (rendered.kind === 'refused') throw new Error(rendered.message);
     return {
@@ -203,11 +210,7 @@ describe("the answer of a REST ingest to SQS's own, in Velocity", () => {
   });
 
   it('lists every status that it can have', () => {
-    expect(integrationOf(sub).MethodResponses.map(({ StatusCode }: any) => StatusCode)).toEqual([
-      '202',
-      '400',
-      '429',
-      '503',
-    ]);
+    const responses: { StatusCode: string }[] = integrationOf(sub).MethodResponses;
+    expect(responses.map(({ StatusCode }) => StatusCode)).toEqual(['202', '400', '429', '503']);
   });
 });

@@ -21,10 +21,11 @@ describe('what the runtime asks of DynamoDB', () => {
   /** The actions that IAM asks for, by the name of the command; a transaction needs those of its items. */
   function watch(client: DynamoDBClient) {
     const actions = new Set<string>();
-    const send = (command: { constructor: { name: string }; input: Record<string, any> }) => {
+    const send = (command: { constructor: { name: string }; input: object }) => {
       const name = command.constructor.name.replace(/Command$/, '');
       if (name !== 'TransactWriteItems') actions.add(`dynamodb:${name}`);
-      for (const item of command.input.TransactItems ?? []) {
+      const { TransactItems = [] } = command.input as { TransactItems?: object[] };
+      for (const item of TransactItems) {
         const [kind = ''] = Object.keys(item);
         actions.add(`dynamodb:${kind}Item`);
       }
@@ -144,7 +145,7 @@ describe('what a handler stages', () => {
     path
       .replace(/^\$\./, '')
       .split('.')
-      .reduce<any>((value, name) => value?.[name], record);
+      .reduce<unknown>((value, name) => (value as Record<string, unknown> | undefined)?.[name], record);
 
   const recordOf = (eventName: string, image: Item, index: number) => ({
     eventName,

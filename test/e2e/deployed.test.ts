@@ -10,7 +10,7 @@ import {
   synthesize,
 } from '../../local/demo/deployed.ts';
 import { startPaymentProvider } from '../../local/demo/payment-provider.ts';
-import type { Template } from '../../local/template/reader.ts';
+import type { Properties, Template } from '../../local/template/reader.ts';
 import { dynamodbEndpoint } from '../support/dynamodb.ts';
 import { ShopStack } from './deployed-app.ts';
 import { type Book, openBook, travel, useGuard, warmUp } from './deployed-journey.ts';
@@ -42,7 +42,7 @@ const start = (
   });
 
 /** A resource by its path in the app: `Order/Function`. */
-function at(template: Template, path: string): Record<string, any> {
+function at(template: Template, path: string): Properties {
   const found = Object.values(template.Resources).find(
     ({ Metadata }) => Metadata?.['aws:cdk:path']?.replace(/\/Resource$/, '') === `Shop/${path}`,
   );
@@ -61,8 +61,9 @@ function remove(template: Template, path: string): void {
 /** Takes the statements with this action out of a policy. */
 function forbid(template: Template, policyPath: string, action: string): void {
   const { PolicyDocument } = at(template, policyPath);
-  const kept = PolicyDocument.Statement.filter(({ Action }: any) => ![Action].flat().includes(action));
-  expect(kept.length).toBeLessThan(PolicyDocument.Statement.length);
+  const statements: { Action: string | string[] }[] = PolicyDocument.Statement;
+  const kept = statements.filter(({ Action }) => ![Action].flat().includes(action));
+  expect(kept.length).toBeLessThan(statements.length);
   PolicyDocument.Statement = kept;
 }
 

@@ -176,6 +176,20 @@ test('the next order has a key of its own', async () => {
   expect(await charges()).toBe(1);
 });
 
+interface Widths {
+  readonly scrollWidth: number;
+  readonly clientWidth: number;
+}
+
+/** What the tests ask of an element. The types of the DOM are not here. */
+interface PageElement extends Widths {
+  readonly ownerDocument: {
+    readonly defaultView: {
+      getComputedStyle(element: PageElement, pseudoElement: string): { readonly content: string };
+    };
+  };
+}
+
 describe.each([320, 390])('on a phone of %i pixels', (width) => {
   test('every request fits, with a name for each thing in it', async () => {
     await page.setViewportSize({ width, height: 740 });
@@ -188,19 +202,17 @@ describe.each([320, 390])('on a phone of %i pixels', (width) => {
     await page.clock.fastForward(25_000);
     await expect.poll(async () => (await answers()).sort()).toEqual(['201 no', '201 yes', '409 no']);
 
-    const widthOf = (selector: string) =>
-      page
-        .locator(selector)
-        .evaluate(({ scrollWidth, clientWidth }: any) => ({ scrollWidth, clientWidth })) as Promise<{
-        readonly scrollWidth: number;
-        readonly clientWidth: number;
-      }>;
+    const widthOf = (selector: string): Promise<Widths> =>
+      page.locator(selector).evaluate((element) => {
+        const { scrollWidth, clientWidth } = element as unknown as PageElement;
+        return { scrollWidth, clientWidth };
+      });
     expect((await widthOf('html')).scrollWidth).toBe(width);
     const table = await widthOf('.scroll');
     expect(table.scrollWidth).toBe(table.clientWidth);
     // Nothing is cut off, and nothing is told by its column alone.
-    const cells = await page.locator('#requests td:not(:empty)').evaluateAll((all: any[]) =>
-      all.map((cell) => ({
+    const cells = await page.locator('#requests td:not(:empty)').evaluateAll((all) =>
+      (all as unknown as PageElement[]).map((cell) => ({
         isInside: cell.scrollWidth <= cell.clientWidth,
         label: cell.ownerDocument.defaultView.getComputedStyle(cell, '::before').content,
       })),

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { startStack } from '../../../local/stack/stack.ts';
 import { ignoredTypes } from '../../../local/template/ignored.ts';
 import { createResolver } from '../../../local/template/intrinsics.ts';
-import type { Assembly, Template } from '../../../local/template/reader.ts';
+import type { Assembly, Properties, Template } from '../../../local/template/reader.ts';
 import { describeTemplate, readAssembly } from '../../../local/template/template.ts';
 import { dynamodbEndpoint } from '../../support/dynamodb.ts';
 
@@ -75,9 +75,11 @@ const role = {
   },
 };
 
+type Changes = Readonly<Record<string, Properties & { readonly Type?: string }>>;
+
 /** A small template, with what is to be added to it or changed in it. */
-function assemblyOf(changes: Record<string, { Type?: string; [name: string]: any }> = {}): Assembly {
-  const resources: Record<string, any> = {
+function assemblyOf(changes: Changes = {}): Assembly {
+  const resources: Record<string, { Type: string; Properties?: Properties }> = {
     Table: {
       Type: 'AWS::DynamoDB::GlobalTable',
       Properties: {
@@ -112,7 +114,7 @@ function assemblyOf(changes: Record<string, { Type?: string; [name: string]: any
   for (const [id, { Type, ...properties }] of Object.entries(changes)) {
     resources[id] =
       Type === undefined
-        ? { ...resources[id], Properties: { ...resources[id].Properties, ...properties } }
+        ? { ...resources[id]!, Properties: { ...resources[id]?.Properties, ...properties } }
         : { Type, Properties: properties };
   }
   return { stackName: 'Shop', template: { Resources: resources } as Template, assetFolder: () => folder };
@@ -184,7 +186,7 @@ describe('a template', () => {
     expect(() => describeTemplate(assemblyOf(Object.fromEntries(changes)))).not.toThrow();
   });
 
-  test.each<[string, Record<string, { Type?: string; [name: string]: any }>, string]>([
+  test.each<[string, Changes, string]>([
     [
       'type',
       { Topic: { Type: 'AWS::SNS::Topic' } },
