@@ -1,11 +1,8 @@
 /**
- * The other end: new keys, and a fetch that retries with one key. No AWS code; it runs in browsers.
+ * The caller's side: new keys, and a `fetch` that retries with one key.
+ * This room decides when a request is sent again. It holds no code of Node or AWS, and runs in browsers.
  */
-export {
-  newIdempotencyKey,
-  RequestTimeoutError,
-  type Retry,
-  type RetryClock,
-  type RetryingFetchOptions,
-  retryingFetch,
-} from './retrying-fetch.ts';
+export { newIdempotencyKey } from './new-key.ts';
+export type { Retry, RetryClock, RetryingFetchOptions } from './options.ts';
+export { retryingFetch } from './retrying-fetch.ts';
+export { RequestTimeoutError } from './timeout-error.ts';
