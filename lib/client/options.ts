@@ -162,7 +162,7 @@ export function resolveOptions(options: RetryingFetchOptions = {}): Settings {
   if (settings.baseDelayMs > settings.maxDelayMs) {
     throw new IdempotencyError(
       'BAD_OPTION',
-      `Option \`baseDelayMs\` (${settings.baseDelayMs}) is above \`maxDelayMs\` (${settings.maxDelayMs}). Lower the one or raise the other.`,
+      `Option \`baseDelayMs\` (${settings.baseDelayMs}) is above \`maxDelayMs\` (${settings.maxDelayMs}). Lower one or raise the other.`,
     );
   }
   return settings;

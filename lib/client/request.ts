@@ -56,7 +56,7 @@ function refuseUnrepeatable(request: Request | undefined, init: RequestInit): vo
   if (request?.bodyUsed && !hasBody(init.body)) {
     throw new IdempotencyError(
       'UNSUPPORTED',
-      'The body of this Request has been read already, so it cannot be sent. Pass `request.clone()` to what reads it first.',
+      'The body of this Request has already been read, so it cannot be sent. Read `request.clone()` instead.',
     );
   }
 }
