@@ -1,5 +1,4 @@
 /** The table's items and the conditions on them, as requests of DynamoDB and as records of the protocol. */
-import type { AttributeValue } from '@aws-sdk/client-dynamodb';
 import {
   attribute,
   type ClaimStatus,
@@ -13,6 +12,7 @@ import {
   stepSortKeyPrefix,
 } from '../record.ts';
 import type {
+  AttributeValue,
   ClaimRecord,
   Completion,
   NewClaim,

@@ -1,12 +1,8 @@
 /** A transaction as DynamoDB takes it, and what its cancellation means. */
-import type {
-  AttributeValue,
-  CancellationReason,
-  TransactWriteItem,
-  TransactWriteItemsCommandInput,
-} from '@aws-sdk/client-dynamodb';
+import type { TransactWriteItem, TransactWriteItemsCommandInput } from '@aws-sdk/client-dynamodb';
 import { IdempotencyError, storeUnavailable } from '../errors.ts';
 import {
+  type AttributeValue,
   badWrites,
   type Completion,
   type Rejection,
@@ -21,6 +17,13 @@ import {
 import type { Item, Items } from './items.ts';
 import { wasRepeated } from './send.ts';
 import { converter } from './values.ts';
+
+/** @see https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_CancellationReason.html */
+interface CancellationReason {
+  readonly Code?: string;
+  readonly Message?: string;
+  readonly Item?: Item;
+}
 
 /** @see https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html */
 const maxBytes = 4 * 1024 * 1024;

@@ -1,7 +1,12 @@
 /** Plain JavaScript values on their way to DynamoDB and back, as the client's owner wants them converted. */
-import type { AttributeValue } from '@aws-sdk/client-dynamodb';
 import { loadUtilDynamoDb } from '../peers.ts';
-import { type FromStoredOptions, fromStored, type ToStoredOptions, toStored } from '../store/index.ts';
+import {
+  type AttributeValue,
+  type FromStoredOptions,
+  fromStored,
+  type ToStoredOptions,
+  toStored,
+} from '../store/index.ts';
 
 type Stored = Record<string, AttributeValue>;
 

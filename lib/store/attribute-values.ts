@@ -2,8 +2,27 @@
  * Plain JavaScript values as DynamoDB's attribute values and back, as `@aws-sdk/util-dynamodb` converts them, without that
  * package. What cannot be converted is named by its place and its kind: its own text may be personal data.
  */
-import type { AttributeValue } from '@aws-sdk/client-dynamodb';
 import { isFunction, isPlain, isRecord, kindOf, memberPath } from '../validate.ts';
+
+interface Kinds {
+  S: string;
+  N: string;
+  B: Uint8Array;
+  SS: string[];
+  NS: string[];
+  BS: Uint8Array[];
+  M: Record<string, AttributeValue>;
+  L: AttributeValue[];
+  NULL: boolean;
+  BOOL: boolean;
+}
+
+type OfKind<Kind extends keyof Kinds> = { [Name in Kind]: Kinds[Name] } & {
+  [Name in Exclude<keyof Kinds, Kind> | '$unknown']?: never;
+};
+
+/** In the shape of the SDK's own type, which public types must not reach: not every user has the SDK. */
+export type AttributeValue = { [Kind in keyof Kinds]: OfKind<Kind> }[keyof Kinds];
 
 /** What a document client calls `marshallOptions`. */
 export interface ToStoredOptions {

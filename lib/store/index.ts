@@ -2,7 +2,13 @@
  * The port to a database that can write conditionally, its contract, and a store in memory for tests. It says what every store must do,
  * and never what the outcomes mean: that is the engine's.
  */
-export { type FromStoredOptions, fromStored, type ToStoredOptions, toStored } from './attribute-values.ts';
+export {
+  type AttributeValue,
+  type FromStoredOptions,
+  fromStored,
+  type ToStoredOptions,
+  toStored,
+} from './attribute-values.ts';
 export { type ContractCase, storeContract } from './contract.ts';
 export { type MemoryRecord, type MemoryStore, type MemoryStoreOptions, memoryStore } from './memory-store.ts';
 export {

@@ -1,4 +1,3 @@
-import type { TransactWriteItem } from '@aws-sdk/client-dynamodb';
 import { cleanupAtSeconds } from '../record.ts';
 import { uniqueId } from '../unique-id.ts';
 import { fromStored, toStored } from './attribute-values.ts';
@@ -19,7 +18,7 @@ import {
   type TransactWrite,
   type Written,
 } from './store.ts';
-import { refuseTooMany, storedWrites } from './writes.ts';
+import { refuseTooMany, type StoredWrite, storedWrites } from './writes.ts';
 
 export interface MemoryStoreOptions {
   /** @default the system's */
@@ -268,7 +267,7 @@ const asRecord = ({ name, status, owner, attempt, value }: NewStep): StepRecord 
 });
 
 /** The write as it was given, with values as DynamoDB would give them back: a copy that the handler cannot change. */
-function asGiven(stored: TransactWriteItem): TransactWrite {
+function asGiven(stored: StoredWrite): TransactWrite {
   const [[kind, action] = ['', {}]] = Object.entries(stored);
   const { ReturnValuesOnConditionCheckFailure: _, ...given } = action;
   for (const name of ['Item', 'Key', 'ExpressionAttributeValues']) {

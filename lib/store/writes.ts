@@ -1,7 +1,7 @@
 /** A handler's own writes: what can be told to be wrong with them before anything is sent. No message shows what they hold. */
-import type { AttributeValue, TransactWriteItem } from '@aws-sdk/client-dynamodb';
 import { IdempotencyError } from '../errors.ts';
 import { isRecord, kindOf } from '../validate.ts';
+import type { AttributeValue } from './attribute-values.ts';
 import type { TransactionRequest, TransactWrite } from './store.ts';
 
 /** @see https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html */
@@ -10,6 +10,25 @@ const maxItems = 100;
 export const writeKinds = ['Put', 'Update', 'Delete', 'ConditionCheck'] as const;
 
 type Stored = Record<string, AttributeValue>;
+
+/** A write as DynamoDB takes it. */
+export interface StoredWrite {
+  readonly Put?: StoredAction & { readonly Item: Stored };
+  readonly Update?: StoredAction & { readonly Key: Stored; readonly UpdateExpression: string | undefined };
+  readonly Delete?: StoredAction & { readonly Key: Stored };
+  readonly ConditionCheck?: StoredAction & {
+    readonly Key: Stored;
+    readonly ConditionExpression: string | undefined;
+  };
+}
+
+interface StoredAction {
+  readonly TableName: string;
+  readonly ConditionExpression?: string | undefined;
+  readonly ExpressionAttributeNames?: Record<string, string>;
+  readonly ExpressionAttributeValues?: Stored;
+  readonly ReturnValuesOnConditionCheckFailure: 'ALL_OLD';
+}
 /** An Item, a Key or the values of an expression. @throws Error that says where it is that cannot be stored */
 type ToStored = (values: object) => Stored;
 
@@ -24,13 +43,13 @@ export function refuseTooMany({ claim, step, messages, writes }: TransactionRequ
 }
 
 /** @throws `BAD_WRITES` for what is no write, holds what DynamoDB cannot, or is on an item that another one is on */
-export function storedWrites(writes: readonly TransactWrite[], toStored: ToStored): TransactWriteItem[] {
+export function storedWrites(writes: readonly TransactWrite[], toStored: ToStored): StoredWrite[] {
   const stored = writes.map((write, index) => storedWrite(write, index, toStored));
   refuseDoubles(stored);
   return stored;
 }
 
-function storedWrite(write: TransactWrite, index: number, toStored: ToStored): TransactWriteItem {
+function storedWrite(write: TransactWrite, index: number, toStored: ToStored): StoredWrite {
   const [kind, ...others] = writeKinds.filter((one) => isRecord(write) && write[one] !== undefined);
   const action = kind && write[kind];
   if (kind === undefined || others.length > 0) {
@@ -60,14 +79,14 @@ function storedWrite(write: TransactWrite, index: number, toStored: ToStored): T
   }
   // Only with ALL_OLD can a rejection show what it met.
   const read = { ReturnValuesOnConditionCheckFailure: 'ALL_OLD' };
-  return { [kind]: { ...action, ...converted, ...read } } as TransactWriteItem;
+  return { [kind]: { ...action, ...converted, ...read } } as StoredWrite;
 }
 
 /**
  * What DynamoDB refuses as a whole, where it can be told: a Put does not say which of its attributes are the key, but
  * another write on the table does.
  */
-function refuseDoubles(writes: readonly TransactWriteItem[]): void {
+function refuseDoubles(writes: readonly StoredWrite[]): void {
   const actions = writes.map(({ Put, Update, Delete, ConditionCheck }) => {
     const keyed = Update ?? Delete ?? ConditionCheck;
     return { table: Put?.TableName ?? keyed?.TableName ?? '', key: keyed?.Key, item: Put?.Item };
@@ -107,12 +126,11 @@ function withoutBrackets(text: string): string {
  * What DynamoDB said of writes, without what they hold: it quotes values, and of an expression the place where it stopped
  * reading.
  */
-export function withoutValues(said: string, writes: readonly TransactWriteItem[]): string {
+export function withoutValues(said: string, writes: readonly object[]): string {
   const place = said.search(/(?:token|near): /);
   let text = withoutBrackets(place === -1 ? said : said.slice(0, place).trimEnd().replace(/;$/, ''));
-  for (const { Put, Update, Delete, ConditionCheck } of writes) {
-    const action = Put ?? Update ?? Delete ?? ConditionCheck;
-    const { Item, Key, ExpressionAttributeValues } = (action ?? {}) as Record<string, Stored | undefined>;
+  for (const action of writes.flatMap(Object.values)) {
+    const { Item, Key, ExpressionAttributeValues } = action as Record<string, Stored | undefined>;
     for (const values of [Item, Key, ExpressionAttributeValues]) {
       for (const value of Object.values(values ?? {})) text = withoutValue(text, value);
     }
@@ -121,7 +139,7 @@ export function withoutValues(said: string, writes: readonly TransactWriteItem[]
 }
 
 function withoutValue(text: string, value: AttributeValue): string {
-  const { S, N, SS = [], NS = [], L = [], M = {} } = value as AttributeValue.SMember & Record<string, any>;
+  const { S, N, SS = [], NS = [], L = [], M = {} } = value as Record<string, any>;
   let rest = text;
   for (const held of [S, N, ...SS, ...NS]) {
     // One character is no word of its own, and would take the message apart.
