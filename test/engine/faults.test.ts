@@ -64,6 +64,9 @@ const sent = () => proxy.requests.map(({ operation, status }) => `${operation} $
 const records = async () => (await table.dump()).filter((item) => item.status?.S === 'IN_PROGRESS').length;
 const failure = (work: Promise<unknown>) => work.then(() => undefined).catch((error: unknown) => error);
 
+/** Another test's request may still be on its way. */
+const isOwn = ({ body }: ProxiedRequest) =>
+  body.Item?.pk.S === `orders#${sha256(JSON.stringify([null, id]))}`;
 const isGivenBack = ({ body }: ProxiedRequest) => body.Item?.status.S === 'RELEASED';
 
 const retry = { status: 400, type: 'ConditionalCheckFailedException' };
@@ -189,7 +192,7 @@ describe('a store that fails to claim', () => {
   });
 
   test('does not leave a claim behind that was applied without an answer', async () => {
-    proxy.inject({ operation: 'PutItem', fault: 'drop-after', times: attempts });
+    proxy.inject({ operation: 'PutItem', match: isOwn, fault: 'drop-after', times: attempts });
     expect(await failure(guarded()({ id }))).toMatchObject({ code: 'STORE_UNAVAILABLE' });
     expect(runs).toBe(0);
     expect(await guarded()({ id })).toBe('done');
@@ -256,9 +259,7 @@ describe('a store that fails to claim', () => {
       effect: 'none',
     });
     expect(runs).toBe(0);
-    // Another test's may still be on its way.
-    const pk = `orders#${sha256(JSON.stringify([null, id]))}`;
-    const own = proxy.requests.filter(({ body }) => body.Item?.pk.S === pk);
+    const own = proxy.requests.filter(isOwn);
     expect(own.map(({ body }) => body.Item.status.S)).toEqual(['IN_PROGRESS', 'RELEASED']);
     expect(await guarded()({ id })).toBe('done');
   });
