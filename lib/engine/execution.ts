@@ -25,7 +25,7 @@ import { replay, tellUnavailable } from './recall.ts';
 import type { Ended, Reply } from './reply.ts';
 import type { Settings } from './settings.ts';
 import { type AtomicWork, transactUnrecorded } from './transact.ts';
-import { isClaimed, type Phase, Work } from './work.ts';
+import { isClaimed, isInDoubt, type Phase, Work } from './work.ts';
 
 /** Which operation a call belongs to. */
 export interface OperationIdentity {
@@ -199,7 +199,7 @@ export class Execution {
         // What was committed, if it was, is the answer; completing finds out.
         return phase.isClaimed
           ? this.#settleClaimed(value, isRecord, isIdle)
-          : this.#settleUnclaimed(value, isRecord, phase.at === 'in-doubt');
+          : this.#settleUnclaimed(value, isRecord, true);
     }
   }
 
@@ -276,8 +276,7 @@ export class Execution {
     const settlingAtMs = this.#request.settings.clock().now();
     this.operation.end();
     const { attempt, phase } = this.#work;
-    const isInDoubt = phase.at === 'in-doubt' || phase.at === 'committing';
-    const settled = await attempt.complete(answerIn(encoded), isInDoubt);
+    const settled = await attempt.complete(answerIn(encoded), isInDoubt(phase));
     this.#tell(settled, settlingAtMs, complete(encoded));
     this.#cache(settled);
     return settled;

@@ -188,7 +188,7 @@ export class Work {
     try {
       const encoded = await this.#encode(result);
       tellUnavailable(this.#settings, 'answer', encoded);
-      commit = await this.#commitEncoded(encoded, work, before.at === 'in-doubt');
+      commit = await this.#commitEncoded(encoded, work, isInDoubt(before));
     } catch (error) {
       this.#phase = this.#phaseAfter(error, before);
       throw error;
@@ -197,7 +197,7 @@ export class Work {
       this.#phase = { at: 'committed', record: commit.record, encoded: commit.encoded };
       return result;
     }
-    this.#phase = { at: 'duplicate', record: commit.record, mayHaveActed: before.at === 'in-doubt' };
+    this.#phase = { at: 'duplicate', record: commit.record, mayHaveActed: isInDoubt(before) };
     // The replay that follows decides whether the cache keeps it.
     return storedAnswer(this.#settings, commit.record, false);
   }
@@ -214,7 +214,7 @@ export class Work {
 
   #phaseAfter(error: unknown, before: Phase): Phase {
     const isClaimedNow = isClaimed(this.#phase);
-    if (before.at === 'in-doubt' || IdempotencyError.is(error, 'OUTCOME_UNKNOWN')) {
+    if (isInDoubt(before) || IdempotencyError.is(error, 'OUTCOME_UNKNOWN')) {
       return { at: 'in-doubt', isClaimed: isClaimedNow, cause: error };
     }
     if (isClaimedNow) return { at: 'claimed', begun: true };
@@ -353,6 +353,9 @@ export function isClaimed(phase: Phase): boolean {
       return phase.isClaimed;
   }
 }
+
+/** Whether a commit may have been applied of which nothing is known. One that is still running once the handler is over is such a one. */
+export const isInDoubt = ({ at }: Phase): boolean => at === 'committing' || at === 'in-doubt';
 
 const maxNameLength = 255;
 

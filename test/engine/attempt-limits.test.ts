@@ -86,6 +86,55 @@ describe('a commit that nobody awaited', () => {
     expect(await handler(order, contextWith(300))).toBe('committed');
     expect(completions).toBe(2);
   });
+
+  /** A store that applies the commit only once the guard no longer waits for it. */
+  const lateCommit = () => {
+    const goOn = deferred();
+    const isApplied = deferred();
+    let commits = 0;
+    return bench((memory) => ({
+      async claimCompleted(claim, completion) {
+        commits++;
+        if (commits === 1) {
+          await goOn.promise;
+          const written = await memory.claimCompleted(claim, completion);
+          isApplied.resolve();
+          return written;
+        }
+        goOn.resolve();
+        await isApplied.promise;
+        return memory.claimCompleted(claim, completion);
+      },
+    }));
+  };
+
+  it('and that claims as well is the answer, whatever the handler returned', async () => {
+    const handler = lateCommit().guard(
+      (op) => {
+        void op.commit({ result: 'committed' });
+        return 'returned';
+      },
+      { claim: 'at-commit' },
+    );
+    expect(await handler(order, contextWith(300))).toBe('committed');
+    expect(await handler(order, contextWith(300))).toBe('committed');
+  });
+
+  it('is the answer to an HTTP request, too, that the handler refuses', async () => {
+    const handler = lateCommit().guard(
+      (op) => {
+        void op.commit({ result: { statusCode: 201, body: 'charged' } });
+        return { statusCode: 400, body: 'refused' };
+      },
+      { claim: 'at-commit', key: () => 'k' },
+    );
+    for (let call = 0; call < 2; call++) {
+      expect(await handler(httpEvent('k'), contextWith(300))).toMatchObject({
+        statusCode: 201,
+        body: 'charged',
+      });
+    }
+  });
 });
 
 describe('once its lease is over, while the store was asked,', () => {
