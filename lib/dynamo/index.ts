@@ -1,5 +1,6 @@
 /**
- * The store on DynamoDB: items, conditions, transactions. It decides how a record lies in the table, and never what an outcome means.
+ * The store on DynamoDB: items, conditions and transactions, and conditional writes for a handler's own tables.
+ * This room decides how a record lies in the table, and by which conditions it changes. It never decides what an outcome means.
  */
 export {
   type Created,

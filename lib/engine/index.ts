@@ -1,7 +1,7 @@
 /**
- * The protocol: how attempts of one operation take turns on its record, what a handler may do under its claim, and how each
- * attempt ends. Every door uses this one engine. It knows neither HTTP nor Middy nor the shapes of events: a call comes to it
- * with an identity and a reply.
+ * The protocol: how attempts take turns on a record, what a handler may do under its claim, and how an attempt ends.
+ * This room decides who runs, who waits and who gets a stored answer, for every front door. It knows neither HTTP, nor
+ * Middy, nor the shapes of events: a call comes with its identity and its reply.
  */
 export { AnswerCache, type CacheOptions } from './cache.ts';
 export { answerOrThrow, type Execution, enter, type Request, sendUnrecorded } from './execution.ts';

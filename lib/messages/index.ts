@@ -1,5 +1,6 @@
 /**
- * Messages that are sent once: the relay of the outbox, sends with a deduplication id, and the key that travels with a message.
+ * Sends messages so that each counts once: the relay of the outbox, and sends with a deduplication id.
+ * This room decides which id a message carries and when it leaves the outbox. It never claims and never settles.
  */
 export { type Destination, type RelayOptions, relayOutbox } from './relay.ts';
 export {

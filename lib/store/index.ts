@@ -1,6 +1,6 @@
 /**
- * The port to a database that can write conditionally, its contract, and a store in memory for tests. It says what every store must do,
- * and never what the outcomes mean: that is the engine's.
+ * The port to a database that can write conditionally, the contract that every store keeps, and a store in memory.
+ * This room decides what a store is asked and what it may answer. It never decides what an answer means: `engine` does.
  */
 export {
   type AttributeValue,

@@ -1,20 +1,23 @@
 /**
- * What tests of handlers need: a clock that stands still, and events as services send them.
+ * For tests of handlers: a clock that stands still, and complete events as services send them.
+ * This room decides what an event looks like where a test does not say. No handler needs it at run time.
  */
 export {
-  type AlbRequest,
-  albEvent,
   type DynamoChange,
   dynamoStreamEvent,
-  type HttpRequest,
-  httpEventV1,
-  httpEventV2,
   type KinesisData,
   kinesisEvent,
-  type RestRequest,
   type SnsNotification,
   type SqsMessage,
   snsEvent,
   sqsEvent,
-} from './events.ts';
+} from './batch-events.ts';
+export {
+  type AlbRequest,
+  albEvent,
+  type HttpRequest,
+  httpEventV1,
+  httpEventV2,
+  type RestRequest,
+} from './http-events.ts';
 export { type ManualClock, manualClock } from './manual-clock.ts';

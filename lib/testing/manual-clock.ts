@@ -1,16 +1,16 @@
 import type { Clock } from '../store/index.ts';
 
-/** A clock that moves only when it is told to. */
+/** A clock that moves only when a test says so, or when somebody sleeps on it. */
 export interface ManualClock extends Clock {
   /** Moves the clock on by `ms` milliseconds. */
   advance(ms: number): void;
 }
 
 /**
- * A clock for `memoryStore({ clock })` and `dynamoStore({ clock })`: expiry and leases without waiting. `sleep` moves it
- * on by itself, so that a guard that waits does not hang.
+ * A clock for `memoryStore({ clock })` and `dynamoStore({ clock })`, so that tests of expiry and leases need not wait.
+ * `sleep(ms)` moves the clock on and returns, so that a guard that waits does not hang.
  *
- * @param startMs Epoch milliseconds. Default: now, for a table's own TTL deletes what lies in the past.
+ * @param startMs epoch milliseconds; by default now, because a table's TTL deletes what lies in the past
  */
 export function manualClock(startMs = Date.now()): ManualClock {
   let nowMs = startMs;
@@ -21,7 +21,7 @@ export function manualClock(startMs = Date.now()): ManualClock {
     },
     async sleep(ms) {
       nowMs += ms;
-      // Others get a turn, as they would in real time.
+      // Other work gets its turn, as it would in real time.
       await new Promise((resolve) => setImmediate(resolve));
     },
   };
