@@ -13,8 +13,9 @@ import {
 } from '../lib/index.ts';
 import type { Store, Transacted } from '../lib/store.ts';
 import { manualClock, memoryStore } from '../lib/testing.ts';
-import { contextWith, deferred } from './support/hands.ts';
+import { deferred } from './support/hands.ts';
 import { restEvent } from './support/http-events.ts';
+import { lambdaContext } from './support/invocation.ts';
 
 // Everything that a caller owns has this in it.
 const secret = 's3cret';
@@ -139,7 +140,7 @@ const cases: Record<IdempotencyErrorCode, Case> = {
     ...nothing,
     status: 503,
     retry: true,
-    provoke: (event) => idempotent(work, options())(event, contextWith(0)),
+    provoke: (event) => idempotent(work, options())(event, lambdaContext(0)),
   },
   STORE_UNAVAILABLE: {
     ...nothing,

@@ -21,7 +21,8 @@ import type { Store } from '../lib/store.ts';
 import { manualClock, memoryStore } from '../lib/testing.ts';
 import { s3Event, s3Notification, sqsEvent, sqsMessage } from './support/batch-events.ts';
 import { createTable, type TestTable } from './support/dynamodb.ts';
-import { contextWith, httpEvent } from './support/hands.ts';
+import { paymentEvent } from './support/http-events.ts';
+import { lambdaContext } from './support/invocation.ts';
 
 /** Everything that came out where somebody may read it: errors, the console, observers. */
 let out: string[];
@@ -178,7 +179,7 @@ describe.each(stores)('on a %s, nothing of a value is shown', (_, open) => {
       async (op) => [await op.step(name, () => 1), await op.transaction(name, {})],
     ];
     for (const work of wrong) {
-      await told(() => guard(store, (_event, op) => work(op))(call(), contextWith(30_000)), 'BAD_STEP');
+      await told(() => guard(store, (_event, op) => work(op))(call(), lambdaContext(30_000)), 'BAD_STEP');
     }
   });
 
@@ -201,9 +202,9 @@ describe.each(stores)('on a %s, nothing of a value is shown', (_, open) => {
       if (attempts === 2) await op.step(`gone-${name}`, () => 1);
       return op.step(`once-${name}`, () => 1, { atMostOnce: true });
     });
-    await expect(handle(event, contextWith(30_000))).rejects.toThrow('mail server');
-    await told(() => handle(event, contextWith(30_000)), 'RESULT_UNAVAILABLE');
-    await told(() => handle(event, contextWith(30_000)), 'INDETERMINATE');
+    await expect(handle(event, lambdaContext(30_000))).rejects.toThrow('mail server');
+    await told(() => handle(event, lambdaContext(30_000)), 'RESULT_UNAVAILABLE');
+    await told(() => handle(event, lambdaContext(30_000)), 'INDETERMINATE');
   });
 
   it('where writes are none that DynamoDB takes', async () => {
@@ -285,10 +286,10 @@ describe.each(stores)('on a %s, nothing of a value is shown', (_, open) => {
       if (statusCode >= 400) out.push(body);
     };
     const key = secret();
-    await handle(httpEvent(key, { name: secret() }));
-    keep(await handle(httpEvent(key, { name: secret() })));
+    await handle(paymentEvent({ key, body: { name: secret() } }));
+    keep(await handle(paymentEvent({ key, body: { name: secret() } })));
     for (const bad of [`${secret()},${secret()}`, `"${secret()}`, secret().repeat(20), `ü${secret()}`]) {
-      keep(await handle(httpEvent(bad, { name: secret() })));
+      keep(await handle(paymentEvent({ key: bad, body: { name: secret() } })));
     }
     expect(out.some((text) => text.includes('PAYLOAD_MISMATCH'))).toBe(true);
   });
@@ -419,8 +420,8 @@ it('a relay shows nothing of a message', async () => {
     destinations: { ledger: { queueUrl: 'https://sqs.eu-west-1.amazonaws.com/1/ledger.fifo' } },
     clients: { sqs: failing as never },
   });
-  await told(() => relay({ Records: [record('ledger')] }, contextWith(30_000)));
-  await told(() => relay({ Records: [record(secret())] }, contextWith(30_000)));
+  await told(() => relay({ Records: [record('ledger')] }, lambdaContext(30_000)));
+  await told(() => relay({ Records: [record(secret())] }, lambdaContext(30_000)));
   expect(out.join('\n')).toContain('was not published');
 });
 
@@ -443,7 +444,7 @@ it('a batch shows nothing of its records', async () => {
     [eachRecord(async () => {}), { key: () => ({ text: secret() }) as never }],
   ] as const) {
     const call = idempotent(handler as any, { store, namespace: 'batch', observe, ...options }) as any;
-    await call(batch(body(), secret()), contextWith(30_000));
+    await call(batch(body(), secret()), lambdaContext(30_000));
   }
   const objects = s3Event(s3Notification(secret()), s3Notification(secret()));
   for (const handler of [
@@ -451,7 +452,7 @@ it('a batch shows nothing of its records', async () => {
     eachRecord<S3EventRecord>(async () => {}),
   ]) {
     const call = idempotent(handler as any, { store, namespace: 's3', observe, key: () => 'same' }) as any;
-    await told(() => call(objects, contextWith(30_000)));
+    await told(() => call(objects, lambdaContext(30_000)));
   }
   await told(() =>
     guard(

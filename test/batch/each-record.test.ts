@@ -44,8 +44,8 @@ import {
   sqsEvent,
   sqsMessage,
 } from '../support/batch-events.ts';
-import { contextWith, deferred, turn } from '../support/hands.ts';
-import { gate, lambdaContext } from '../support/invocation.ts';
+import { deferred, turn } from '../support/hands.ts';
+import { lambdaContext } from '../support/invocation.ts';
 
 let errorLog: ReturnType<typeof vi.spyOn>;
 beforeEach(() => {
@@ -99,13 +99,13 @@ describe('eachRecord() alone', () => {
 
   it('works on one record of a group at a time, and on groups at once', async () => {
     const underWay = new Map<string, number>();
-    const both = gate();
+    const both = deferred();
     const handler = eachRecord<SQSRecord>(async ({ attributes }) => {
       const name = attributes.MessageGroupId ?? '';
       underWay.set(name, (underWay.get(name) ?? 0) + 1);
       expect(underWay.get(name)).toBe(1);
-      if (underWay.get('a') && underWay.get('b')) both.open();
-      await both.passed;
+      if (underWay.get('a') && underWay.get('b')) both.resolve();
+      await both.promise;
       await turn();
       underWay.set(name, 0);
     });
@@ -174,7 +174,7 @@ describe('eachRecord() alone', () => {
 
   it('starts nothing when less is left than the reserve and the slowest record', async () => {
     let remainingMs = 2_000;
-    const ctx = contextWith(() => remainingMs);
+    const ctx = lambdaContext(() => remainingMs);
     const runs: string[] = [];
     const handler = eachRecord<SQSRecord>(
       async ({ messageId }) => {
@@ -197,7 +197,7 @@ describe('eachRecord() alone', () => {
       },
       { concurrency: 1 },
     );
-    const ctx = contextWith(() => remainingMs);
+    const ctx = lambdaContext(() => remainingMs);
     expect(failedIn(await call(handler, sqsEvent(sqsMessage('m-1'), sqsMessage('m-2')), ctx))).toEqual([
       'm-2',
     ]);
@@ -210,18 +210,18 @@ describe('eachRecord() alone', () => {
       call(
         eachRecord(async () => {}, { stopBeforeDeadlineMs }),
         event,
-        contextWith(5_000),
+        lambdaContext(5_000),
       );
     expect(failedIn(await within(5_001))).toEqual(['m-1']);
     expect(failedIn(await within(5_000))).toEqual([]);
     const last = eachRecord(async () => {}, { stopBeforeDeadlineMs: 0 });
-    expect(failedIn(await call(last, event, contextWith(0)))).toEqual([]);
+    expect(failedIn(await call(last, event, lambdaContext(0)))).toEqual([]);
   });
 
   it('fails a batch without partial failures when there is no time to start all of it', async () => {
     const { runs, handler } = recording();
     for (const event of [snsEvent(snsNotification('1')), mskEvent(kafkaMessage(0, 1))]) {
-      await expect(call(handler, event, contextWith(500))).rejects.toMatchObject({ code: 'NO_TIME_LEFT' });
+      await expect(call(handler, event, lambdaContext(500))).rejects.toMatchObject({ code: 'NO_TIME_LEFT' });
     }
     expect(runs).toEqual([]);
   });

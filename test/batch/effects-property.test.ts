@@ -16,7 +16,7 @@ import {
   snsEvent,
   snsNotification,
 } from '../support/batch-events.ts';
-import { contextWith } from '../support/hands.ts';
+import { lambdaContext } from '../support/invocation.ts';
 
 /** Services that are told of a failure by an error of the whole batch. */
 const services: Record<string, (ids: readonly string[]) => any> = {
@@ -77,7 +77,7 @@ async function play(
       });
       void idempotent(hangs, options)(
         services[service]?.(ids.filter((id) => busy.includes(id))),
-        contextWith(30_000),
+        lambdaContext(30_000),
       );
     });
   }
@@ -112,7 +112,7 @@ async function play(
     else if (record.s3) record.s3.configurationId = 'does not fit';
     else record.value = Buffer.from(JSON.stringify('does not fit')).toString('base64');
   }
-  const context = contextWith(() => (isTimeLeft.now ? 30_000 : 500));
+  const context = lambdaContext(() => (isTimeLeft.now ? 30_000 : 500));
   const error = await doors[doorName]?.(handler, options)(event, context).then(
     () => undefined,
     (reason: unknown) => reason,
@@ -158,7 +158,7 @@ describe.each(Object.keys(services))('a batch of %s that fails', (service) => {
     const handler = eachRecord<any>(() => {}, { stopBeforeDeadlineMs: 1_000 });
     for (const door of Object.values(doors)) {
       const call = door(handler, { store: memoryStore(), namespace: 'orders' });
-      const failed = call(services[service]?.(['1', '2']), contextWith(500));
+      const failed = call(services[service]?.(['1', '2']), lambdaContext(500));
       await expect(failed).rejects.toMatchObject({ code: 'NO_TIME_LEFT', effect: 'none' });
     }
   });

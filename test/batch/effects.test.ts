@@ -10,7 +10,6 @@ import {
   snsEvent,
   snsNotification,
 } from '../support/batch-events.ts';
-import { contextWith } from '../support/hands.ts';
 import { lambdaContext } from '../support/invocation.ts';
 
 beforeEach(() => {
@@ -56,7 +55,7 @@ describe.each(doors)('eachRecord %s', (_, guard) => {
       );
       const answer = handler(
         event,
-        contextWith(() => leftMs),
+        lambdaContext(() => leftMs),
       );
       await expect(answer).rejects.toMatchObject({ code: 'NO_TIME_LEFT', effect: 'possible' });
     });
@@ -64,7 +63,7 @@ describe.each(doors)('eachRecord %s', (_, guard) => {
     it('says that nothing was done where time ran out before the first record', async () => {
       const handler = guard(eachRecord<any>(async () => {}, quiet) as BatchHandler);
       // Enough to claim, and too little to start.
-      await expect(handler(event, contextWith(900))).rejects.toMatchObject({
+      await expect(handler(event, lambdaContext(900))).rejects.toMatchObject({
         ...{ code: 'NO_TIME_LEFT', effect: 'none' },
       });
     });

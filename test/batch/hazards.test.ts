@@ -15,8 +15,8 @@ import {
   streamEvent,
   streamRecord,
 } from '../support/batch-events.ts';
-import { observer, turn } from '../support/hands.ts';
-import { gate, lambdaContext } from '../support/invocation.ts';
+import { deferred, observer, turn } from '../support/hands.ts';
+import { lambdaContext } from '../support/invocation.ts';
 import { recordingStore } from '../support/recording-store.ts';
 
 let runs: string[];
@@ -175,8 +175,8 @@ describe('a record that was overtaken', () => {
     const store = memoryStore({ clock });
     const seen = observer();
     const shared = { store, lease: { seconds: 10 }, namespace: 'n', observe: seen.observe };
-    const started = [gate(), gate()];
-    const ends = [gate(), gate()];
+    const started = [deferred(), deferred()];
+    const ends = [deferred(), deferred()];
     let calls = 0;
     const handler = idempotent(
       eachRecord<SQSRecord>(
@@ -184,8 +184,8 @@ describe('a record that was overtaken', () => {
           runs.push(messageId);
           if (messageId !== 'm-1') return;
           const call = calls++;
-          started[call]!.open();
-          await ends[call]!.passed;
+          started[call]!.resolve();
+          await ends[call]!.promise;
         },
         { onFailure: () => {} },
       ),
@@ -193,17 +193,17 @@ describe('a record that was overtaken', () => {
     );
     const [one, two] = [fifoMessage('m-1', 'g'), fifoMessage('m-2', 'g')];
     const first = handler(sqsEvent(one, two), lambdaContext());
-    await started[0]!.passed;
+    await started[0]!.promise;
     clock.advance(10_000);
     const second = handler(sqsEvent(one), lambdaContext());
-    await started[1]!.passed;
+    await started[1]!.promise;
     if (ending === 'completes') {
-      ends[1]!.open();
+      ends[1]!.resolve();
       await second;
     }
-    ends[0]!.open();
+    ends[0]!.resolve();
     const answer = failedIn(await first);
-    ends[1]!.open();
+    ends[1]!.resolve();
     await second;
     return {
       answer,

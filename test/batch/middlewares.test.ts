@@ -4,8 +4,8 @@ import { type EachRecordOptions, eachRecord } from '../../lib/index.ts';
 import { memoryStore } from '../../lib/testing.ts';
 import { failedIn, s3Event, s3Notification, sqsEvent, sqsMessage } from '../support/batch-events.ts';
 import { doors } from '../support/doors.ts';
-import { contextWith, turn } from '../support/hands.ts';
-import { gate } from '../support/invocation.ts';
+import { deferred, turn } from '../support/hands.ts';
+import { lambdaContext } from '../support/invocation.ts';
 
 let runs: string[];
 let failing: Set<string>;
@@ -110,7 +110,7 @@ describe.each(doors)('%s: a middleware inside that', (door, guard) => {
       },
       { concurrency: 1, onFailure: () => {} },
     );
-    const context = contextWith(() => remainingMs);
+    const context = lambdaContext(() => remainingMs);
     await expect(guard(records, { store }, after)(sqsEvent(...messages(3)), context)).rejects.toThrow(
       'after',
     );
@@ -157,9 +157,9 @@ describe.each(doors)('%s: a middleware inside that', (door, guard) => {
     ],
   ])('%s speaks for what is fresh, and not for what is busy elsewhere', async (_, inner) => {
     const store = memoryStore();
-    const end = gate();
+    const end = deferred();
     const held = guard(
-      eachRecord(async () => end.passed),
+      eachRecord(async () => end.promise),
       { store },
     )(sqsEvent(sqsMessage('m-2')));
     const answering = guard(
@@ -170,7 +170,7 @@ describe.each(doors)('%s: a middleware inside that', (door, guard) => {
     const answer = await answering(sqsEvent(...messages(3)));
     expect(answer).toEqual({ batchItemFailures: [{ itemIdentifier: 'm-2' }], early: true });
     expect(runs).toEqual([]);
-    end.open();
+    end.resolve();
     await held;
     // What it answered without the handler is not done; to the wrapper any answer is the handler's.
     expect(failedIn(await guard(each(), { store, namespace: 'memory' })(sqsEvent(...messages(3))))).toEqual(

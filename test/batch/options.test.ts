@@ -11,7 +11,8 @@ import {
 import { failedIn, kinesisEvent, kinesisRecord, sqsEvent, sqsMessage } from '../support/batch-events.ts';
 import { doors } from '../support/doors.ts';
 import { createTable, type TestTable } from '../support/dynamodb.ts';
-import { contextWith, turn } from '../support/hands.ts';
+import { turn } from '../support/hands.ts';
+import { lambdaContext } from '../support/invocation.ts';
 
 let table: TestTable;
 let namespace: string;
@@ -60,7 +61,7 @@ describe.each(doors)('%s: a batch', (_, guard) => {
   describe('when time runs short', () => {
     it('starts nothing more, reports the rest and gives its claims up', async () => {
       let remainingMs = 30_000;
-      const context = contextWith(() => remainingMs);
+      const context = lambdaContext(() => remainingMs);
       const messages = range(1, 4).map((n) => sqsMessage(`m-${n}`, { id: `${n}` }));
       const slow = eachRecord<SQSRecord>(
         async (record) => {
@@ -86,7 +87,7 @@ describe.each(doors)('%s: a batch', (_, guard) => {
         },
         { onFailure: () => {} },
       );
-      const context = contextWith(() => remainingMs);
+      const context = lambdaContext(() => remainingMs);
       expect(failedIn(await guard(slow, options())(kinesisEvent(...messages), context))).toEqual(['2']);
       expect(failedIn(await guard(each(), options())(kinesisEvent(messages[1]!)))).toEqual([]);
       expect(runs).toEqual(['1', '2']);
@@ -104,7 +105,7 @@ describe.each(doors)('%s: a batch', (_, guard) => {
       const event = sqsEvent(sqsMessage('m-1'));
       await guard(dying, options())(
         event,
-        contextWith(() => remainingMs),
+        lambdaContext(() => remainingMs),
       );
       expect(failedIn(await guard(each(), options())(event))).toEqual(['m-1']);
       expect(runs).toEqual([]);

@@ -6,8 +6,8 @@ import type { Store } from '../../lib/store.ts';
 import { memoryStore } from '../../lib/testing.ts';
 import { failedIn, fifoMessage, sqsEvent, sqsMessage } from '../support/batch-events.ts';
 import { clientFor, createTable, dynamodbEndpoint, type TestTable } from '../support/dynamodb.ts';
-import { turn } from '../support/hands.ts';
-import { type Gate, gate, lambdaContext } from '../support/invocation.ts';
+import { type Deferred, deferred, turn } from '../support/hands.ts';
+import { lambdaContext } from '../support/invocation.ts';
 import { recordingStore } from '../support/recording-store.ts';
 
 let runs: string[];
@@ -44,15 +44,15 @@ describe('requests for a batch', () => {
     const client = clientFor(dynamodbEndpoint());
     const most: Record<string, number> = {};
     const underWay: Record<string, number> = {};
-    const arrived: Record<string, Gate> = {};
+    const arrived: Record<string, Deferred> = {};
     client.middlewareStack.add(
       (next, context) => async (args) => {
         const name = String(context.commandName).replace(/Command$/, '');
         underWay[name] = (underWay[name] ?? 0) + 1;
         most[name] = Math.max(most[name] ?? 0, underWay[name]);
-        arrived[name] ??= gate();
-        if (underWay[name] >= expected) arrived[name].open();
-        await arrived[name].passed;
+        arrived[name] ??= deferred();
+        if (underWay[name] >= expected) arrived[name].resolve();
+        await arrived[name].promise;
         await turn();
         try {
           return await next(args);
@@ -85,13 +85,13 @@ describe('requests for a batch', () => {
 
   it('complete a record before the next one of its group starts, while other groups go on', async () => {
     const happened: string[] = [];
-    const other = gate();
+    const other = deferred();
     const plain = dynamoStore(table.store);
     const store: Store = {
       ...plain,
       async complete(completion) {
         // The first group cannot go on, and the other one must.
-        if (!happened.includes('b-1')) await other.passed;
+        if (!happened.includes('b-1')) await other.promise;
         const written = await plain.complete(completion);
         happened.push('completed');
         return written;
@@ -100,7 +100,7 @@ describe('requests for a batch', () => {
     const handler = idempotent(
       eachRecord(async ({ messageId }) => {
         happened.push(messageId);
-        if (messageId === 'b-1') other.open();
+        if (messageId === 'b-1') other.resolve();
       }),
       { store, namespace: 'order' },
     );
@@ -128,13 +128,13 @@ describe('requests for a batch', () => {
 
   it('do not pile up behind the handler when the store is slow: it waits then', async () => {
     const plain = memoryStore();
-    const answers = gate();
+    const answers = deferred();
     let underWay = 0;
     const store: Store = {
       ...plain,
       async complete(completion) {
         underWay++;
-        await answers.passed;
+        await answers.promise;
         return plain.complete(completion);
       },
     };
@@ -143,7 +143,7 @@ describe('requests for a batch', () => {
     expect(underWay).toBeGreaterThanOrEqual(50);
     expect(underWay).toBeLessThanOrEqual(60);
     expect(runs.length).toBe(underWay);
-    answers.open();
+    answers.resolve();
     expect(failedIn(await handled)).toEqual([]);
     expect(runs).toHaveLength(200);
   });

@@ -10,8 +10,7 @@ import {
 import { failedIn, sqsEvent, sqsMessage } from '../support/batch-events.ts';
 import { doors } from '../support/doors.ts';
 import { createTable, type TestTable } from '../support/dynamodb.ts';
-import { turn } from '../support/hands.ts';
-import { gate } from '../support/invocation.ts';
+import { deferred, turn } from '../support/hands.ts';
 
 let table: TestTable;
 let namespace: string;
@@ -58,26 +57,26 @@ const payloadId = (record: SQSRecord): string => JSON.parse(record.body).id;
 describe.each(doors)('%s: a batch', (_, guard) => {
   /** Another invocation that has claimed these records and does not end before it is told to. */
   async function busyWith(event: unknown, more: IdempotentOptions = {}) {
-    const started = gate();
-    const end = gate();
+    const started = deferred();
+    const end = deferred();
     const held = guard(
       eachRecord<any>(
         async () => {
-          started.open();
-          await end.passed;
+          started.resolve();
+          await end.promise;
         },
         { onFailure: () => {} },
       ),
       options(more),
     )(event);
-    await started.passed;
+    await started.promise;
     return {
       async completes() {
-        end.open();
+        end.resolve();
         await held;
       },
       async fails() {
-        end.fail(new Error('gave up'));
+        end.reject(new Error('gave up'));
         await held.catch(() => {});
       },
     };

@@ -3,7 +3,8 @@ import { describe, expect, it } from 'vitest';
 import { retryingFetch } from '../../lib/client.ts';
 import { idempotent } from '../../lib/index.ts';
 import { memoryStore } from '../../lib/testing.ts';
-import { deferred, httpEvent } from '../support/hands.ts';
+import { deferred } from '../support/hands.ts';
+import { paymentEvent } from '../support/http-events.ts';
 import { post, retryingBench } from './retrying.ts';
 import type { Answer, Received } from './scripted-server.ts';
 
@@ -23,7 +24,11 @@ describe('with an API that idemkit guards', () => {
       store: memoryStore(),
     });
     return async ({ headers, body }: Received): Promise<Answer> => {
-      const event = { ...httpEvent(undefined), headers, body: body.toString() };
+      const event = {
+        ...paymentEvent({ key: null }),
+        headers: headers as Record<string, string>,
+        body: body.toString(),
+      };
       const { statusCode, ...answer } = (await guard(event)) as HttpAnswer;
       return { status: statusCode, ...answer };
     };

@@ -8,7 +8,8 @@ import { IdempotencyTable, IdempotentQueue, OutboxPipe } from '../../constructs/
 import { dynamoStore, idempotent, operation, relayOutbox } from '../../lib/index.ts';
 import { compileFilter } from '../../local/aws/event-filter.ts';
 import { createTable, type TestTable } from '../support/dynamodb.ts';
-import { gate, lambdaContext } from '../support/invocation.ts';
+import { deferred } from '../support/hands.ts';
+import { lambdaContext } from '../support/invocation.ts';
 import { actionsOn, createStack } from './support.ts';
 
 let table: TestTable;
@@ -79,10 +80,13 @@ describe('what the runtime asks of DynamoDB', () => {
     await call({ id: 'large', large: true });
     await call({ id: 'large', large: true });
     await expect(call({ id: 'failing', fails: true })).rejects.toThrow('declined');
-    const finished = gate();
-    const calls = [call({ id: 'slow', slow: finished.passed }), call({ id: 'slow', slow: finished.passed })];
+    const finished = deferred();
+    const calls = [
+      call({ id: 'slow', slow: finished.promise }),
+      call({ id: 'slow', slow: finished.promise }),
+    ];
     await expect.poll(() => actions.has('dynamodb:GetItem')).toBe(true);
-    finished.open();
+    finished.resolve();
     await Promise.all(calls);
     expect([...actions].sort()).toEqual(granted('guard'));
 

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { createOnce, idempotent, operation } from '../../lib/index.ts';
 import { sqsEvent, sqsMessage } from '../support/batch-events.ts';
 import { clientFor } from '../support/dynamodb.ts';
-import { httpEvent } from '../support/hands.ts';
+import { paymentEvent } from '../support/http-events.ts';
 import { failureOf, sdkAttempts, workbench } from '../support/work.ts';
 
 const bench = workbench();
@@ -42,7 +42,7 @@ describe.each(Object.entries(conflicts))('a claim that meets %s for as long as i
   it('is a 409 with Retry-After over HTTP', async () => {
     const { own, call } = guarded();
     fail({ status: 400, type });
-    expect(await call({ ...httpEvent(bench.id), id: bench.id })).toMatchObject({
+    expect(await call({ ...paymentEvent({ key: bench.id }), id: bench.id })).toMatchObject({
       statusCode: 409,
       headers: { 'Retry-After': '1' },
     });

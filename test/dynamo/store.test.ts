@@ -10,7 +10,7 @@ import { beforeAll, describe, expect, test, vi } from 'vitest';
 import { dynamoStore, IdempotencyError, idempotent } from '../../lib/index.ts';
 import { startFaultProxy } from '../../local/faults/fault-proxy.ts';
 import { clientFor, createTable, dynamodbEndpoint, type TestTable } from '../support/dynamodb.ts';
-import { contextWith } from '../support/hands.ts';
+import { lambdaContext } from '../support/invocation.ts';
 
 let table: TestTable;
 
@@ -27,7 +27,7 @@ async function refusal(store: ReturnType<typeof dynamoStore>): Promise<Idempoten
     key: ({ id }) => id,
     whenStoreFails: 'run',
   });
-  const error = await handler({ id: 'secret-key' }, contextWith(10_000)).catch((thrown: unknown) => thrown);
+  const error = await handler({ id: 'secret-key' }, lambdaContext(10_000)).catch((thrown: unknown) => thrown);
   expect(runs).toBe(0);
   if (!IdempotencyError.is(error)) throw error;
   expect(error.message).not.toContain('secret-key');

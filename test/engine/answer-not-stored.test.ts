@@ -3,7 +3,9 @@ import { dynamoStore, idempotent } from '../../lib/index.ts';
 import type { Store } from '../../lib/store.ts';
 import { memoryStore } from '../../lib/testing.ts';
 import { createTable } from '../support/dynamodb.ts';
-import { contextWith, httpEvent, incompressible } from '../support/hands.ts';
+import { incompressible } from '../support/hands.ts';
+import { paymentEvent } from '../support/http-events.ts';
+import { lambdaContext } from '../support/invocation.ts';
 
 class Money {
   readonly cents = 4_111;
@@ -115,8 +117,8 @@ describe('an answer that cannot be stored', () => {
   it('says so over HTTP as well', async () => {
     const answer = { statusCode: 200, headers: { etag: Symbol('s') } };
     const call = idempotent(async () => answer, { store: memoryStore() });
-    await call(httpEvent('key-1'));
-    const { statusCode, body } = (await call(httpEvent('key-1'))) as unknown as {
+    await call(paymentEvent({ key: 'key-1' }));
+    const { statusCode, body } = (await call(paymentEvent({ key: 'key-1' }))) as unknown as {
       statusCode: number;
       body: string;
     };
@@ -160,11 +162,11 @@ describe('a value of a step that cannot be stored', () => {
       },
       { store, key: () => 'k' },
     );
-    await expect(call({}, contextWith(30_000))).rejects.toThrow('crash');
+    await expect(call({}, lambdaContext(30_000))).rejects.toThrow('crash');
     expect(warnings).toEqual([
       '[idemkit] What a step returned could not be stored: it could not be serialised ($.total is a Money: return plain data). This attempt has it, a later one gets RESULT_UNAVAILABLE instead.',
     ]);
-    const refusal = await refusalOf(() => call({}, contextWith(30_000)));
+    const refusal = await refusalOf(() => call({}, lambdaContext(30_000)));
     expect(refusal).toMatchObject({ code: 'RESULT_UNAVAILABLE', effect: 'possible' });
     expect(refusal.message).toContain('($.total is a Money: return plain data)');
   });

@@ -1,7 +1,8 @@
 import { beforeEach, describe, expect, test } from 'vitest';
 import { eachRecord, type IdempotentOptions, idempotent, type Operation } from '../../lib/index.ts';
 import { failedIn, sqsEvent, sqsMessage } from '../support/batch-events.ts';
-import { contextWith, deferred, httpEvent, incompressible } from '../support/hands.ts';
+import { deferred, incompressible } from '../support/hands.ts';
+import { paymentEvent } from '../support/http-events.ts';
 import { lambdaContext } from '../support/invocation.ts';
 import { failureOf, type Order, sdkAttempts, workbench } from '../support/work.ts';
 
@@ -58,8 +59,8 @@ describe('a claim at the commit', () => {
       (op) => op.commit({ result: { statusCode: 201, body: `run ${++runs}` }, writes: [bench.count(item)] }),
       http,
     ) as any;
-    const first = await handler(httpEvent(bench.id));
-    const repeat = await handler(httpEvent(bench.id));
+    const first = await handler(paymentEvent({ key: bench.id }));
+    const repeat = await handler(paymentEvent({ key: bench.id }));
     expect(first).toEqual({ statusCode: 201, body: 'run 1' });
     expect(repeat).toEqual({ ...first, headers: { 'Idempotent-Replayed': 'true' } });
   });
@@ -69,20 +70,22 @@ describe('a claim at the commit', () => {
       (op) => op.commit({ result: { statusCode: 201 }, writes: [bench.count(item)] }),
       http,
     ) as any;
-    await handler(httpEvent(bench.id, { amount: 1 }));
-    expect(await handler(httpEvent(bench.id, { amount: 2 }))).toMatchObject({ statusCode: 422 });
+    await handler(paymentEvent({ key: bench.id, body: { amount: 1 } }));
+    expect(await handler(paymentEvent({ key: bench.id, body: { amount: 2 } }))).toMatchObject({
+      statusCode: 422,
+    });
     expect(await times()).toBe(1);
     expect(bench.seen.types()).toEqual(['complete', 'mismatch']);
   });
 
   test('is refused under a claim that is held: 409', async () => {
-    void bench.guard(() => new Promise<never>(() => {}), http)(httpEvent(bench.id) as never);
+    void bench.guard(() => new Promise<never>(() => {}), http)(paymentEvent({ key: bench.id }) as never);
     await expect.poll(() => bench.sent()).toEqual(['PutItem 200']);
     const handler = atCommit(
       (op) => op.commit({ result: { statusCode: 201 }, writes: [bench.count(item)] }),
       http,
     ) as any;
-    expect(await handler(httpEvent(bench.id))).toMatchObject({
+    expect(await handler(paymentEvent({ key: bench.id }))).toMatchObject({
       statusCode: 409,
       headers: { 'Retry-After': '5' },
     });
@@ -220,8 +223,8 @@ describe('a claim at the commit', () => {
       (op) => op.commit({ result: { statusCode: 200, body: () => 1 } as any, writes: [bench.count(item)] }),
       http,
     ) as any;
-    await handler(httpEvent(bench.id));
-    expect(await handler(httpEvent(bench.id))).toMatchObject({ statusCode: 410 });
+    await handler(paymentEvent({ key: bench.id }));
+    expect(await handler(paymentEvent({ key: bench.id }))).toMatchObject({ statusCode: 410 });
     expect(await times()).toBe(1);
   });
 });
@@ -318,16 +321,18 @@ describe('outside of its commit a handler has no effect:', () => {
     let runs = 0;
     const answering = (statusCode: number) =>
       atCommit(() => ({ statusCode, body: `run ${++runs}` }), http) as any;
-    expect(await answering(404)(httpEvent(bench.id))).toMatchObject({ statusCode: 404 });
-    expect(await answering(404)(httpEvent(bench.id))).toMatchObject({
+    expect(await answering(404)(paymentEvent({ key: bench.id }))).toMatchObject({ statusCode: 404 });
+    expect(await answering(404)(paymentEvent({ key: bench.id }))).toMatchObject({
       body: 'run 1',
       headers: { 'Idempotent-Replayed': 'true' },
     });
     expect(bench.sent()).toEqual(['PutItem 200', 'PutItem 400']);
     bench.proxy.reset();
     const other = `${bench.id}-other`;
-    expect(await answering(429)(httpEvent(other))).toMatchObject({ statusCode: 429 });
-    expect(await failureOf(answering(200)(httpEvent(other)))).toMatchObject({ code: 'NOT_COMMITTED' });
+    expect(await answering(429)(paymentEvent({ key: other }))).toMatchObject({ statusCode: 429 });
+    expect(await failureOf(answering(200)(paymentEvent({ key: other })))).toMatchObject({
+      code: 'NOT_COMMITTED',
+    });
     expect(bench.sent()).toEqual([]);
   });
 
@@ -396,7 +401,7 @@ describe('in a batch', () => {
     );
     const event = sqsEvent('m1', 'm2', 'm3');
     for (const _ of [1, 2]) {
-      expect(await handler(event, contextWith(60_000))).toEqual({ batchItemFailures: [] });
+      expect(await handler(event, lambdaContext(60_000))).toEqual({ batchItemFailures: [] });
     }
     for (const body of ['m1', 'm2', 'm3']) {
       expect(await bench.read(`${item}-${body}`)).toMatchObject({ times: 1 });
@@ -408,7 +413,7 @@ describe('in a batch', () => {
     const handler = batch(async (record, op) => {
       if (record.body !== 'm2') await op.commit({ result: undefined });
     });
-    expect(await handler(sqsEvent('m1', 'm2', 'm3'), contextWith(60_000))).toEqual({
+    expect(await handler(sqsEvent('m1', 'm2', 'm3'), lambdaContext(60_000))).toEqual({
       batchItemFailures: [{ itemIdentifier: 'm2' }],
     });
   });

@@ -9,7 +9,9 @@ import {
 } from '../../lib/index.ts';
 import type { Store } from '../../lib/store.ts';
 import { type ManualClock, manualClock, memoryStore } from '../../lib/testing.ts';
-import { contextWith, deferred, httpEvent, observer } from '../support/hands.ts';
+import { deferred, observer } from '../support/hands.ts';
+import { paymentEvent } from '../support/http-events.ts';
+import { lambdaContext } from '../support/invocation.ts';
 import { failureOf } from '../support/work.ts';
 
 const order = { id: 'order-1' };
@@ -82,8 +84,8 @@ describe('a commit that nobody awaited', () => {
       void op.commit({ result: 'committed' });
       return 'returned';
     });
-    expect(await handler(order, contextWith(300))).toBe('committed');
-    expect(await handler(order, contextWith(300))).toBe('committed');
+    expect(await handler(order, lambdaContext(300))).toBe('committed');
+    expect(await handler(order, lambdaContext(300))).toBe('committed');
     expect(completions).toBe(2);
   });
 
@@ -116,8 +118,8 @@ describe('a commit that nobody awaited', () => {
       },
       { claim: 'at-commit' },
     );
-    expect(await handler(order, contextWith(300))).toBe('committed');
-    expect(await handler(order, contextWith(300))).toBe('committed');
+    expect(await handler(order, lambdaContext(300))).toBe('committed');
+    expect(await handler(order, lambdaContext(300))).toBe('committed');
   });
 
   it('is the answer to an HTTP request, too, that the handler refuses', async () => {
@@ -129,7 +131,7 @@ describe('a commit that nobody awaited', () => {
       { claim: 'at-commit', key: () => 'k' },
     );
     for (let call = 0; call < 2; call++) {
-      expect(await handler(httpEvent('k'), contextWith(300))).toMatchObject({
+      expect(await handler(paymentEvent({ key: 'k' }), lambdaContext(300))).toMatchObject({
         statusCode: 201,
         body: 'charged',
       });
@@ -269,7 +271,7 @@ describe('an answer that is not available', () => {
 
   it("of a step fails the call: its caller was promised nothing of it, and a 410 would end the caller's retries", async () => {
     const { guard, crash } = bench();
-    const event = { ...httpEvent('k'), ...order };
+    const event = { ...paymentEvent({ key: 'k' }), ...order };
     await crash((op) => op.step('charge', notStorable), event);
     const error = await failureOf(guard((op) => op.step('charge', notStorable))(event));
     expect(error).toMatchObject({ code: 'RESULT_UNAVAILABLE', effect: 'possible' });
@@ -278,7 +280,7 @@ describe('an answer that is not available', () => {
 
   it('of a commit that was first is a 410', async () => {
     const { guard } = bench();
-    const event = { ...httpEvent('k'), ...order };
+    const event = { ...paymentEvent({ key: 'k' }), ...order };
     const options = { claim: 'at-commit' } as const;
     const [goOn, isAtWork] = [deferred(), deferred()];
     const second = guard(async (op) => {

@@ -13,8 +13,9 @@ import type { Store } from '../../lib/store.ts';
 import { manualClock, memoryStore } from '../../lib/testing.ts';
 import { failedIn, sqsEvent, sqsMessage } from '../support/batch-events.ts';
 import { countRequests, createTable, type TestTable } from '../support/dynamodb.ts';
-import { contextWith, httpEvent, incompressible, observer } from '../support/hands.ts';
-import { gate, lambdaContext } from '../support/invocation.ts';
+import { deferred, incompressible, observer } from '../support/hands.ts';
+import { paymentEvent } from '../support/http-events.ts';
+import { lambdaContext } from '../support/invocation.ts';
 import { recordingStore } from '../support/recording-store.ts';
 
 let table: TestTable;
@@ -121,10 +122,10 @@ describe('a repeat of a completed call, with the cache', () => {
       namespace: `cache-${++sequence}`,
       cache: { maxItems: 1 },
     });
-    const first = await api(httpEvent('k', { amount: 1 }));
+    const first = await api(paymentEvent({ key: 'k', body: { amount: 1 } }));
     const sent = requests.length;
-    expect(await api(httpEvent('k', { amount: 2 }))).toMatchObject({ statusCode: 422 });
-    expect(await api(httpEvent('k', { amount: 1 }))).toEqual({
+    expect(await api(paymentEvent({ key: 'k', body: { amount: 2 } }))).toMatchObject({ statusCode: 422 });
+    expect(await api(paymentEvent({ key: 'k', body: { amount: 1 } }))).toEqual({
       ...(first as object),
       headers: { 'Idempotent-Replayed': 'true' },
     });
@@ -162,7 +163,7 @@ describe('a repeat of a completed call, with the cache', () => {
       cache: { maxItems: 1 },
     });
     await handler('a');
-    await expect(handler('a', contextWith(0))).rejects.toMatchObject({ code: 'NO_TIME_LEFT' });
+    await expect(handler('a', lambdaContext(0))).rejects.toMatchObject({ code: 'NO_TIME_LEFT' });
   });
 
   it('gets the reason where there is no answer, without a request', async () => {
@@ -201,21 +202,21 @@ describe('a repeat of a completed call, with the cache', () => {
 describe('the cache', () => {
   it('keeps final answers only: a call that runs is asked for each time', async () => {
     const store = recordingStore();
-    const started = gate();
-    const end = gate<string>();
+    const started = deferred();
+    const end = deferred<string>();
     const guard = (work: (id: string) => Promise<string>) =>
       idempotent(work, { store, namespace: 'n', key: (id) => id, cache: { maxItems: 10 } });
     const running = guard(async () => {
-      started.open();
-      return end.passed;
+      started.resolve();
+      return end.promise;
     })('a');
-    await started.passed;
+    await started.promise;
     const other = guard(async () => 'not run');
     for (let repeat = 0; repeat < 2; repeat++) {
       await expect(other('a')).rejects.toMatchObject({ code: 'IN_PROGRESS' });
     }
     expect(store.calls).toEqual(['claim', 'claim', 'claim']);
-    end.open('done');
+    end.resolve('done');
     await running;
     expect(await other('a')).toBe('done');
   });
@@ -251,15 +252,15 @@ describe('the cache', () => {
         },
         { store, namespace, cache: { maxItems: 10 } },
       );
-    const committed = gate();
-    const goOn = gate();
-    const first = guard(goOn.passed, committed.open)(httpEvent('k'), contextWith(5_000));
-    await committed.passed;
+    const committed = deferred();
+    const goOn = deferred();
+    const first = guard(goOn.promise, committed.resolve)(paymentEvent({ key: 'k' }), lambdaContext(5_000));
+    await committed.promise;
     // In another process.
     const elsewhere = guard(Promise.resolve(), () => {});
-    const repeat = () => elsewhere(httpEvent('k'), contextWith(5_000)) as Promise<any>;
+    const repeat = () => elsewhere(paymentEvent({ key: 'k' }), lambdaContext(5_000)) as Promise<any>;
     expect((await repeat()).headers).toEqual({ 'Idempotent-Replayed': 'true' });
-    goOn.open();
+    goOn.resolve();
     await first;
     const final = { 'Idempotent-Replayed': 'true', 'x-final': 'yes' };
     expect((await repeat()).headers).toEqual(final);
@@ -306,7 +307,7 @@ describe('the cache', () => {
     );
     const sentBy = async (key: string) => {
       const before = requests.length;
-      await api(httpEvent(key), contextWith(5_000));
+      await api(paymentEvent({ key }), lambdaContext(5_000));
       return requests.slice(before);
     };
     for (const key of ['a', 'b', 'a', 'c']) await sentBy(key);

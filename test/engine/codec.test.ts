@@ -7,12 +7,12 @@ import { describe, expect, it, vi } from 'vitest';
 import { type IdempotentOptions, idempotent, type Seal } from '../../lib/index.ts';
 import type { Store } from '../../lib/store.ts';
 import { incompressible, observer } from '../support/hands.ts';
-import { watchedStore } from '../support/watched-store.ts';
+import { recordingStore } from '../support/recording-store.ts';
 
 /** A handler that answers `value`, guarded; every call is a repeat of the first. */
 function answering<T>(value: T, options: IdempotentOptions<unknown> = {}) {
   const handler = vi.fn(async (_event: unknown) => value);
-  return { handler, call: idempotent(handler, { store: watchedStore(), key: () => 'k', ...options }) };
+  return { handler, call: idempotent(handler, { store: recordingStore(), key: () => 'k', ...options }) };
 }
 
 async function replayOf<T>(value: T): Promise<T> {
@@ -24,7 +24,7 @@ async function replayOf<T>(value: T): Promise<T> {
 }
 
 async function storedBytes(value: unknown): Promise<Buffer> {
-  const store = watchedStore();
+  const store = recordingStore();
   await answering(value, { store }).call({});
   return store.answerBytes();
 }
@@ -214,7 +214,7 @@ describe('a stored answer', () => {
 
 describe('a seal', () => {
   it('keeps answers from being read in the store, and lets them be replayed', async () => {
-    const store = watchedStore({ seal: aesSeal() });
+    const store = recordingStore({ seal: aesSeal() });
     const { call, handler } = answering({ card: '4111-1111', at: new Date(0) }, { store });
 
     await call({});
@@ -225,7 +225,7 @@ describe('a seal', () => {
 
   it('is given the compressed answer', async () => {
     const sealed: number[] = [];
-    const store = watchedStore({
+    const store = recordingStore({
       seal: {
         seal: (plain) => {
           sealed.push(plain.length);
@@ -240,7 +240,7 @@ describe('a seal', () => {
   });
 
   it('binds an answer to its operation', async () => {
-    const store = watchedStore({ seal: aesSeal() });
+    const store = recordingStore({ seal: aesSeal() });
     const handler = vi.fn(async (event: { id: string }) => `the secret of ${event.id}`);
     const options = { store, key: (event: { id: string }) => event.id };
     const call = idempotent(handler, options);
@@ -266,7 +266,7 @@ describe('a seal', () => {
 
   it('is told the partition key of the operation, both ways', async () => {
     const contexts: unknown[] = [];
-    const store = watchedStore({
+    const store = recordingStore({
       seal: {
         seal: (plain, context) => {
           contexts.push(context);
@@ -287,7 +287,7 @@ describe('a seal', () => {
 
   it('that fails leaves the operation completed without its answer', async () => {
     const { seen, observe } = observer();
-    const store = watchedStore({
+    const store = recordingStore({
       seal: { seal: () => Promise.reject(new Error('no such key')), open: (bytes) => bytes },
     });
     const { call, handler } = answering({ card: '4111-1111' }, { store, observe });
@@ -309,7 +309,7 @@ describe('a seal', () => {
 
   it('that cannot be opened now may be tried again', async () => {
     let isOpen = false;
-    const store = watchedStore({
+    const store = recordingStore({
       seal: {
         seal: (plain) => plain,
         open: (sealed) => {
@@ -384,7 +384,7 @@ describe('an answer that cannot be stored', () => {
 
   it('is one that is larger than the store takes', async () => {
     const { seen, observe } = observer();
-    const store = watchedStore({ maxAnswerBytes: 1_000 });
+    const store = recordingStore({ maxAnswerBytes: 1_000 });
     const { call, handler } = answering(incompressible(1_500), { store, observe });
 
     expect(await call({})).toBe(incompressible(1_500));
@@ -399,12 +399,12 @@ describe('an answer that cannot be stored', () => {
   });
 
   it('is judged by its size as stored: compressed, and sealed', async () => {
-    const plain = watchedStore({ maxAnswerBytes: 1_000 });
+    const plain = recordingStore({ maxAnswerBytes: 1_000 });
     const { call } = answering('a'.repeat(50_000), { store: plain });
     await call({});
     expect(await call({})).toBe('a'.repeat(50_000));
 
-    const bulky = watchedStore({
+    const bulky = recordingStore({
       maxAnswerBytes: 1_000,
       seal: { seal: (bytes) => Buffer.concat([bytes, Buffer.alloc(1_000)]), open: (bytes) => bytes },
     });
@@ -431,7 +431,7 @@ describe('an answer that cannot be read back', () => {
     ['is noise', (bytes) => randomBytes(bytes.length).fill(3, 0, 1)],
   ])('is refused where it %s', async (_, damage) => {
     for (const value of ['4111-1111', { card: '4111-1111' }, { card: '4111-1111', at: new Date(0) }, long]) {
-      const store = watchedStore();
+      const store = recordingStore();
       const { handler, call } = answering(value, { store });
       await call({});
       const damaged: Store = {

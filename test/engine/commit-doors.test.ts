@@ -2,7 +2,9 @@ import middy7 from '@middy/core';
 import middy6 from 'middy6';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { eachRecord, idempotent, operation } from '../../lib/index.ts';
-import { contextWith, deferred, httpEvent } from '../support/hands.ts';
+import { deferred } from '../support/hands.ts';
+import { paymentEvent } from '../support/http-events.ts';
+import { lambdaContext } from '../support/invocation.ts';
 import { failureOf, workbench } from '../support/work.ts';
 
 const bench = workbench();
@@ -33,8 +35,8 @@ describe('a commit over HTTP', () => {
             writes: [bench.count(item)],
           }),
         );
-      const first = await handler(httpEvent(bench.id), contextWith(60_000));
-      const repeat = await handler(httpEvent(bench.id), contextWith(60_000));
+      const first = await handler(paymentEvent({ key: bench.id }), lambdaContext(60_000));
+      const repeat = await handler(paymentEvent({ key: bench.id }), lambdaContext(60_000));
       expect(first.headers).toMatchObject({ 'X-Added': 'yes' });
       expect(repeat).toMatchObject({ statusCode: 201, body: 'done', headers: { 'X-Added': 'yes' } });
       expect(bench.sent()).toEqual([
@@ -61,41 +63,47 @@ describe('a commit over HTTP', () => {
 
   test('that is answered as committed costs no more than the commit', async () => {
     const handler = committing((committed) => committed);
-    await handler(httpEvent(bench.id));
+    await handler(paymentEvent({ key: bench.id }));
     expect(bench.sent()).toEqual(['PutItem 200', 'TransactWriteItems 200']);
   });
 
   test('gives a duplicate in between its own answer', async () => {
     const between = deferred<any>();
     const handler = committing(async (committed) => {
-      between.resolve(await bench.guard(() => 'not run', http)(httpEvent(bench.id)));
+      between.resolve(await bench.guard(() => 'not run', http)(paymentEvent({ key: bench.id }) as never));
       return { ...committed, headers: { 'X-Late': '1' } };
     });
-    await handler(httpEvent(bench.id));
+    await handler(paymentEvent({ key: bench.id }));
     expect(await between.promise).toMatchObject({ statusCode: 201, body: 'committed' });
     expect((await between.promise).headers).not.toHaveProperty('X-Late');
-    expect((await handler(httpEvent(bench.id))).headers).toMatchObject({ 'X-Late': '1' });
+    expect((await handler(paymentEvent({ key: bench.id }))).headers).toMatchObject({ 'X-Late': '1' });
   });
 
   test('is not replaced by an answer that is not to be remembered', async () => {
     const handler = committing(() => ({ statusCode: 503, body: 'overloaded' }));
-    expect(await handler(httpEvent(bench.id))).toMatchObject({ statusCode: 503 });
-    expect(await handler(httpEvent(bench.id))).toMatchObject({ statusCode: 201, body: 'committed' });
+    expect(await handler(paymentEvent({ key: bench.id }))).toMatchObject({ statusCode: 503 });
+    expect(await handler(paymentEvent({ key: bench.id }))).toMatchObject({
+      statusCode: 201,
+      body: 'committed',
+    });
     expect(await times()).toBe(1);
   });
 
   test('is not replaced by an answer that cannot be kept', async () => {
     const handler = committing((committed) => ({ ...committed, body: () => 'a stream' }));
-    await handler(httpEvent(bench.id));
-    expect(await handler(httpEvent(bench.id))).toMatchObject({ body: 'committed' });
+    await handler(paymentEvent({ key: bench.id }));
+    expect(await handler(paymentEvent({ key: bench.id }))).toMatchObject({ body: 'committed' });
   });
 
   test('is what repeats get when the final answer cannot be stored', async () => {
     bench.proxy.inject({ operation: 'UpdateItem', fault: down, times: Infinity });
     const handler = committing((committed) => ({ ...committed, headers: { 'X-Late': '1' } }));
-    expect((await handler(httpEvent(bench.id))).headers).toEqual({ 'X-Late': '1' });
+    expect((await handler(paymentEvent({ key: bench.id }))).headers).toEqual({ 'X-Late': '1' });
     expect(bench.seen.types()).toEqual(['claim', 'unrecorded']);
-    expect(await handler(httpEvent(bench.id))).toMatchObject({ statusCode: 201, body: 'committed' });
+    expect(await handler(paymentEvent({ key: bench.id }))).toMatchObject({
+      statusCode: 201,
+      body: 'committed',
+    });
   });
 
   test('leaves the window where the commit put it, also in a cache', async () => {
@@ -106,20 +114,20 @@ describe('a commit over HTTP', () => {
       },
       { ttlSeconds: 100, cache: { maxItems: 10 } },
     );
-    await handler(httpEvent(bench.id));
+    await handler(paymentEvent({ key: bench.id }));
     bench.clock.advance(89_000);
-    await handler(httpEvent(bench.id));
+    await handler(paymentEvent({ key: bench.id }));
     expect(await times()).toBe(1);
     bench.clock.advance(1_001);
-    await handler(httpEvent(bench.id));
+    await handler(paymentEvent({ key: bench.id }));
     expect(await times()).toBe(2);
   });
 });
 
 describe('without a record', () => {
   for (const [what, call] of Object.entries({
-    'a GET': () => unguarded(http)(httpEvent('k', {}, 'GET')),
-    'an event without a key': () => unguarded({ ...http, required: false })(httpEvent(undefined)),
+    'a GET': () => unguarded(http)(paymentEvent({ key: 'k', method: 'GET' })),
+    'an event without a key': () => unguarded({ ...http, required: false })(paymentEvent({ key: null })),
     'a call whose store failed to claim': () => {
       bench.proxy.inject({ operation: 'PutItem', fault: down, times: Infinity });
       return unguarded({ whenStoreFails: 'run' })({ id: bench.id });
@@ -148,14 +156,16 @@ describe('without a record', () => {
 
   test('a commit of nothing sends nothing', async () => {
     const handler = bench.guard((op) => op.commit({ result: 'done' }), http) as any;
-    expect(await handler(httpEvent('k', {}, 'GET'))).toBe('done');
+    expect(await handler(paymentEvent({ key: 'k', method: 'GET' }))).toBe('done');
     expect(bench.sent()).toEqual([]);
   });
 
   test('a rejection, an unknown outcome and bad writes are told as they are', async () => {
     const call = (writes: any[]) =>
       failureOf(
-        (bench.guard((op) => op.commit({ result: 1, writes }), http) as any)(httpEvent('k', {}, 'GET')),
+        (bench.guard((op) => op.commit({ result: 1, writes }), http) as any)(
+          paymentEvent({ key: 'k', method: 'GET' }),
+        ),
       );
     const rejection = await call([bench.count(item, { ConditionExpression: 'attribute_exists(pk)' })]);
     expect(rejection).toMatchObject({ code: 'COMMIT_REJECTED', rejections: [{ index: 0 }] });
@@ -168,7 +178,7 @@ describe('without a record', () => {
     const handler = eachRecord(async (_record: any, op) => {
       await op.commit({ result: 1, writes: [bench.count(item)] });
     });
-    const answer = await handler({ Records: [sqsRecord('m1')] } as any, contextWith(60_000));
+    const answer = await handler({ Records: [sqsRecord('m1')] } as any, lambdaContext(60_000));
     expect(answer).toEqual({ batchItemFailures: [{ itemIdentifier: 'm1' }] });
   });
 });
@@ -193,11 +203,11 @@ describe('a commit for each record of a batch', () => {
       { ...bench.options<any>(), key: undefined as never },
     ) as any;
     const event = { Records: [sqsRecord('m1'), sqsRecord('m2'), sqsRecord('m3')] };
-    expect(await handler(event, contextWith(60_000))).toEqual({
+    expect(await handler(event, lambdaContext(60_000))).toEqual({
       batchItemFailures: [{ itemIdentifier: 'm2' }],
     });
     fails = false;
-    expect(await handler(event, contextWith(60_000))).toEqual({ batchItemFailures: [] });
+    expect(await handler(event, lambdaContext(60_000))).toEqual({ batchItemFailures: [] });
     for (const body of ['m1', 'm2', 'm3']) {
       expect(await bench.read(`${item}-${body}`)).toMatchObject({ times: 1 });
     }
@@ -212,7 +222,7 @@ describe('a commit for each record of a batch', () => {
       { ...bench.options<any>(), key: undefined as never },
     ) as any;
     const event = { Records: [sqsRecord(bench.id)] };
-    expect(await handler(event, contextWith(60_000))).toEqual({ batchItemFailures: [] });
+    expect(await handler(event, lambdaContext(60_000))).toEqual({ batchItemFailures: [] });
     expect(bench.sent()).toEqual(['PutItem 200', 'TransactWriteItems 200']);
   });
 });

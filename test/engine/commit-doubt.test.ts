@@ -2,7 +2,9 @@ import middy7 from '@middy/core';
 import middy6 from 'middy6';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { idempotent, type Operation, operation } from '../../lib/index.ts';
-import { contextWith, deferred, httpEvent } from '../support/hands.ts';
+import { deferred } from '../support/hands.ts';
+import { paymentEvent } from '../support/http-events.ts';
+import { lambdaContext } from '../support/invocation.ts';
 import { failureOf, sdkAttempts, workbench } from '../support/work.ts';
 
 const bench = workbench();
@@ -130,7 +132,7 @@ describe('an overtaken commit', () => {
         },
         { ...more, lease: { seconds: 3_600 } },
       ) as any;
-      const first = handler(event, contextWith(60_000));
+      const first = handler(event, lambdaContext(60_000));
       first.catch(() => {});
       await started.promise;
       bench.clock.advance(3_600_000);
@@ -139,7 +141,7 @@ describe('an overtaken commit', () => {
         await second.promise;
         return op.commit({ result: result(2), writes: [bench.count(item)] });
       }, more) as any;
-      const call = next(event, contextWith(60_000));
+      const call = next(event, lambdaContext(60_000));
       await expect.poll(async () => (await bench.claim())?.attempt?.N).toBe('2');
       if (ends) {
         second.resolve();
@@ -166,7 +168,7 @@ describe('an overtaken commit', () => {
     });
 
     test(`(${door}) over HTTP gets that answer as a replay, or 409`, async () => {
-      expect(await overtaken(httpEvent(bench.id), true)).toMatchObject({
+      expect(await overtaken(paymentEvent({ key: bench.id }), true)).toMatchObject({
         statusCode: 201,
         body: 'by 2',
         headers: { 'Idempotent-Replayed': 'true' },
@@ -174,7 +176,7 @@ describe('an overtaken commit', () => {
     });
 
     test(`(${door}) over HTTP is a 409 while the other runs`, async () => {
-      expect(await overtaken(httpEvent(bench.id), false)).toMatchObject({
+      expect(await overtaken(paymentEvent({ key: bench.id }), false)).toMatchObject({
         statusCode: 409,
         headers: { 'Retry-After': expect.any(String) },
       });

@@ -1,6 +1,7 @@
 import { beforeEach, describe, expect, test } from 'vitest';
 import type { Operation, Seal } from '../../lib/index.ts';
-import { deferred, httpEvent, incompressible } from '../support/hands.ts';
+import { deferred, incompressible } from '../support/hands.ts';
+import { paymentEvent } from '../support/http-events.ts';
 import { failureOf, workbench } from '../support/work.ts';
 
 const bench = workbench();
@@ -248,7 +249,7 @@ describe('a commit that is rejected', () => {
         return { statusCode: 402, body: JSON.stringify([code, rejections]) };
       }
     }, http) as any;
-    const first = await handler(httpEvent(bench.id));
+    const first = await handler(paymentEvent({ key: bench.id }));
     expect(first.statusCode).toBe(402);
     expect(JSON.parse(first.body)).toEqual([
       'COMMIT_REJECTED',
@@ -262,7 +263,7 @@ describe('a commit that is rejected', () => {
     ]);
     expect(await bench.read(`${item}-log`)).toBeUndefined();
     await bench.write(item, { balance: 5 });
-    const repeat = await handler(httpEvent(bench.id));
+    const repeat = await handler(paymentEvent({ key: bench.id }));
     expect(repeat).toMatchObject({ statusCode: 402, body: first.body });
     expect(repeat.headers).toMatchObject({ 'Idempotent-Replayed': 'true' });
     expect(runs).toBe(1);

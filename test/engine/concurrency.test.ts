@@ -4,7 +4,9 @@ import middy6 from 'middy6';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { dynamoStore, IdempotencyError, type IdempotentOptions, idempotent } from '../../lib/index.ts';
 import { createTable, type TestTable } from '../support/dynamodb.ts';
-import { contextWith, httpEvent, turn } from '../support/hands.ts';
+import { turn } from '../support/hands.ts';
+import { paymentEvent } from '../support/http-events.ts';
+import { lambdaContext } from '../support/invocation.ts';
 
 const rounds = 100;
 const duplicates = 50;
@@ -43,7 +45,7 @@ describe.each(Object.entries(styles))('%s', (style, guard) => {
       },
       { store: dynamoStore(table.store), namespace: style, key: ({ id }: Payment) => id },
     );
-    const context = contextWith(30_000);
+    const context = lambdaContext(30_000);
     for (let round = 0; round < rounds; round++) {
       const id = `payment-${round}`;
       const outcomes = await Promise.allSettled(
@@ -72,7 +74,9 @@ describe('over HTTP', () => {
       });
     const all = () =>
       Promise.all(
-        Array.from({ length: duplicates }, () => handle(httpEvent('"key-1"'), contextWith(30_000))),
+        Array.from({ length: duplicates }, () =>
+          handle(paymentEvent({ key: '"key-1"' }), lambdaContext(30_000)),
+        ),
       );
     const statuses = new Set((await all()).map(({ statusCode }) => statusCode));
     expect(runs).toBe(1);

@@ -20,7 +20,9 @@ import {
   faultKinds,
   faultyStore,
 } from '../support/faulty-store.ts';
-import { contextWith, httpEvent, turn } from '../support/hands.ts';
+import { turn } from '../support/hands.ts';
+import { paymentEvent } from '../support/http-events.ts';
+import { lambdaContext } from '../support/invocation.ts';
 
 /** What a handler has at hand. */
 interface Hands {
@@ -135,7 +137,7 @@ const inner: Record<string, (options: IdempotentOptions) => Promise<unknown>> = 
   },
   'a durable execution': (options) =>
     idempotent(async () => 'inner', options)({}, { executionContext: {}, lambdaContext: {} } as never),
-  'no time left': (options) => idempotent(async () => 'inner', options)({}, contextWith(0)),
+  'no time left': (options) => idempotent(async () => 'inner', options)({}, lambdaContext(0)),
   'no key': (options) => idempotent(async () => 'inner', { ...options, key: () => undefined })({}),
   'no tenant': (options) => idempotent(async () => 'inner', { ...options, tenant: () => undefined })({}),
   'a payload that cannot be compared': (options) =>
@@ -153,7 +155,7 @@ const inner: Record<string, (options: IdempotentOptions) => Promise<unknown>> = 
       },
       { onFailure: () => {} },
     );
-    return handler(snsEvent(snsNotification('1'), snsNotification('2')), contextWith(30_000));
+    return handler(snsEvent(snsNotification('1'), snsNotification('2')), lambdaContext(30_000));
   },
 };
 for (const [reason, refuse] of Object.entries(inner)) {
@@ -340,7 +342,7 @@ const scenes = [
   ...Object.entries(eager).map(([name, handler]) => ['eager', name, handler] as const),
   ...Object.entries(atCommit).map(([name, handler]) => ['at-commit', name, handler] as const),
 ];
-const events = { 'a direct call': {}, 'an HTTP request': httpEvent('key') };
+const events = { 'a direct call': {}, 'an HTTP request': paymentEvent({ key: 'key' }) };
 
 beforeEach(() => {
   // That an answer could not be recorded, or kept, is told, and here it is meant.

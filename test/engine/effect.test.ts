@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { type HttpResponse, IdempotencyError, idempotent, type Operation } from '../../lib/index.ts';
-import { httpEvent, incompressible } from '../support/hands.ts';
+import { incompressible } from '../support/hands.ts';
+import { paymentEvent } from '../support/http-events.ts';
 import { failureOf, sdkAttempts, workbench } from '../support/work.ts';
 
 const bench = workbench();
@@ -46,7 +47,7 @@ describe('an overtaken attempt whose successor left no answer', () => {
 
   it('says so over HTTP', async () => {
     const { call } = overtaken();
-    const answer = (await call({ ...httpEvent(bench.id), id: bench.id })) as HttpResponse;
+    const answer = (await call({ ...paymentEvent({ key: bench.id }), id: bench.id })) as HttpResponse;
     expect(answer.statusCode).toBe(410);
     expect(answer.body).toContain('may have happened');
     expect(answer.body).not.toContain('not been done');

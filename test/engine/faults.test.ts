@@ -10,7 +10,9 @@ import {
 } from '../../lib/index.ts';
 import { type FaultProxy, type ProxiedRequest, startFaultProxy } from '../../local/faults/fault-proxy.ts';
 import { clientFor, createTable, dynamodbEndpoint, type TestTable } from '../support/dynamodb.ts';
-import { contextWith, deferred, httpEvent, incompressible, observer } from '../support/hands.ts';
+import { deferred, incompressible, observer } from '../support/hands.ts';
+import { paymentEvent } from '../support/http-events.ts';
+import { lambdaContext } from '../support/invocation.ts';
 
 interface Order {
   readonly id: string;
@@ -175,7 +177,7 @@ describe('a store that fails to claim', () => {
       times: Infinity,
     });
     const handler = guarded(undefined, { key: undefined as never }) as any;
-    const answer = await handler(httpEvent(id));
+    const answer = await handler(paymentEvent({ key: id }));
     expect(answer).toMatchObject({ statusCode: 503, headers: { 'Retry-After': '1' } });
     expect(answer.body).not.toContain(table.tableName);
     expect(runs).toBe(0);
@@ -271,7 +273,7 @@ describe('a store that fails to claim', () => {
     const error = await failure(
       handler(
         { id },
-        contextWith(() => deadline - Date.now()),
+        lambdaContext(() => deadline - Date.now()),
       ),
     );
     expect(error).toMatchObject({ code: 'STORE_UNAVAILABLE' });
@@ -349,7 +351,7 @@ describe('a store that fails to complete', () => {
     expect(
       await handler(
         { id },
-        contextWith(() => deadline - Date.now()),
+        lambdaContext(() => deadline - Date.now()),
       ),
     ).toBe('done');
     expect(Date.now()).toBeLessThan(deadline);
@@ -367,7 +369,7 @@ describe('a store that fails to complete', () => {
     expect(
       await handler(
         { id },
-        contextWith(() => deadline - Date.now()),
+        lambdaContext(() => deadline - Date.now()),
       ),
     ).toBe('done');
     expect(Date.now()).toBeLessThan(deadline);

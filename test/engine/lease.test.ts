@@ -1,7 +1,8 @@
 import type { Context } from 'aws-lambda';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { type IdempotencyEvent, type IdempotentOptions, idempotent, operation } from '../../lib/index.ts';
-import { gate, lambdaContext } from '../support/invocation.ts';
+import { deferred } from '../support/hands.ts';
+import { lambdaContext } from '../support/invocation.ts';
 import { type RecordingStore, recordingStore } from '../support/recording-store.ts';
 
 interface Order {
@@ -40,16 +41,16 @@ describe('idempotent(handler)', () => {
   describe('has a lease', () => {
     /** How long a claim of this call holds, as a duplicate is told. */
     const leaseOf = async (context?: Context, more?: IdempotentOptions): Promise<number> => {
-      const started = gate();
-      const finish = gate();
+      const started = deferred();
+      const finish = deferred();
       const once = idempotent(async () => {
-        started.open();
-        await finish.passed;
+        started.resolve();
+        await finish.promise;
       }, options(more));
       const first = once(order, context);
-      await started.passed;
+      await started.promise;
       await once(order, context).catch(() => {});
-      finish.open();
+      finish.resolve();
       await first;
       const busy = seen.find(({ type }) => type === 'busy');
       return busy?.type === 'busy' ? busy.leaseLeftMs : 0;
@@ -73,9 +74,9 @@ describe('idempotent(handler)', () => {
     });
 
     it('after which a silent attempt is taken over', async () => {
-      const silent = gate<string>();
+      const silent = deferred<string>();
       const work = vi.fn(async (_: Order): Promise<string> => 'second');
-      work.mockImplementationOnce(() => silent.passed);
+      work.mockImplementationOnce(() => silent.promise);
       const once = idempotent(work, options());
       const first = once(order);
       await vi.waitFor(() => expect(work).toHaveBeenCalledTimes(1));
@@ -83,30 +84,30 @@ describe('idempotent(handler)', () => {
       await expect(once(order)).rejects.toMatchObject({ code: 'IN_PROGRESS' });
       store.clock.advance(1);
       expect(await once(order)).toBe('second');
-      silent.open('first');
+      silent.resolve('first');
       // One answer per window: the overtaken attempt hands out the stored one.
       expect(await first).toBe('second');
       expect(await once(order)).toBe('second');
     });
 
     it('after which an attempt whose successor still runs is told so', async () => {
-      const finish = [gate<string>(), gate<string>()];
-      const work = vi.fn(async (_: Order): Promise<string> => finish[work.mock.calls.length - 1]!.passed);
+      const finish = [deferred<string>(), deferred<string>()];
+      const work = vi.fn(async (_: Order): Promise<string> => finish[work.mock.calls.length - 1]!.promise);
       const once = idempotent(work, options());
       const first = once(order);
       await vi.waitFor(() => expect(work).toHaveBeenCalledTimes(1));
       store.clock.advance(60_000);
       const second = once(order);
       await vi.waitFor(() => expect(work).toHaveBeenCalledTimes(2));
-      finish[0]!.open('first');
+      finish[0]!.resolve('first');
       await expect(first).rejects.toMatchObject({ code: 'OVERTAKEN', effect: 'possible' });
-      finish[1]!.open('second');
+      finish[1]!.resolve('second');
       expect(await second).toBe('second');
     });
 
     it('after which a failing attempt changes nothing of its successor', async () => {
-      const finish = [gate<string>(), gate<string>()];
-      const work = vi.fn(async (_: Order): Promise<string> => finish[work.mock.calls.length - 1]!.passed);
+      const finish = [deferred<string>(), deferred<string>()];
+      const work = vi.fn(async (_: Order): Promise<string> => finish[work.mock.calls.length - 1]!.promise);
       const once = idempotent(work, options());
       const first = once(order);
       await vi.waitFor(() => expect(work).toHaveBeenCalledTimes(1));
@@ -114,10 +115,10 @@ describe('idempotent(handler)', () => {
       const second = once(order);
       await vi.waitFor(() => expect(work).toHaveBeenCalledTimes(2));
       const failure = new Error('card declined');
-      finish[0]!.fail(failure);
+      finish[0]!.reject(failure);
       await expect(first).rejects.toBe(failure);
       await expect(once(order)).rejects.toMatchObject({ code: 'IN_PROGRESS' });
-      finish[1]!.open('second');
+      finish[1]!.resolve('second');
       expect(await second).toBe('second');
       expect(await once(order)).toBe('second');
     });

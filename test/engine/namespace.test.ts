@@ -3,7 +3,7 @@ import middy6 from 'middy6';
 import { describe, expect, it } from 'vitest';
 import { idempotent } from '../../lib/index.ts';
 import { memoryStore } from '../../lib/testing.ts';
-import { httpEvent } from '../support/hands.ts';
+import { paymentEvent } from '../support/http-events.ts';
 import { lambdaContext } from '../support/invocation.ts';
 
 const middys: [string, typeof middy7][] = [
@@ -12,7 +12,7 @@ const middys: [string, typeof middy7][] = [
 ];
 const clash = { code: 'NAMESPACE_CLASH', effect: 'none' };
 const call = (handler: (event: any, context: any) => unknown, key: string) =>
-  handler(httpEvent(key), lambdaContext());
+  handler(paymentEvent({ key }), lambdaContext());
 
 describe.each(middys)('one middleware object under %s', (_, middy) => {
   it('in two chains is told like two guards on one namespace', async () => {
@@ -53,7 +53,7 @@ describe('one middleware object', () => {
     const guard = idempotent({ store: memoryStore() });
     for (const key of ['1', '2', '3']) {
       const request = {
-        ...{ event: httpEvent(key), context: lambdaContext(), internal: {} },
+        ...{ event: paymentEvent({ key }), context: lambdaContext(), internal: {} },
         ...{ response: undefined as unknown, error: null },
       };
       await guard.before(request);

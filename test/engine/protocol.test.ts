@@ -16,7 +16,8 @@ import {
   dynamodbEndpoint,
   type TestTable,
 } from '../support/dynamodb.ts';
-import { contextWith, deferred, incompressible } from '../support/hands.ts';
+import { deferred, incompressible } from '../support/hands.ts';
+import { lambdaContext } from '../support/invocation.ts';
 
 interface Order {
   readonly id: string;
@@ -333,7 +334,7 @@ describe('a waiting duplicate', () => {
     await crashed({ id }, { lease: { seconds: 3_600 } });
     const at = clock.now();
     const handler = guard(async () => 1, options({ whenBusy: { waitMs: 600_000 } }));
-    expect(await codeOf(handler({ id }, contextWith(3_000)))).toBe('IN_PROGRESS');
+    expect(await codeOf(handler({ id }, lambdaContext(3_000)))).toBe('IN_PROGRESS');
     expect(clock.now() - at).toBe(2_750);
   });
 

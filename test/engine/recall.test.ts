@@ -1,7 +1,8 @@
 import type { APIGatewayProxyEventV2 } from 'aws-lambda';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { type IdempotencyEvent, type IdempotentOptions, idempotent } from '../../lib/index.ts';
-import { httpRequest, lambdaContext } from '../support/invocation.ts';
+import { paymentEvent } from '../support/http-events.ts';
+import { lambdaContext } from '../support/invocation.ts';
 import { type RecordingStore, recordingStore } from '../support/recording-store.ts';
 
 interface Order {
@@ -132,8 +133,8 @@ describe('idempotent(handler)', () => {
         store,
         onReplay: (answer) => ({ ...answer, body: 'shipped' }),
       });
-      await once(httpRequest());
-      expect(await once(httpRequest())).toEqual({
+      await once(paymentEvent());
+      expect(await once(paymentEvent())).toEqual({
         statusCode: 201,
         body: 'shipped',
         headers: { 'Idempotent-Replayed': 'true' },

@@ -8,7 +8,7 @@ import {
   idempotent,
 } from '../../lib/index.ts';
 import type { NewClaim } from '../../lib/store.ts';
-import { httpRequest } from '../support/invocation.ts';
+import { paymentEvent } from '../support/http-events.ts';
 import { type RecordingStore, recordingStore } from '../support/recording-store.ts';
 
 interface Order {
@@ -52,16 +52,16 @@ describe('idempotent(handler)', () => {
 
     it.each([200, 201, 302, 400, 402, 404, 422])('an HTTP answer of %i', async (statusCode) => {
       const { work, once } = answering(statusCode);
-      await once(httpRequest());
-      expect(await once(httpRequest())).toMatchObject({ statusCode, body: 'text' });
+      await once(paymentEvent());
+      expect(await once(paymentEvent())).toMatchObject({ statusCode, body: 'text' });
       expect(work).toHaveBeenCalledTimes(1);
     });
 
     it.each([408, 409, 425, 429, 500, 502, 503, 599])('no HTTP answer of %i', async (statusCode) => {
       const { work, once } = answering(statusCode);
-      expect(await once(httpRequest())).toEqual({ statusCode, body: 'text' });
+      expect(await once(paymentEvent())).toEqual({ statusCode, body: 'text' });
       store.clock.advance(1);
-      expect(await once(httpRequest())).toEqual({ statusCode, body: 'text' });
+      expect(await once(paymentEvent())).toEqual({ statusCode, body: 'text' });
       expect(work).toHaveBeenCalledTimes(2);
       expect(store.calls).toEqual(['claim', 'giveBack', 'claim', 'giveBack']);
     });
@@ -91,8 +91,8 @@ describe('idempotent(handler)', () => {
 
     it('a server error if `remember` says so', async () => {
       const { work, once } = answering(500, { remember: ({ statusCode }) => statusCode === 500 });
-      await once(httpRequest());
-      expect(await once(httpRequest())).toMatchObject({ statusCode: 500 });
+      await once(paymentEvent());
+      expect(await once(paymentEvent())).toMatchObject({ statusCode: 500 });
       expect(work).toHaveBeenCalledTimes(1);
     });
 

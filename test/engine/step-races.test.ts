@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { contextWith, deferred, turn } from '../support/hands.ts';
+import { deferred, turn } from '../support/hands.ts';
+import { lambdaContext } from '../support/invocation.ts';
 import { failureOf, workbench } from '../support/work.ts';
 
 const bench = workbench();
@@ -166,7 +167,7 @@ describe('the end of an attempt', () => {
         op.step('failing', () => Promise.reject(new Error('failed'))),
       ]),
     );
-    const context = contextWith(() => deadline - Date.now());
+    const context = lambdaContext(() => deadline - Date.now());
     await expect(handler({ id: bench.id }, context)).rejects.toThrow('failed');
     expect(Date.now()).toBeLessThan(deadline);
     expect(bench.seen.types()).toEqual(['claim', 'abandon']);
@@ -213,7 +214,7 @@ describe('the end of an attempt', () => {
     expect(
       await handler(
         { id: bench.id },
-        contextWith(() => deadline - Date.now()),
+        lambdaContext(() => deadline - Date.now()),
       ),
     ).toBe('done');
     expect(bench.seen.types()).toEqual(['claim', 'complete']);

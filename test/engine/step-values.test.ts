@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import type { Seal } from '../../lib/index.ts';
-import { deferred, httpEvent, incompressible } from '../support/hands.ts';
+import { deferred, incompressible } from '../support/hands.ts';
+import { paymentEvent } from '../support/http-events.ts';
 import { failureOf, sdkAttempts, workbench } from '../support/work.ts';
 
 const bench = workbench();
@@ -188,7 +189,7 @@ describe('the record of a step', () => {
         }),
       { key: () => bench.id, fingerprint: false },
     ) as any;
-    const answer = await handler(httpEvent('k'));
+    const answer = await handler(paymentEvent({ key: 'k' }));
     expect(answer).toMatchObject({ statusCode: 503, headers: { 'Retry-After': '1' } });
     expect(ran).toBe(false);
   });

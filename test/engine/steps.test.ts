@@ -1,6 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import { IdempotencyError, operation } from '../../lib/index.ts';
-import { contextWith, deferred, httpEvent, turn } from '../support/hands.ts';
+import { deferred, turn } from '../support/hands.ts';
+import { paymentEvent } from '../support/http-events.ts';
+import { lambdaContext } from '../support/invocation.ts';
 import { failureOf, sdkAttempts, workbench } from '../support/work.ts';
 
 const bench = workbench();
@@ -191,7 +193,7 @@ describe('a step that fails', () => {
         }),
       { key: undefined as never },
     ) as any;
-    expect(await failureOf(handler(httpEvent(bench.id)))).toBe(foreign);
+    expect(await failureOf(handler(paymentEvent({ key: bench.id })))).toBe(foreign);
   });
 
   test('fails nothing when the handler catches it', async () => {
@@ -218,8 +220,8 @@ describe('unguarded', () => {
       key: undefined as never,
     }) as any;
     const [first, second] = [
-      await handler(httpEvent('k', {}, 'GET')),
-      await handler(httpEvent('k', {}, 'GET')),
+      await handler(paymentEvent({ key: 'k', method: 'GET' })),
+      await handler(paymentEvent({ key: 'k', method: 'GET' })),
     ];
     expect(first[0]).toBe(false);
     expect(first[1]).toMatch(/^[0-9a-f-]{36}$/);
@@ -228,6 +230,6 @@ describe('unguarded', () => {
   });
 
   test('outside of any guard there is no operation', () => {
-    expect(() => operation(contextWith(1_000))).toThrow(expect.objectContaining({ code: 'NOT_GUARDED' }));
+    expect(() => operation(lambdaContext(1_000))).toThrow(expect.objectContaining({ code: 'NOT_GUARDED' }));
   });
 });

@@ -17,7 +17,9 @@ import {
   dynamodbEndpoint,
   type TestTable,
 } from '../support/dynamodb.ts';
-import { contextWith, deferred, httpEvent, observer } from '../support/hands.ts';
+import { deferred, observer } from '../support/hands.ts';
+import { paymentEvent } from '../support/http-events.ts';
+import { lambdaContext } from '../support/invocation.ts';
 
 interface Order {
   readonly id: string;
@@ -96,7 +98,7 @@ describe('the lease', () => {
     const handler = guard(async () => {
       lease = await leaseLeft();
     }, traced());
-    await handler({ id }, contextWith(remainingMs));
+    await handler({ id }, lambdaContext(remainingMs));
     expect(lease).toBe(remainingMs + 1_000);
   });
 
@@ -106,7 +108,7 @@ describe('the lease', () => {
     const store = dynamoStore({ tableName: table.tableName, client, clock });
     let runs = 0;
     const handler = guard(async () => ++runs, options({ store }));
-    const error = await handler({ id }, contextWith(0)).catch((thrown: unknown) => thrown);
+    const error = await handler({ id }, lambdaContext(0)).catch((thrown: unknown) => thrown);
     expect(error).toMatchObject({ code: 'NO_TIME_LEFT', effect: 'none' });
     expect([runs, requests]).toEqual([0, []]);
   });
@@ -123,7 +125,7 @@ describe('the lease', () => {
     };
     let runs = 0;
     const handler = guard(async () => ++runs, options({ store: { ...store, claim } }));
-    expect(await codeOf(handler({ id }, contextWith(3_000)))).toBe(code);
+    expect(await codeOf(handler({ id }, lambdaContext(3_000)))).toBe(code);
     expect(runs).toBe(code === 'none' ? 1 : 0);
   });
 
@@ -143,7 +145,7 @@ describe('the lease', () => {
     void guard(() => {
       started.resolve();
       return crash();
-    }, options())({ id }, contextWith(remaining));
+    }, options())({ id }, lambdaContext(remaining));
     await started.promise;
     const elsewhere = guard(async () => 2, options({ store: dynamoStore({ ...table.store, clock: ahead }) }));
     ahead.advance(remaining);
@@ -297,10 +299,10 @@ describe('an overtaken attempt', () => {
       started.resolve();
       await gate.promise;
       return { statusCode: 201, body: 'first' };
-    }, shared)(httpEvent(id));
+    }, shared)(paymentEvent({ key: id }));
     await started.promise;
     clock.advance(10_000);
-    void idempotent(async (_event: any) => crash(), shared)(httpEvent(id));
+    void idempotent(async (_event: any) => crash(), shared)(paymentEvent({ key: id }));
     await expect.poll(async () => await attemptIn(shared.namespace)).toBe('2');
     gate.resolve(undefined);
     expect(await caller).toMatchObject({ statusCode: 409, headers: { 'Retry-After': '5' } });

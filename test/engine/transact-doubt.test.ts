@@ -1,6 +1,8 @@
 import { beforeEach, describe, expect, test } from 'vitest';
 import type { Store } from '../../lib/store.ts';
-import { contextWith, deferred, httpEvent } from '../support/hands.ts';
+import { deferred } from '../support/hands.ts';
+import { paymentEvent } from '../support/http-events.ts';
+import { lambdaContext } from '../support/invocation.ts';
 import { failureOf, sdkAttempts, workbench } from '../support/work.ts';
 
 const bench = workbench();
@@ -125,7 +127,7 @@ describe('an outcome that stays unknown', () => {
     const handler = bench.guard((op) => op.transaction('reserve', { writes: [bench.count(item)] }), {
       key: undefined as never,
     }) as any;
-    const answer = await handler(httpEvent(bench.id));
+    const answer = await handler(paymentEvent({ key: bench.id }));
     expect(answer).toMatchObject({ statusCode: 503, headers: { 'Retry-After': '1' } });
     expect(JSON.parse(answer.body)).toMatchObject({ code: 'OUTCOME_UNKNOWN' });
   });
@@ -141,7 +143,7 @@ describe('an outcome that stays unknown', () => {
     const error = await failureOf(
       handler(
         { id: bench.id },
-        contextWith(() => deadline - Date.now()),
+        lambdaContext(() => deadline - Date.now()),
       ),
     );
     expect(error).toMatchObject({ code: 'OUTCOME_UNKNOWN' });

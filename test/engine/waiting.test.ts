@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { type IdempotencyEvent, type IdempotentOptions, idempotent } from '../../lib/index.ts';
-import { gate } from '../support/invocation.ts';
+import { deferred } from '../support/hands.ts';
 import { type RecordingStore, recordingStore } from '../support/recording-store.ts';
 
 interface Order {
@@ -38,27 +38,27 @@ describe('idempotent(handler)', () => {
 
   describe('waits for a running duplicate if told to', () => {
     it("and answers with the first one's answer", async () => {
-      const finish = gate<string>();
+      const finish = deferred<string>();
       store = recordingStore({
         before: (verb) => {
-          if (verb === 'read') finish.open('first');
+          if (verb === 'read') finish.resolve('first');
         },
       });
-      const work = vi.fn(async (_: Order) => finish.passed);
+      const work = vi.fn(async (_: Order) => finish.promise);
       const once = idempotent(work, options({ whenBusy: { waitMs: 30_000 } }));
       expect(await Promise.all([once(order), once(order)])).toEqual(['first', 'first']);
       expect(work).toHaveBeenCalledTimes(1);
     });
 
     it('and runs if the first one fails', async () => {
-      const finish = gate<string>();
+      const finish = deferred<string>();
       store = recordingStore({
         before: (verb) => {
-          if (verb === 'read') finish.fail(new Error('card declined'));
+          if (verb === 'read') finish.reject(new Error('card declined'));
         },
       });
       const work = vi.fn(async (_: Order): Promise<string> => 'second');
-      work.mockImplementationOnce(() => finish.passed);
+      work.mockImplementationOnce(() => finish.promise);
       const once = idempotent(work, options({ whenBusy: { waitMs: 30_000 } }));
       const first = once(order);
       const second = once(order);
@@ -67,12 +67,12 @@ describe('idempotent(handler)', () => {
     });
 
     it('and gives up in the end', async () => {
-      const finish = gate<string>();
-      const work = vi.fn(async (_: Order) => finish.passed);
+      const finish = deferred<string>();
+      const work = vi.fn(async (_: Order) => finish.promise);
       const once = idempotent(work, options({ whenBusy: { waitMs: 5_000 } }));
       const first = once(order);
       await expect(once(order)).rejects.toMatchObject({ code: 'IN_PROGRESS' });
-      finish.open('first');
+      finish.resolve('first');
       expect(await first).toBe('first');
       expect(work).toHaveBeenCalledTimes(1);
     });

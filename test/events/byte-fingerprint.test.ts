@@ -5,7 +5,7 @@ import { idempotent, wholePayload } from '../../lib/index.ts';
 import { memoryStore } from '../../lib/testing.ts';
 import { fifoMessage, sqsMessage } from '../support/batch-events.ts';
 import { type HttpRequest, httpApiEvent } from '../support/http-events.ts';
-import { watchedStore } from '../support/watched-store.ts';
+import { recordingStore } from '../support/recording-store.ts';
 
 const typed = (type: string): HttpRequest['headers'] => [['Content-Type', type]];
 const form = (body: string): string =>
@@ -114,7 +114,7 @@ describe('what a caller sends', () => {
   });
 
   it('names a FIFO message whose body another middleware has parsed', async () => {
-    const store = watchedStore();
+    const store = recordingStore();
     const call = idempotent(async () => undefined, { store });
     const parsed = (message: SQSRecord) => ({ ...message, body: JSON.parse(message.body) as unknown });
     // Made of the content: two messages that are equal on purpose.

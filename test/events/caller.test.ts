@@ -5,7 +5,7 @@ import {
   type IdempotentOptions,
   idempotent,
 } from '../../lib/index.ts';
-import { contextWith, deferred } from '../support/hands.ts';
+import { deferred } from '../support/hands.ts';
 import {
   albEvent,
   albMultiValueEvent,
@@ -15,12 +15,13 @@ import {
   httpApiEvent,
   restEvent,
 } from '../support/http-events.ts';
-import { type WatchedStore, watchedStore } from '../support/watched-store.ts';
+import { lambdaContext } from '../support/invocation.ts';
+import { type RecordingStore, recordingStore } from '../support/recording-store.ts';
 
-type Options<Event> = Omit<IdempotentOptions<Event>, 'store'> & { readonly store?: WatchedStore };
+type Options<Event> = Omit<IdempotentOptions<Event>, 'store'> & { readonly store?: RecordingStore };
 
 /** A guarded handler that counts its runs and answers with their number. */
-function counting<Event = unknown>({ store = watchedStore(), ...options }: Options<Event> = {}) {
+function counting<Event = unknown>({ store = recordingStore(), ...options }: Options<Event> = {}) {
   const handler = vi.fn(async (_event: Event, _context: IdempotentContext): Promise<unknown> => {
     return { statusCode: 200, body: String(handler.mock.calls.length) };
   });
@@ -212,7 +213,7 @@ describe('callers with the same key', () => {
       const { authorizer } = event.requestContext as { authorizer: { principalId: string } };
       return authorizer.principalId === 'ann' ? annIsDone.promise : { statusCode: 201, body: 'for bob' };
     });
-    const call = idempotent(handler, { store: watchedStore() });
+    const call = idempotent(handler, { store: recordingStore() });
     const from = (principalId: string, body: string) => rest({ authorizer: { principalId }, body });
 
     const ann = call(from('ann', 'a'));
@@ -382,7 +383,7 @@ describe('the option `tenant`', () => {
   it('decides instead of the authorizer, given event and context', async () => {
     const tenant = vi.fn((_event: HttpEvent, _context: unknown) => 'one');
     const { call, handler } = counting({ tenant });
-    const context = contextWith(1_000);
+    const context = lambdaContext(1_000);
     const ann = rest({ authorizer: { principalId: 'ann' } });
     await call(ann, context);
     await call(rest({ authorizer: { principalId: 'bob' } }));

@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest';
 import { keyFromHeader, maxKeyLength } from '../../lib/events/key-syntax.ts';
 import { IdempotencyError, idempotent } from '../../lib/index.ts';
 import { memoryStore } from '../../lib/testing.ts';
-import { httpEvent } from '../support/hands.ts';
+import { paymentEvent } from '../support/http-events.ts';
 
 /** The key that a header's text holds, `undefined` where it is refused. */
 function keyOf(text: string, syntax: 'lenient' | 'strict' = 'strict'): string | undefined {
@@ -161,8 +161,8 @@ describe('http.keySyntax', () => {
       },
       { store: memoryStore(), http: { keySyntax: 'strict' } },
     );
-    expect(await handler(httpEvent('key-1'))).toMatchObject({ statusCode: 400 });
-    expect(await handler(httpEvent('"key-1"'))).toMatchObject({ statusCode: 200 });
+    expect(await handler(paymentEvent({ key: 'key-1' }))).toMatchObject({ statusCode: 400 });
+    expect(await handler(paymentEvent({ key: '"key-1"' }))).toMatchObject({ statusCode: 200 });
     expect(runs).toBe(1);
   });
 });

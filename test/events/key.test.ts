@@ -8,14 +8,14 @@ import {
   operation,
   wholePayload,
 } from '../../lib/index.ts';
-import { contextWith } from '../support/hands.ts';
 import { type HttpEvent, type HttpRequest, restEvent } from '../support/http-events.ts';
-import { type WatchedStore, watchedStore } from '../support/watched-store.ts';
+import { lambdaContext } from '../support/invocation.ts';
+import { type RecordingStore, recordingStore } from '../support/recording-store.ts';
 
-type Options<Event> = Omit<IdempotentOptions<Event>, 'store'> & { readonly store?: WatchedStore };
+type Options<Event> = Omit<IdempotentOptions<Event>, 'store'> & { readonly store?: RecordingStore };
 
 /** A guarded handler that counts its runs and answers with their number. */
-function counting<Event = unknown>({ store = watchedStore(), ...options }: Options<Event> = {}) {
+function counting<Event = unknown>({ store = recordingStore(), ...options }: Options<Event> = {}) {
   const handler = vi.fn(async (_event: Event, _context: IdempotentContext): Promise<unknown> => {
     return { statusCode: 200, body: String(handler.mock.calls.length) };
   });
@@ -30,7 +30,7 @@ const rest = (request: HttpRequest) => restEvent(keyed(request));
 
 describe('namespaces', () => {
   it('on one store never see each other’s keys', async () => {
-    const store = watchedStore();
+    const store = recordingStore();
     const options = { store, key: () => 'k', tenant: () => 't' };
     const orders = counting({ ...options, namespace: 'orders' });
     const refunds = counting({ ...options, namespace: 'refunds' });
@@ -43,7 +43,7 @@ describe('namespaces', () => {
   });
 
   it('share keys where they are the same on purpose', async () => {
-    const store = watchedStore();
+    const store = recordingStore();
     const one = counting({ store, key: () => 'k', namespace: 'shared' });
     const another = counting({ store, key: () => 'k', namespace: 'shared' });
     await one.call({});
@@ -68,7 +68,7 @@ describe('the option `key`', () => {
 
     await fc.assert(
       fc.asyncProperty(identity, identity, async (one, another) => {
-        const store = watchedStore();
+        const store = recordingStore();
         for (const { tenant, key } of [one, another]) {
           const whose = tenant === undefined ? {} : { tenant: () => tenant };
           await counting({ store, namespace: 'n', key: () => key, ...whose }).call({});
@@ -149,7 +149,7 @@ describe('the option `key`', () => {
   it('is given event and context, and decides instead of the header', async () => {
     const key = vi.fn((_event: HttpEvent, _context: unknown) => 'fixed');
     const { call, handler } = counting({ key });
-    const context = contextWith(1_000);
+    const context = lambdaContext(1_000);
     const event = restEvent();
     await call(event, context);
     await call(rest({}));
@@ -163,7 +163,7 @@ describe('the option `key`', () => {
       async (_event: unknown, context: IdempotentContext) => {
         seen.push(operation(context).key, context.idempotency.scope);
       },
-      { store: watchedStore(), namespace: 'orders', tenant: () => 'ann', key: () => ['order', 1] },
+      { store: recordingStore(), namespace: 'orders', tenant: () => 'ann', key: () => ['order', 1] },
     );
     await call({});
     expect(seen).toEqual(['order#1', 'orders#ann']);
@@ -257,7 +257,7 @@ describe('a direct invocation', () => {
       return operation(context).key;
     });
     const call = idempotent(handler, {
-      store: watchedStore(),
+      store: recordingStore(),
       key: (event) => event.id,
       keep: { input: true },
     });
@@ -299,7 +299,7 @@ describe('the partition key', () => {
       ...['x'.repeat(1_000_000), '\u0000', '😀'.repeat(1_000), '\ud800', '#', 'claim', '../../', '*'],
       ...['orders#', '"; DROP TABLE', 'a\r\nb', '__proto__', '\u202e'],
     ];
-    const store = watchedStore();
+    const store = recordingStore();
     const { call, handler } = counting<string>({
       store,
       namespace: 'orders',
@@ -313,7 +313,7 @@ describe('the partition key', () => {
   });
 
   it('fits into DynamoDB with the longest namespace', async () => {
-    const store = watchedStore();
+    const store = recordingStore();
     await counting({ store, namespace: '漢'.repeat(255), key: () => 'k' }).call({});
     expect(Buffer.byteLength(store.operations[0] ?? '')).toBeGreaterThan(700);
     expect(Buffer.byteLength(store.operations[0] ?? '')).toBeLessThanOrEqual(2_048);
@@ -321,8 +321,8 @@ describe('the partition key', () => {
 
   it('and all that is stored show neither key nor payload, unless they are to be kept', async () => {
     const claims: unknown[] = [];
-    const plain = watchedStore();
-    const store = watchedStore({
+    const plain = recordingStore();
+    const store = recordingStore({
       claim: async (claim) => {
         claims.push(claim);
         return plain.claim(claim);

@@ -9,12 +9,12 @@ import {
   sqsEvent,
   sqsMessage,
 } from '../support/batch-events.ts';
-import { contextWith } from '../support/hands.ts';
-import { watchedStore } from '../support/watched-store.ts';
+import { lambdaContext } from '../support/invocation.ts';
+import { recordingStore } from '../support/recording-store.ts';
 
 /** A guarded handler that answers with the number of its runs. */
 function counting(options: Partial<IdempotentOptions> = {}) {
-  const store = watchedStore();
+  const store = recordingStore();
   const handler = vi.fn(async (_event: unknown): Promise<unknown> => handler.mock.calls.length);
   return { store, handler, call: idempotent(handler, { store, ...options }) };
 }
@@ -37,7 +37,7 @@ describe('an event that names what every object has', () => {
     const { call, handler } = counting({ key: () => 'k' });
     await expect(call({ Records: [{ eventSource: name }] })).rejects.toMatchObject({ code: 'UNSUPPORTED' });
     await expect(
-      eachRecord(handler)({ Records: [{ eventSource: name }] }, contextWith(1_000)),
+      eachRecord(handler)({ Records: [{ eventSource: name }] }, lambdaContext(1_000)),
     ).rejects.toMatchObject({
       code: 'UNSUPPORTED',
     });
@@ -187,11 +187,11 @@ describe('a notification of S3', () => {
     const handler = idempotent(
       eachRecord<S3EventRecord>(async (record) => runs(record)),
       {
-        store: watchedStore(),
+        store: recordingStore(),
         namespace: 'n',
       },
     );
-    for (const one of notifications) await handler(s3Event(one), contextWith(60_000));
+    for (const one of notifications) await handler(s3Event(one), lambdaContext(60_000));
     return runs.mock.calls.length;
   }
   const tagged = { eventName: 'ObjectTagging:Put' };

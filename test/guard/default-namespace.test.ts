@@ -3,9 +3,9 @@ import type { Context } from 'aws-lambda';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { dynamoStore, type IdempotentOptions, idempotent } from '../../lib/index.ts';
 import { memoryStore } from '../../lib/testing.ts';
-import { contextWith } from '../support/hands.ts';
 import { restEvent } from '../support/http-events.ts';
-import { watchedStore } from '../support/watched-store.ts';
+import { lambdaContext } from '../support/invocation.ts';
+import { recordingStore } from '../support/recording-store.ts';
 
 afterEach(() => {
   vi.unstubAllEnvs();
@@ -33,7 +33,7 @@ function refusalOf(options: unknown): string {
 
 describe('a namespace', () => {
   const operations = async (options: IdempotentOptions = {}) => {
-    const store = watchedStore();
+    const store = recordingStore();
     await idempotent(async () => 'done', { store, key: () => 'k', ...options })({});
     return store.operations.map((pk) => pk.split('#')[0]);
   };
@@ -81,7 +81,7 @@ describe('two guards that name no namespace', () => {
     });
 
   it('clash on one store: the second one is refused on its first call, the first one goes on', async () => {
-    const store = watchedStore();
+    const store = recordingStore();
     const [orders, refunds] = [work(), work()];
     const placeOrder = idempotent(orders, { store, key: () => 'k' });
     const refund = idempotent(refunds, { store, key: () => 'k' });
@@ -103,7 +103,7 @@ describe('two guards that name no namespace', () => {
   });
 
   it('clash as middlewares, and as a middleware and a wrapper', async () => {
-    const context = contextWith(10_000) as Context;
+    const context = lambdaContext(10_000) as Context;
     const guardedBy = (handle: () => Promise<string>, store = memoryStore()) =>
       middy<unknown, unknown>()
         .use(idempotent({ store, key: () => 'k' }))
@@ -144,7 +144,7 @@ describe('two guards that name no namespace', () => {
   });
 
   it('do not clash where one of them is named', async () => {
-    const store = watchedStore();
+    const store = recordingStore();
     const [one, another] = [work(), work()];
     await idempotent(one, { store, key: () => 'k' })({});
     await idempotent(another, { store, key: () => 'k', namespace: 'another' })({});

@@ -7,9 +7,10 @@ import {
   operation,
 } from '../../lib/index.ts';
 import { manualClock, memoryStore } from '../../lib/testing.ts';
-import { contextWith, observer } from '../support/hands.ts';
+import { observer } from '../support/hands.ts';
 import { restEvent } from '../support/http-events.ts';
-import { watchedStore } from '../support/watched-store.ts';
+import { lambdaContext } from '../support/invocation.ts';
+import { recordingStore } from '../support/recording-store.ts';
 
 afterEach(() => {
   vi.unstubAllEnvs();
@@ -44,7 +45,7 @@ function refusalOf(options: unknown): string {
 describe('the time that an answer is kept', () => {
   const keptMs = async (options: IdempotentOptions = {}) => {
     const clock = manualClock();
-    const store = watchedStore({ clock });
+    const store = recordingStore({ clock });
     await idempotent(async () => 'done', { store, key: () => 'k', ...options })({});
     return (await store.record()).endsAtMs - clock.now();
   };
@@ -89,7 +90,7 @@ describe('a guard without a table', () => {
     await expect(call({})).rejects.toMatchObject({ code: 'BAD_OPTION' });
     vi.stubEnv('IDEMPOTENCY_TABLE', 'idempotency');
     // Zero milliseconds left: the guard gives up after it has found its store, and before it calls it.
-    await expect(call({}, contextWith(0))).rejects.toMatchObject({ code: 'NO_TIME_LEFT' });
+    await expect(call({}, lambdaContext(0))).rejects.toMatchObject({ code: 'NO_TIME_LEFT' });
   });
 });
 
@@ -111,7 +112,7 @@ describe('IDEMPOTENCY_DISABLED', () => {
       const { seen, observe } = observer();
 
       expect(await counted(lib)).toEqual({ runs: 2, guarded: [false, false] });
-      const store = watchedStore();
+      const store = recordingStore();
       expect(await counted(lib, { store, observe })).toEqual({ runs: 2, guarded: [false, false] });
       expect(store.calls).toEqual([]);
       expect(seen).toEqual([

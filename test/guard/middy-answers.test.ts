@@ -3,7 +3,8 @@ import middy6 from 'middy6';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { type IdempotencyEvent, type IdempotentOptions, idempotent } from '../../lib/index.ts';
 import { turn } from '../support/hands.ts';
-import { httpRequest, lambdaContext } from '../support/invocation.ts';
+import { paymentEvent } from '../support/http-events.ts';
+import { lambdaContext } from '../support/invocation.ts';
 import { type RecordingStore, recordingStore } from '../support/recording-store.ts';
 
 interface Order {
@@ -127,7 +128,7 @@ describe.each(versions)('%s: idempotent()', (_, middy) => {
           runs++;
           return { statusCode: 200 };
         });
-      expect(await handler(httpRequest(), lambdaContext())).toEqual({ statusCode: 503 });
+      expect(await handler(paymentEvent(), lambdaContext())).toEqual({ statusCode: 503 });
       expect(store.calls).toEqual(['claim', 'giveBack']);
     });
 
@@ -155,12 +156,12 @@ describe.each(versions)('%s: idempotent()', (_, middy) => {
           runs++;
           throw new Error('card declined');
         });
-      expect(await handler(httpRequest(), lambdaContext())).toEqual({
+      expect(await handler(paymentEvent(), lambdaContext())).toEqual({
         statusCode: 402,
         body: 'card declined',
       });
       expect(store.calls).toEqual(['claim', 'giveBack']);
-      await handler(httpRequest(), lambdaContext());
+      await handler(paymentEvent(), lambdaContext());
       expect(runs).toBe(2);
     });
 

@@ -5,7 +5,9 @@ import type { Context } from 'aws-lambda';
 import middy6 from 'middy6';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { type IdempotencyEvent, type IdempotentOptions, idempotent, operation } from '../../lib/index.ts';
-import { gate, httpRequest, lambdaContext } from '../support/invocation.ts';
+import { deferred } from '../support/hands.ts';
+import { paymentEvent } from '../support/http-events.ts';
+import { lambdaContext } from '../support/invocation.ts';
 import { type RecordingStore, recordingStore } from '../support/recording-store.ts';
 
 interface Order {
@@ -111,23 +113,23 @@ describe.each(versions)('%s: idempotent()', (version, middy) => {
       ['an `after` that answers early', true],
     ])('stores in the outer guard what the inner one answers with, past %s', async (_, isEarly) => {
       // The inner lease is over while the first handler runs, so a second one's answer is the answer.
-      const started = gate();
-      const finish = gate();
+      const started = deferred();
+      const finish = deferred();
       const handler = middy<Payment, unknown>()
         .use(byRequest({ lease: { seconds: 3_600 } }))
         .use(byInvoice({ lease: { seconds: 10 } }))
         .after((request) => (isEarly ? request.response : undefined))
         .handler(async ({ id }: Payment) => {
           if (id !== 'a') return 'of the second';
-          started.open();
-          await finish.passed;
+          started.resolve();
+          await finish.promise;
           return 'of the first';
         });
       const first = handler({ id: 'a', invoice: '1' }, lambdaContext());
-      await started.passed;
+      await started.promise;
       store.clock.advance(11_000);
       expect(await handler({ id: 'b', invoice: '1' }, lambdaContext())).toBe('of the second');
-      finish.open();
+      finish.resolve();
       expect(await first).toBe('of the second');
       expect(await handler({ id: 'a', invoice: '1' }, lambdaContext())).toBe('of the second');
     });
@@ -144,13 +146,13 @@ describe.each(versions)('%s: idempotent()', (version, middy) => {
   describe('for concurrent requests', () => {
     it('keeps them apart on one middleware and one shared context', async () => {
       const context = lambdaContext();
-      const allStarted = gate();
+      const allStarted = deferred();
       const handler = middy<Order, string>()
         .use(guard())
         .handler(async (event: Order, itsContext: Context) => {
           runs++;
-          if (runs === 3) allStarted.open();
-          await allStarted.passed;
+          if (runs === 3) allStarted.resolve();
+          await allStarted.promise;
           if (event.id === 'b') throw new Error('b fails');
           return `${event.id} as ${operation(itsContext).key}`;
         });
@@ -192,11 +194,11 @@ describe.each(versions)('%s: idempotent()', (version, middy) => {
       ];
 
     it.each(styles)('runs fifty duplicates once, %s', async (_, build) => {
-      const othersRefused = gate();
+      const othersRefused = deferred();
       const refused: unknown[] = [];
       const handler = build(async () => {
         runs++;
-        await othersRefused.passed;
+        await othersRefused.promise;
         return { runs };
       });
       const answers = await Promise.all(
@@ -205,7 +207,7 @@ describe.each(versions)('%s: idempotent()', (version, middy) => {
             return [await handler(order, lambdaContext())];
           } catch (error) {
             refused.push(error);
-            if (refused.length === 49) othersRefused.open();
+            if (refused.length === 49) othersRefused.resolve();
             return [];
           }
         }),
@@ -225,7 +227,7 @@ describe.each(versions)('%s: idempotent()', (version, middy) => {
       const context = { executionContext: {}, lambdaContext: lambdaContext() } as unknown as Context;
       for (const [handler, event] of [
         [middy().use(guard()).handler(count), order],
-        [middy().use(httpGuard()).handler(count), httpRequest()],
+        [middy().use(httpGuard()).handler(count), paymentEvent()],
         [idempotent(count, { store, key: () => 'order-1' }), order],
       ] as const) {
         await expect(handler(event, context)).rejects.toMatchObject({
@@ -291,9 +293,9 @@ describe.each(versions)('%s: idempotent()', (version, middy) => {
           runs++;
           return { statusCode: 200, body: Readable.from(['first time']) };
         });
-      const first = await handler(httpRequest(), lambdaContext());
+      const first = await handler(paymentEvent(), lambdaContext());
       expect(await text(first.body)).toBe('first time');
-      expect(await handler(httpRequest(), lambdaContext())).toMatchObject({ statusCode: 410 });
+      expect(await handler(paymentEvent(), lambdaContext())).toMatchObject({ statusCode: 410 });
       expect(runs).toBe(1);
     });
   });

@@ -3,7 +3,9 @@ import type { Context } from 'aws-lambda';
 import middy6 from 'middy6';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { type IdempotencyEvent, type IdempotentOptions, idempotent, operation } from '../../lib/index.ts';
-import { gate, httpRequest, lambdaContext } from '../support/invocation.ts';
+import { deferred } from '../support/hands.ts';
+import { paymentEvent } from '../support/http-events.ts';
+import { lambdaContext } from '../support/invocation.ts';
 import { type RecordingStore, recordingStore } from '../support/recording-store.ts';
 
 interface Order {
@@ -85,8 +87,8 @@ describe.each(versions)('%s: idempotent()', (_, middy) => {
           runs++;
           return { statusCode: 201 };
         });
-      await expect(handler(httpRequest(), lambdaContext())).rejects.toThrow('response is invalid');
-      expect(await handler(httpRequest(), lambdaContext())).toMatchObject({ statusCode: 410 });
+      await expect(handler(paymentEvent(), lambdaContext())).rejects.toThrow('response is invalid');
+      expect(await handler(paymentEvent(), lambdaContext())).toMatchObject({ statusCode: 410 });
       expect(runs).toBe(1);
     });
 
@@ -217,17 +219,17 @@ describe.each(versions)('%s: idempotent()', (_, middy) => {
   describe('when Middy answers before the deadline', () => {
     /** A handler that starts and then waits for the test. */
     const hanging = () => {
-      const finish = gate<string>();
-      const ended = gate();
+      const finish = deferred<string>();
+      const ended = deferred();
       return {
         finish: async () => {
-          finish.open('late');
-          await ended.passed;
+          finish.resolve('late');
+          await ended.promise;
         },
         work: async () => {
           runs++;
-          await finish.passed;
-          ended.open();
+          await finish.promise;
+          ended.resolve();
           return 'late';
         },
       };
@@ -298,29 +300,29 @@ describe.each(versions)('%s: idempotent()', (_, middy) => {
       const handler = middy({ timeoutEarlyResponse: () => ({ statusCode: 504 }) })
         .use(httpGuard({ observe: (event) => seen.push(event) }))
         .handler(hangs.work);
-      expect(await handler(httpRequest(), lambdaContext(40))).toEqual({ statusCode: 504 });
+      expect(await handler(paymentEvent(), lambdaContext(40))).toEqual({ statusCode: 504 });
       expect(store.calls).toEqual(['claim']);
       expect(occurrences()).toEqual(['claim', 'abandon']);
       await hangs.finish();
-      expect(await handler(httpRequest(), lambdaContext())).toMatchObject({ statusCode: 409 });
+      expect(await handler(paymentEvent(), lambdaContext())).toMatchObject({ statusCode: 409 });
     });
 
     it('refuses a token to a handler that still runs', async () => {
-      const finish = gate();
-      const token = gate<string>();
+      const finish = deferred();
+      const token = deferred<string>();
       const handler = middy()
         .use(guard())
         .handler(async (_event: unknown, context: Context) => {
-          await finish.passed;
+          await finish.promise;
           try {
-            token.open(operation(context).token('refund'));
+            token.resolve(operation(context).token('refund'));
           } catch (error) {
-            token.fail(error);
+            token.reject(error);
           }
         });
       await expect(handler(order, lambdaContext(150))).rejects.toMatchObject({ name: 'TimeoutError' });
-      finish.open();
-      await expect(token.passed).rejects.toMatchObject({ effect: 'possible' });
+      finish.resolve();
+      await expect(token.promise).rejects.toMatchObject({ effect: 'possible' });
     });
 
     it('leaves the claim when the wrapper goes around Middy', async () => {

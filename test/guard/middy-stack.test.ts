@@ -9,8 +9,9 @@ import validator from '@middy/validator';
 import { transpileSchema } from '@middy/validator/transpile';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { type HttpResponse, type IdempotentOptions, idempotent } from '../../lib/index.ts';
+import { deferred } from '../support/hands.ts';
 import { type HttpRequest, httpApiEvent, restEvent } from '../support/http-events.ts';
-import { gate, lambdaContext } from '../support/invocation.ts';
+import { lambdaContext } from '../support/invocation.ts';
 import { type RecordingStore, recordingStore } from '../support/recording-store.ts';
 
 /** `idempotent()` among Middy's own middlewares for HTTP, as they are published. */
@@ -209,22 +210,22 @@ describe('in the recommended order', () => {
   });
 
   it('gives refusals and replays what `http.answerHeaders` gives, for they skip the inner http-cors', async () => {
-    const started = gate();
-    const finish = gate();
+    const started = deferred();
+    const finish = deferred();
     const call = api(recommended({ http: { answerHeaders: corsHeaders } }), async (event) => {
-      started.open();
-      await finish.passed;
+      started.resolve();
+      await finish.promise;
       return charge(event);
     });
     const first = call();
-    await started.passed;
+    await started.promise;
     const answers = {
       missing: await call(order(undefined, { idempotencyKey: null })),
       malformed: await call(order(undefined, { idempotencyKey: 'a b' })),
       busy: await call(),
       mismatch: await call(order('{"amount":8}')),
     };
-    finish.open();
+    finish.resolve();
     await first;
     expect(Object.values(answers).map(({ statusCode }) => statusCode)).toEqual([400, 400, 409, 422]);
     for (const { headers } of [...Object.values(answers), await call()]) {

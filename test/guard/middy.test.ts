@@ -3,7 +3,9 @@ import type { APIGatewayProxyStructuredResultV2, Context } from 'aws-lambda';
 import middy6 from 'middy6';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { type IdempotencyEvent, type IdempotentOptions, idempotent, operation } from '../../lib/index.ts';
-import { gate, httpRequest, lambdaContext } from '../support/invocation.ts';
+import { deferred } from '../support/hands.ts';
+import { paymentEvent } from '../support/http-events.ts';
+import { lambdaContext } from '../support/invocation.ts';
 import { type RecordingStore, recordingStore } from '../support/recording-store.ts';
 
 interface Order {
@@ -99,8 +101,8 @@ describe.each(versions)('%s: idempotent()', (_, middy) => {
     });
 
     it('lets a refused duplicate touch nothing, although every onError runs', async () => {
-      const started = gate();
-      const finish = gate<string>();
+      const started = deferred();
+      const finish = deferred<string>();
       const onErrors: unknown[] = [];
       const handler = middy()
         .use(guard())
@@ -108,12 +110,12 @@ describe.each(versions)('%s: idempotent()', (_, middy) => {
           onErrors.push(request.error);
         })
         .handler(async () => {
-          started.open();
-          return finish.passed;
+          started.resolve();
+          return finish.promise;
         });
 
       const first = handler(order, lambdaContext());
-      await started.passed;
+      await started.promise;
       await expect(handler(order, lambdaContext())).rejects.toMatchObject({
         code: 'IN_PROGRESS',
         effect: 'none',
@@ -122,7 +124,7 @@ describe.each(versions)('%s: idempotent()', (_, middy) => {
       expect(store.calls).toEqual(['claim', 'claim']);
       expect(occurrences()).toEqual(['claim', 'busy']);
 
-      finish.open('done');
+      finish.resolve('done');
       expect(await first).toBe('done');
       expect(await handler(order, lambdaContext())).toBe('done');
       expect(store.calls).toEqual(['claim', 'claim', 'complete', 'claim']);
@@ -140,28 +142,28 @@ describe.each(versions)('%s: idempotent()', (_, middy) => {
 
     it('refuses a key that is missing before any call to the store', async () => {
       const handler = middy().use(httpGuard()).handler(count);
-      expect(await handler(httpRequest({ key: null }), lambdaContext())).toMatchObject({ statusCode: 400 });
+      expect(await handler(paymentEvent({ key: null }), lambdaContext())).toMatchObject({ statusCode: 400 });
       expect(store.calls).toEqual([]);
       expect(runs).toBe(0);
     });
 
     it('answers a duplicate over HTTP with 409 while the first one runs, then with its answer', async () => {
-      const started = gate();
-      const finish = gate<APIGatewayProxyStructuredResultV2>();
+      const started = deferred();
+      const finish = deferred<APIGatewayProxyStructuredResultV2>();
       const handler = middy()
         .use(httpGuard())
         .handler(async () => {
-          started.open();
-          return finish.passed;
+          started.resolve();
+          return finish.promise;
         });
-      const first = handler(httpRequest(), lambdaContext());
-      await started.passed;
-      const busy = await handler(httpRequest(), lambdaContext());
+      const first = handler(paymentEvent(), lambdaContext());
+      await started.promise;
+      const busy = await handler(paymentEvent(), lambdaContext());
       expect(busy).toMatchObject({ statusCode: 409, headers: { 'Retry-After': expect.any(String) } });
 
-      finish.open({ statusCode: 201, body: 'made' });
+      finish.resolve({ statusCode: 201, body: 'made' });
       expect(await first).toEqual({ statusCode: 201, body: 'made' });
-      expect(await handler(httpRequest(), lambdaContext())).toEqual({
+      expect(await handler(paymentEvent(), lambdaContext())).toEqual({
         statusCode: 201,
         body: 'made',
         headers: { 'Idempotent-Replayed': 'true' },
@@ -177,9 +179,9 @@ describe.each(versions)('%s: idempotent()', (_, middy) => {
           event.headers['idempotency-key'] = 'another';
         })
         .handler(count);
-      expect(await handler(httpRequest(), lambdaContext())).toBe(1);
-      expect(await handler(httpRequest(), lambdaContext())).toMatchObject({ body: '1' });
-      expect(await handler(httpRequest({ body: '{"amount":8}' }), lambdaContext())).toMatchObject({
+      expect(await handler(paymentEvent(), lambdaContext())).toBe(1);
+      expect(await handler(paymentEvent(), lambdaContext())).toMatchObject({ body: '1' });
+      expect(await handler(paymentEvent({ body: { amount: 8 } }), lambdaContext())).toMatchObject({
         statusCode: 422,
       });
       expect(runs).toBe(1);
@@ -211,13 +213,13 @@ describe.each(versions)('%s: idempotent()', (_, middy) => {
           request.response = { ...request.response, body: JSON.stringify(request.response?.body) };
         })
         .handler(async () => ({ statusCode: 201, body: 'made' }));
-      const first = await handler(httpRequest(), lambdaContext());
+      const first = await handler(paymentEvent(), lambdaContext());
       expect(first).toEqual({
         statusCode: 201,
         body: '"made"',
         headers: { 'Access-Control-Allow-Origin': '*' },
       });
-      expect(await handler(httpRequest(), lambdaContext())).toEqual({
+      expect(await handler(paymentEvent(), lambdaContext())).toEqual({
         ...first,
         headers: { ...first.headers, 'Idempotent-Replayed': 'true' },
       });

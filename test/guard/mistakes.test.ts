@@ -3,7 +3,7 @@ import { describe, expect, it, vi } from 'vitest';
 import { dynamoStore, type IdempotentOptions, idempotent } from '../../lib/index.ts';
 import { memoryStore } from '../../lib/testing.ts';
 import { lambdaContext } from '../support/invocation.ts';
-import { watchedStore } from '../support/watched-store.ts';
+import { recordingStore } from '../support/recording-store.ts';
 
 const messageOf = (work: () => unknown): string => {
   try {
@@ -97,7 +97,7 @@ describe('a second argument', () => {
 
 describe('a key that is a number', () => {
   it('is the key that the same number is in an array, and as a text', async () => {
-    const store = watchedStore();
+    const store = recordingStore();
     const handler = vi.fn(async (order: { id: number }) => order.id);
     const keys: IdempotentOptions<{ id: number }>['key'][] = [
       (order) => order.id,

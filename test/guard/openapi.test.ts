@@ -2,7 +2,7 @@ import { Validator } from '@seriousme/openapi-schema-validator';
 import { describe, expect, test } from 'vitest';
 import { type IdempotentOptions, idempotent, openApi } from '../../lib/index.ts';
 import { memoryStore } from '../../lib/testing.ts';
-import { httpEvent } from '../support/hands.ts';
+import { paymentEvent } from '../support/http-events.ts';
 
 /** A document of one guarded operation, as its author would put the fragment in. */
 function documentOf(options?: IdempotentOptions): any {
@@ -98,7 +98,7 @@ describe('the fragment', () => {
     async (errors) => {
       const options = { store: memoryStore(), http: { errors } };
       const handler = idempotent(async (_: any) => ({ statusCode: 201 }), options);
-      const answer: any = await handler(httpEvent(undefined));
+      const answer: any = await handler(paymentEvent({ key: null }));
       const { components, operation } = openApi(options);
       expect(operation.responses[answer.statusCode]).toBeDefined();
       const schema = components.schemas.IdempotencyError as any;

@@ -3,7 +3,7 @@ import { dynamoStore, type HttpResponse, type IdempotentOptions, idempotent } fr
 import { manualClock, memoryStore } from '../../lib/testing.ts';
 import { observer } from '../support/hands.ts';
 import { restEvent } from '../support/http-events.ts';
-import { watchedStore } from '../support/watched-store.ts';
+import { recordingStore } from '../support/recording-store.ts';
 
 afterEach(() => {
   vi.unstubAllEnvs();
@@ -283,7 +283,7 @@ describe('options', () => {
 
   it('that are changed after the guard was made have no effect', async () => {
     const clock = manualClock();
-    const store = watchedStore({ clock });
+    const store = recordingStore({ clock });
     const { seen, observe } = observer();
     const lease = { seconds: 20 };
     const methods = ['POST'];

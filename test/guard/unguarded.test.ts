@@ -9,7 +9,7 @@ import {
   type Operation,
   operation,
 } from '../../lib/index.ts';
-import { httpRequest } from '../support/invocation.ts';
+import { paymentEvent } from '../support/http-events.ts';
 import { type RecordingStore, recordingStore } from '../support/recording-store.ts';
 
 interface Order {
@@ -68,8 +68,8 @@ describe('idempotent(handler)', () => {
     it.each(['GET', 'HEAD', 'PUT', 'DELETE', 'OPTIONS'])(
       'a %s request, with a key or without',
       async (method) => {
-        await http()(httpRequest({ method }));
-        await http()(httpRequest({ method, key: null }));
+        await http()(paymentEvent({ method }));
+        await http()(paymentEvent({ method, key: null }));
         expectUnguarded();
         expect(store.calls).toEqual([]);
       },
@@ -77,8 +77,8 @@ describe('idempotent(handler)', () => {
 
     it('an event without a key where none is required', async () => {
       const once = http({ required: false });
-      await once(httpRequest({ key: null }));
-      await once(httpRequest({ key: null }));
+      await once(paymentEvent({ key: null }));
+      await once(paymentEvent({ key: null }));
       expectUnguarded();
       expect(store.calls).toEqual([]);
     });
@@ -87,8 +87,8 @@ describe('idempotent(handler)', () => {
       vi.stubEnv('IDEMPOTENCY_DISABLED', 'true');
       const warn = vi.spyOn(console, 'warn').mockReturnValue();
       const once = http();
-      await once(httpRequest());
-      await once(httpRequest());
+      await once(paymentEvent());
+      await once(paymentEvent());
       expectUnguarded();
       expect(store.calls).toEqual([]);
       expect(warn).toHaveBeenCalledExactlyOnceWith(expect.stringContaining('IDEMPOTENCY_DISABLED'));
@@ -101,14 +101,14 @@ describe('idempotent(handler)', () => {
     it('where the store fails and it was told to run then', async () => {
       store = recordingStore({ before: unavailable });
       const once = http({ whenStoreFails: 'run' });
-      expect(await once(httpRequest())).toBe(1);
-      expect(await once(httpRequest())).toBe(2);
+      expect(await once(paymentEvent())).toBe(1);
+      expect(await once(paymentEvent())).toBe(2);
       expectUnguarded();
     });
 
     it('not where the store fails and nothing else was said', async () => {
       store = recordingStore({ before: unavailable });
-      expect(await http()(httpRequest())).toMatchObject({
+      expect(await http()(paymentEvent())).toMatchObject({
         statusCode: 503,
         headers: { 'Retry-After': expect.any(String) },
       });
@@ -125,7 +125,7 @@ describe('idempotent(handler)', () => {
           throw storeError('STORE_MISCONFIGURED');
         },
       });
-      await expect(http({ whenStoreFails: 'run' })(httpRequest())).rejects.toMatchObject({
+      await expect(http({ whenStoreFails: 'run' })(paymentEvent())).rejects.toMatchObject({
         code: 'STORE_MISCONFIGURED',
       });
       expect(work).not.toHaveBeenCalled();
@@ -143,8 +143,8 @@ describe('idempotent(handler)', () => {
         },
         { store },
       );
-      await once(httpRequest({ method: 'GET' }));
-      await once(httpRequest({ method: 'GET' }));
+      await once(paymentEvent({ method: 'GET' }));
+      await once(paymentEvent({ method: 'GET' }));
       expect(tokens.flat().every((token) => uuid.test(token))).toBe(true);
       const [first, second] = tokens as [string[], string[]];
       expect(first[1]).toBe(first[0]);
@@ -157,10 +157,10 @@ describe('idempotent(handler)', () => {
     it('and lets errors and results pass', async () => {
       const failure = new Error('not found');
       work.mockRejectedValueOnce(failure);
-      await expect(http()(httpRequest({ method: 'GET' }))).rejects.toBe(failure);
+      await expect(http()(paymentEvent({ method: 'GET' }))).rejects.toBe(failure);
       const stream = new ReadableStream();
       work.mockResolvedValueOnce(stream as never);
-      expect(await http()(httpRequest({ method: 'GET' }))).toBe(stream);
+      expect(await http()(paymentEvent({ method: 'GET' }))).toBe(stream);
     });
   });
 });

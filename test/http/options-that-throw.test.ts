@@ -2,7 +2,8 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { type HttpOptions, type HttpResponse, idempotent, operation } from '../../lib/index.ts';
 import { manualClock, memoryStore } from '../../lib/testing.ts';
 import { doors } from '../support/doors.ts';
-import { contextWith, httpEvent } from '../support/hands.ts';
+import { paymentEvent } from '../support/http-events.ts';
+import { lambdaContext } from '../support/invocation.ts';
 
 const secret = 's3cret';
 const fail = () => {
@@ -23,7 +24,7 @@ afterEach(() => {
 describe.each(doors)('%s:', (_, door) => {
   it('a refusal goes out without the headers of a `http.answerHeaders` that throws', async () => {
     const handler = door(() => 'not run', options({ answerHeaders: fail }));
-    const answer = await handler(httpEvent(undefined));
+    const answer = await handler(paymentEvent({ key: null }));
     expect(answer).toMatchObject({
       statusCode: 400,
       headers: { 'Content-Type': 'application/problem+json' },
@@ -35,8 +36,8 @@ describe.each(doors)('%s:', (_, door) => {
 
   it('so does a replay: what was done is told', async () => {
     const handler = door(() => ({ statusCode: 201, body: 'paid' }), options({ answerHeaders: fail }));
-    await handler(httpEvent('k'));
-    expect(await handler(httpEvent('k'))).toMatchObject({
+    await handler(paymentEvent({ key: 'k' }));
+    expect(await handler(paymentEvent({ key: 'k' }))).toMatchObject({
       ...{ statusCode: 201, body: 'paid', headers: { 'Idempotent-Replayed': 'true' } },
     });
   });
@@ -48,7 +49,7 @@ describe.each(doors)('%s:', (_, door) => {
     ['returns no status', () => ({ body: 'no' })],
   ])('a refusal is the standard one where `http.errors` %s', async (_what, errors) => {
     const handler = door(() => 'not run', options({ errors: errors as () => HttpResponse }));
-    const answer = await handler(httpEvent(undefined));
+    const answer = await handler(paymentEvent({ key: null }));
     expect(JSON.parse(answer.body)).toMatchObject({ code: 'MISSING_KEY', status: 400 });
     expect(warn.mock.calls[0]?.[0]).toContain('`http.errors`');
   });
@@ -66,10 +67,10 @@ describe.each(doors)('%s:', (_, door) => {
       },
       options({ answerHeaders: fail, errors: fail }, { store, lease: { seconds: 60 } }),
     );
-    const answer = await handler(httpEvent('k'));
+    const answer = await handler(paymentEvent({ key: 'k' }));
     expect(answer.statusCode).toBe(409);
     expect(JSON.parse(answer.body)).toMatchObject({ code: 'OVERTAKEN' });
-    expect(await handler(httpEvent('k'))).toMatchObject({ body: 'paid' });
+    expect(await handler(paymentEvent({ key: 'k' }))).toMatchObject({ body: 'paid' });
   });
 
   it("the handler's own error is the one that leaves", async () => {
@@ -79,12 +80,12 @@ describe.each(doors)('%s:', (_, door) => {
       },
       options({ answerHeaders: fail, errors: fail }),
     );
-    await expect(handler(httpEvent('k'))).rejects.toThrow('declined');
+    await expect(handler(paymentEvent({ key: 'k' }))).rejects.toThrow('declined');
   });
 
   it('a call for which no time is left is still a 503', async () => {
     const handler = door(() => 'not run', options({ answerHeaders: fail, errors: fail }));
-    expect(await handler(httpEvent('k'), contextWith(0))).toMatchObject({ statusCode: 503 });
+    expect(await handler(paymentEvent({ key: 'k' }), lambdaContext(0))).toMatchObject({ statusCode: 503 });
   });
 });
 
@@ -94,7 +95,7 @@ describe('what such an option threw', () => {
       async (_: unknown) => 'not run',
       options({ answerHeaders: fail, errors: fail }),
     );
-    for (let call = 0; call < 3; call++) await handler(httpEvent(undefined));
+    for (let call = 0; call < 3; call++) await handler(paymentEvent({ key: null }));
     expect(warn).toHaveBeenCalledTimes(2);
   });
 });

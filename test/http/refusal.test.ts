@@ -1,7 +1,9 @@
 import { describe, expect, test } from 'vitest';
 import { type HttpOptions, IdempotencyError, idempotent } from '../../lib/index.ts';
 import { manualClock, memoryStore } from '../../lib/testing.ts';
-import { contextWith, deferred, httpEvent } from '../support/hands.ts';
+import { deferred } from '../support/hands.ts';
+import { paymentEvent } from '../support/http-events.ts';
+import { lambdaContext } from '../support/invocation.ts';
 
 const docsUrl = 'https://api.example.com/docs/idempotency';
 
@@ -23,18 +25,18 @@ async function refusals(http: HttpOptions): Promise<Record<string, any>> {
     namespace: 'payments',
     http,
   });
-  await paid(httpEvent('paid'));
-  void endless(httpEvent('running'), contextWith(29_000));
+  await paid(paymentEvent({ key: 'paid' }));
+  void endless(paymentEvent({ key: 'running' }), lambdaContext(29_000));
   await started.promise;
-  await unkept(httpEvent('unkept'));
+  await unkept(paymentEvent({ key: 'unkept' }));
   clock.advance(9_500);
   return {
-    missing: await paid(httpEvent(undefined)),
-    malformed: await paid(httpEvent('a b')),
-    other: await paid(httpEvent('paid', { amount: 2 })),
-    running: await paid(httpEvent('running')),
-    unkept: await paid(httpEvent('unkept')),
-    broken: await broken(httpEvent('x')),
+    missing: await paid(paymentEvent({ key: null })),
+    malformed: await paid(paymentEvent({ key: 'a b' })),
+    other: await paid(paymentEvent({ key: 'paid', body: { amount: 2 } })),
+    running: await paid(paymentEvent({ key: 'running' })),
+    unkept: await paid(paymentEvent({ key: 'unkept' })),
+    broken: await broken(paymentEvent({ key: 'x' })),
   };
 }
 

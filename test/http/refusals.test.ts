@@ -8,12 +8,13 @@ import {
   idempotent,
 } from '../../lib/index.ts';
 import { manualClock } from '../../lib/testing.ts';
-import { contextWith, deferred } from '../support/hands.ts';
+import { deferred } from '../support/hands.ts';
 import { type HttpEvent, type HttpRequest, restEvent } from '../support/http-events.ts';
-import { type WatchedStore, watchedStore } from '../support/watched-store.ts';
+import { lambdaContext } from '../support/invocation.ts';
+import { type RecordingStore, recordingStore } from '../support/recording-store.ts';
 
 type Handler = (event: HttpEvent, context: IdempotentContext) => unknown;
-type Options = Omit<IdempotentOptions<HttpEvent>, 'store'> & { readonly store?: WatchedStore };
+type Options = Omit<IdempotentOptions<HttpEvent>, 'store'> & { readonly store?: RecordingStore };
 
 const created: HttpResponse = {
   statusCode: 201,
@@ -22,7 +23,10 @@ const created: HttpResponse = {
 };
 
 /** A guarded API whose handler gives `answer`, or what a function makes of each call. */
-function api(answer: HttpResponse | Handler = created, { store = watchedStore(), ...options }: Options = {}) {
+function api(
+  answer: HttpResponse | Handler = created,
+  { store = recordingStore(), ...options }: Options = {},
+) {
   const handler = vi.fn<Handler>(typeof answer === 'function' ? answer : async () => answer);
   const guarded = idempotent(handler, { store, ...options });
   const call = async (event: HttpEvent, context?: Context) => (await guarded(event, context)) as HttpResponse;
@@ -44,7 +48,7 @@ const problem = ({ body = '' }: HttpResponse) => JSON.parse(body) as Record<stri
 
 describe('a refusal', () => {
   const unavailable = () =>
-    watchedStore({
+    recordingStore({
       claim: async () => {
         throw new IdempotencyError('STORE_UNAVAILABLE', 'Try again.', { retryAfterSeconds: 1 });
       },
@@ -72,7 +76,7 @@ describe('a refusal', () => {
     const clock = manualClock();
     const done = [deferred<HttpResponse>(), deferred<HttpResponse>()] as const;
     const { call, handler } = api(() => done[handler.mock.calls.length - 1]?.promise, {
-      store: watchedStore({ clock }),
+      store: recordingStore({ clock }),
       lease: { seconds: 10 },
     });
     const first = call(restEvent(keyed('key-1')));
@@ -93,7 +97,7 @@ describe('a refusal', () => {
 
   it('says 503 where no time is left', async () => {
     const { call, handler, store } = api();
-    const refused = await call(restEvent(keyed('key-1')), contextWith(0));
+    const refused = await call(restEvent(keyed('key-1')), lambdaContext(0));
     expect(refused).toMatchObject({ statusCode: 503, headers: { 'Retry-After': '1' } });
     expect(problem(refused)).toMatchObject({ code: 'NO_TIME_LEFT' });
     expect(handler).not.toHaveBeenCalled();
@@ -102,9 +106,9 @@ describe('a refusal', () => {
 
   it('tells the lease of an invocation: its remaining time and a second', async () => {
     const done = deferred<HttpResponse>();
-    const { call } = api(() => done.promise, { store: watchedStore({ clock: manualClock() }) });
-    const first = call(restEvent(keyed('key-1')), contextWith(3_000));
-    const busy = await call(restEvent(keyed('key-1')), contextWith(3_000));
+    const { call } = api(() => done.promise, { store: recordingStore({ clock: manualClock() }) });
+    const first = call(restEvent(keyed('key-1')), lambdaContext(3_000));
+    const busy = await call(restEvent(keyed('key-1')), lambdaContext(3_000));
     expect(busy).toMatchObject({ statusCode: 409, headers: { 'Retry-After': '4' } });
     done.resolve(created);
     await first;

@@ -16,10 +16,10 @@ import {
   httpApiEvent,
   restEvent,
 } from '../support/http-events.ts';
-import { type WatchedStore, watchedStore } from '../support/watched-store.ts';
+import { type RecordingStore, recordingStore } from '../support/recording-store.ts';
 
 type Handler = (event: HttpEvent, context: IdempotentContext) => unknown;
-type Options = Omit<IdempotentOptions<HttpEvent>, 'store'> & { readonly store?: WatchedStore };
+type Options = Omit<IdempotentOptions<HttpEvent>, 'store'> & { readonly store?: RecordingStore };
 
 const created: HttpResponse = {
   statusCode: 201,
@@ -28,7 +28,10 @@ const created: HttpResponse = {
 };
 
 /** A guarded API whose handler gives `answer`, or what a function makes of each call. */
-function api(answer: HttpResponse | Handler = created, { store = watchedStore(), ...options }: Options = {}) {
+function api(
+  answer: HttpResponse | Handler = created,
+  { store = recordingStore(), ...options }: Options = {},
+) {
   const handler = vi.fn<Handler>(typeof answer === 'function' ? answer : async () => answer);
   const guarded = idempotent(handler, { store, ...options });
   const call = async (event: HttpEvent, context?: Context) => (await guarded(event, context)) as HttpResponse;
@@ -118,7 +121,7 @@ describe('a replayed answer', () => {
 
   it('is given once the record expires no more', async () => {
     const clock = manualClock();
-    const { call, handler } = api(created, { store: watchedStore({ clock }), ttlSeconds: 60 });
+    const { call, handler } = api(created, { store: recordingStore({ clock }), ttlSeconds: 60 });
     await call(restEvent(keyed('key-1')));
     clock.advance(59_999);
     expect(header(await call(restEvent(keyed('key-1'))), 'idempotent-replayed')).toEqual(['true']);

@@ -11,10 +11,10 @@ import {
 import { manualClock } from '../../lib/testing.ts';
 import { deferred } from '../support/hands.ts';
 import { eventSources, type HttpEvent, type HttpRequest } from '../support/http-events.ts';
-import { type WatchedStore, watchedStore } from '../support/watched-store.ts';
+import { type RecordingStore, recordingStore } from '../support/recording-store.ts';
 
 type Handler = (event: HttpEvent, context: IdempotentContext) => unknown;
-type Options = Omit<IdempotentOptions<HttpEvent>, 'store'> & { readonly store?: WatchedStore };
+type Options = Omit<IdempotentOptions<HttpEvent>, 'store'> & { readonly store?: RecordingStore };
 
 const created: HttpResponse = {
   statusCode: 201,
@@ -23,7 +23,10 @@ const created: HttpResponse = {
 };
 
 /** A guarded API whose handler gives `answer`, or what a function makes of each call. */
-function api(answer: HttpResponse | Handler = created, { store = watchedStore(), ...options }: Options = {}) {
+function api(
+  answer: HttpResponse | Handler = created,
+  { store = recordingStore(), ...options }: Options = {},
+) {
   const handler = vi.fn<Handler>(typeof answer === 'function' ? answer : async () => answer);
   const guarded = idempotent(handler, { store, ...options });
   const call = async (event: HttpEvent, context?: Context) => (await guarded(event, context)) as HttpResponse;
@@ -193,7 +196,7 @@ describe.each(eventSources)('a request through %s', (_, event) => {
     const clock = manualClock();
     const done = deferred<HttpResponse>();
     const { call, handler, store } = api(() => done.promise, {
-      store: watchedStore({ clock }),
+      store: recordingStore({ clock }),
       lease: { seconds: 30 },
     });
     const first = call(event(keyed('key-1')));

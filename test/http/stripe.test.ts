@@ -3,7 +3,8 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import { type IdempotentOptions, idempotent } from '../../lib/index.ts';
 import { memoryStore } from '../../lib/testing.ts';
 import { type LocalApi, startApi } from '../../local/aws/api.ts';
-import { contextWith, deferred } from '../support/hands.ts';
+import { deferred } from '../support/hands.ts';
+import { lambdaContext } from '../support/invocation.ts';
 
 /**
  * A stock Stripe client, pointed at an API that a guard protects: it sends bare keys, retries by itself and turns errors
@@ -66,7 +67,7 @@ afterEach(() => {
 describe("errors: 'stripe'", () => {
   test('gives a repeat with one key one effect, and marks the second answer', async () => {
     const handler = guarded(charge);
-    handle = (event) => handler(event, contextWith(3_000));
+    handle = (event) => handler(event, lambdaContext(3_000));
     const create = () =>
       stripe().charges.create({ amount: 42, currency: 'eur' }, { idempotencyKey: 'key-1' });
     const first = await create();
@@ -80,7 +81,7 @@ describe("errors: 'stripe'", () => {
 
   test('makes other parameters a StripeIdempotencyError, after one request', async () => {
     const handler = guarded(charge);
-    handle = (event) => handler(event, contextWith(3_000));
+    handle = (event) => handler(event, lambdaContext(3_000));
     await stripe().charges.create({ amount: 42, currency: 'eur' }, { idempotencyKey: 'key-1' });
     requests.length = 0;
     const error = await stripe()
@@ -100,7 +101,7 @@ describe("errors: 'stripe'", () => {
     });
     handle = (event) => {
       if (requests.length === 3) gate.resolve();
-      return handler(event, contextWith(1_000));
+      return handler(event, lambdaContext(1_000));
     };
     const paid = await stripe({ timeout: 300, maxNetworkRetries: 4 }).charges.create({
       amount: 42,
@@ -116,7 +117,7 @@ describe("errors: 'stripe'", () => {
   test('has a client whose connection broke after the effect retry, and charges once', async () => {
     const handler = guarded(charge);
     handle = async (event) => {
-      const result = await handler(event, contextWith(3_000));
+      const result = await handler(event, lambdaContext(3_000));
       if (requests.length === 1) throw new Reset();
       return result;
     };
@@ -129,7 +130,7 @@ describe("errors: 'stripe'", () => {
 
   test('tells a conflict that outlasts the retries', async () => {
     const handler = guarded(() => new Promise(() => {}));
-    handle = (event) => handler(event, contextWith(1_000));
+    handle = (event) => handler(event, lambdaContext(1_000));
     const event = await eventOf();
     void handle({ ...event, headers: { ...event.headers, 'idempotency-key': 'key-1' } });
     const error = await stripe({ maxNetworkRetries: 0 })
@@ -148,7 +149,7 @@ describe("errors: 'stripe'", () => {
       },
       { remember: () => true, http: { errors: 'stripe' } },
     );
-    handle = (event) => handler(event, contextWith(3_000));
+    handle = (event) => handler(event, lambdaContext(3_000));
     const error = await stripe({ maxNetworkRetries: 3 })
       .charges.create({ amount: 42, currency: 'eur' }, { idempotencyKey: 'key-1' })
       .catch((thrown: unknown) => thrown);
@@ -160,13 +161,13 @@ describe("errors: 'stripe'", () => {
 
   test('makes a key that is not there, and a store that fails, what they are', async () => {
     const handler = guarded(charge);
-    handle = (event) => handler({ ...event, headers: {} }, contextWith(3_000));
+    handle = (event) => handler({ ...event, headers: {} }, lambdaContext(3_000));
     await expect(stripe().charges.create({ amount: 1, currency: 'eur' })).rejects.toBeInstanceOf(
       Stripe.errors.StripeIdempotencyError,
     );
     const broken = { ...memoryStore(), claim: () => Promise.reject(unavailable()) };
     const failing = guarded(charge, { store: broken, http: { errors: 'stripe' } });
-    handle = (event) => failing(event, contextWith(3_000));
+    handle = (event) => failing(event, lambdaContext(3_000));
     const error = await stripe({ maxNetworkRetries: 0 })
       .charges.create({ amount: 1, currency: 'eur' })
       .catch((thrown: unknown) => thrown);
@@ -179,7 +180,7 @@ describe("errors: 'stripe'", () => {
 describe("errors: 'problem'", () => {
   test('is not for a Stripe client: it takes a refusal for a success', async () => {
     const handler = guarded(charge, {});
-    handle = (event) => handler(event, contextWith(3_000));
+    handle = (event) => handler(event, lambdaContext(3_000));
     await stripe().charges.create({ amount: 42, currency: 'eur' }, { idempotencyKey: 'key-1' });
     const taken: any = await stripe().charges.create(
       { amount: 43, currency: 'eur' },

@@ -24,7 +24,7 @@ import {
 } from '../../lib/index.ts';
 import { manualClock, memoryStore } from '../../lib/testing.ts';
 import { type FaultProxy, startFaultProxy } from '../../local/faults/fault-proxy.ts';
-import { httpEvent } from '../support/hands.ts';
+import { paymentEvent } from '../support/http-events.ts';
 
 interface Order {
   readonly id: string;
@@ -67,7 +67,11 @@ describe('the deduplication id of an operation', () => {
   });
 
   it('is the same for a quoted and a bare header', async () => {
-    const [quoted, bare, other] = await idsOf([httpEvent('"k"'), httpEvent('k'), httpEvent('"K"')]);
+    const [quoted, bare, other] = await idsOf([
+      paymentEvent({ key: '"k"' }),
+      paymentEvent({ key: 'k' }),
+      paymentEvent({ key: '"K"' }),
+    ]);
     expect(quoted).toBe(bare);
     expect(other).not.toBe(bare);
   });

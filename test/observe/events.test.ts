@@ -9,7 +9,9 @@ import {
   idempotent,
   operation,
 } from '../../lib/index.ts';
-import { gate, httpRequest, lambdaContext } from '../support/invocation.ts';
+import { deferred } from '../support/hands.ts';
+import { paymentEvent } from '../support/http-events.ts';
+import { lambdaContext } from '../support/invocation.ts';
 import { type RecordingStore, recordingStore, type Verb } from '../support/recording-store.ts';
 
 interface Order {
@@ -92,14 +94,14 @@ describe('observe', () => {
   });
 
   it('sees a duplicate of a running operation, how old that is and how long its lease holds', async () => {
-    const started = gate();
-    const finish = gate();
+    const started = deferred();
+    const finish = deferred();
     const once = idempotent(async (_: Order) => {
-      started.open();
-      await finish.passed;
+      started.resolve();
+      await finish.promise;
     }, options());
     const first = once(order, lambdaContext(10_000));
-    await started.passed;
+    await started.promise;
     takes(1_000);
     seen.length = 0;
     await expect(once(order)).rejects.toMatchObject({ code: 'IN_PROGRESS' });
@@ -107,7 +109,7 @@ describe('observe', () => {
     expect(seen).toEqual([
       { ...common, type: 'busy', durationMs: 5, ageMs, leaseLeftMs: 10_000 + 1_000 - ageMs },
     ]);
-    finish.open();
+    finish.resolve();
     await first;
   });
 
@@ -161,16 +163,16 @@ describe('observe', () => {
   });
 
   it('sees an overtaken attempt', async () => {
-    const started = gate();
-    const finish = gate();
+    const started = deferred();
+    const finish = deferred();
     const work = vi.fn(async (_: Order): Promise<void> => {});
     work.mockImplementationOnce(async () => {
-      started.open();
-      await finish.passed;
+      started.resolve();
+      await finish.promise;
     });
     const once = idempotent(work, options({ lease: { seconds: 10 } }));
     const first = once(order);
-    await started.passed;
+    await started.promise;
     takes(20_000);
     await once(order);
     expect(seen.map(({ type, ...rest }) => [type, 'attempt' in rest && rest.attempt])).toEqual([
@@ -179,26 +181,26 @@ describe('observe', () => {
       ['complete', 2],
     ]);
     seen.length = 0;
-    finish.open();
+    finish.resolve();
     await first;
     expect(seen).toEqual([{ ...common, type: 'overtaken', durationMs: 7, runMs: 20_000 + 5 + 4 + 7 }]);
   });
 
   it('sees an attempt that fails after it was overtaken', async () => {
-    const started = gate();
-    const finish = gate();
+    const started = deferred();
+    const finish = deferred();
     const work = vi.fn(async (_: Order): Promise<void> => {});
     work.mockImplementationOnce(async () => {
-      started.open();
-      await finish.passed;
+      started.resolve();
+      await finish.promise;
     });
     const once = idempotent(work, options({ lease: { seconds: 10 } }));
     const first = once(order);
-    await started.passed;
+    await started.promise;
     takes(20_000);
     await once(order);
     seen.length = 0;
-    finish.fail(failure);
+    finish.reject(failure);
     await expect(first).rejects.toBe(failure);
     expect(seen).toMatchObject([{ type: 'overtaken', attempt: 1 }]);
   });
@@ -229,16 +231,16 @@ describe('observe', () => {
   });
 
   it('sees a claim that is left to its lease', async () => {
-    const finish = gate();
+    const finish = deferred();
     const handler = middy<Order, void>()
       .use(idempotent(options()))
-      .handler(async () => finish.passed);
+      .handler(async () => finish.promise);
     const timedOut = handler(order, lambdaContext(150));
     await vi.waitFor(() => expect(seen).toHaveLength(1));
     takes(120);
     await expect(timedOut).rejects.toMatchObject({ name: 'TimeoutError' });
     expect(seen.slice(1)).toEqual([{ ...common, type: 'abandon', runMs: 120 }]);
-    finish.open();
+    finish.resolve();
   });
 
   it('sees that an operation was completed without its answer, and why', async () => {
@@ -269,18 +271,18 @@ describe('observe', () => {
     const unguarded = { namespace: 'orders', atMs: expect.any(Number), type: 'unguarded' };
 
     it('because of its method', async () => {
-      await http()(httpRequest({ method: 'GET' }));
+      await http()(paymentEvent({ method: 'GET' }));
       expect(seen).toEqual([{ ...unguarded, reason: 'method' }]);
     });
 
     it('because it has no key', async () => {
-      await http({ required: false })(httpRequest({ key: null }));
+      await http({ required: false })(paymentEvent({ key: null }));
       expect(seen).toEqual([{ ...unguarded, reason: 'no-key' }]);
     });
 
     it('because the store fails, and why it does', async () => {
       failing = ['claim'];
-      await http({ whenStoreFails: 'run' })(httpRequest());
+      await http({ whenStoreFails: 'run' })(paymentEvent());
       expect(seen).toEqual([
         {
           ...unguarded,
@@ -293,7 +295,7 @@ describe('observe', () => {
     it('because guards are disabled', async () => {
       vi.stubEnv('IDEMPOTENCY_DISABLED', 'true');
       vi.spyOn(console, 'warn').mockReturnValue();
-      await http()(httpRequest());
+      await http()(paymentEvent());
       expect(seen).toEqual([{ ...unguarded, reason: 'disabled' }]);
     });
   });

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { idempotent, updateVersion } from '../../lib/index.ts';
 import { manualClock, memoryStore } from '../../lib/testing.ts';
-import { contextWith } from '../support/hands.ts';
+import { lambdaContext } from '../support/invocation.ts';
 
 interface Order {
   readonly id: string;
@@ -104,11 +104,11 @@ describe('memoryStore', () => {
       { store, key: (order) => order.id },
     );
     const order = { id: 'o-1', cents: 1 };
-    await expect(work(order, contextWith(30_000))).rejects.toThrow('crash');
+    await expect(work(order, lambdaContext(30_000))).rejects.toThrow('crash');
     expect(store.records).toMatchObject([
       { status: 'IN_PROGRESS', attempt: 1, leaseUntilMs: 0, steps: [{ name: 'reserve', status: 'DONE' }] },
     ]);
-    expect(await work(order, contextWith(30_000))).toBe('r-1');
+    expect(await work(order, lambdaContext(30_000))).toBe('r-1');
     expect(store.writes).toHaveLength(1);
     expect(store.records).toMatchObject([{ status: 'COMPLETED', attempt: 2 }]);
   });

@@ -1,8 +1,7 @@
-import type { Context } from 'aws-lambda';
 import type { IdempotencyEvent } from '../../lib/index.ts';
 
 /** A promise that the test settles. */
-export interface Deferred<T> {
+export interface Deferred<T = void> {
   readonly promise: Promise<T>;
   resolve(value: T): void;
   reject(error: unknown): void;
@@ -18,15 +17,6 @@ export function deferred<T = void>(): Deferred<T> {
   return { promise, resolve, reject };
 }
 
-/** A Lambda context of an invocation that has `remainingMs` left, now or as a function tells. */
-export function contextWith(remainingMs: number | (() => number)): Context {
-  return {
-    functionName: 'test',
-    awsRequestId: 'request-1',
-    getRemainingTimeInMillis: typeof remainingMs === 'number' ? () => remainingMs : remainingMs,
-  } as Context;
-}
-
 /** An observer that keeps what it saw. */
 export function observer(): {
   seen: IdempotencyEvent[];
@@ -40,19 +30,6 @@ export function observer(): {
     observe: (event) => {
       seen.push(event);
     },
-  };
-}
-
-/** An HTTP API event (payload format 2.0) with an idempotency key. */
-export function httpEvent(key: string | undefined, body: unknown = { amount: 1 }, method = 'POST'): any {
-  return {
-    version: '2.0',
-    rawPath: '/payments',
-    rawQueryString: '',
-    headers: { 'content-type': 'application/json', ...(key !== undefined && { 'idempotency-key': key }) },
-    body: JSON.stringify(body),
-    isBase64Encoded: false,
-    requestContext: { http: { method, path: '/payments' } },
   };
 }
 

@@ -1,3 +1,4 @@
+import type { APIGatewayProxyEventV2 } from 'aws-lambda';
 import * as makers from '../../lib/testing.ts';
 
 /** A request as a client sends it. */
@@ -31,6 +32,27 @@ export const httpApiEvent = (request: HttpRequest = {}): HttpEvent => ({
   ...makers.httpEventV2(partsOf(request)),
   ...bodyOf(request),
 });
+
+/** What a client pays with; by default one and the same payment. */
+export interface Payment {
+  /** `null`: the request has none. @default 'key-1' */
+  readonly key?: string | null;
+  /** Sent as JSON. @default { amount: 7 } */
+  readonly body?: unknown;
+  /** @default 'POST' */
+  readonly method?: string;
+}
+
+/** The event that an HTTP API makes of a payment. */
+export const paymentEvent = ({
+  key = 'key-1',
+  body = { amount: 7 },
+  method = 'POST',
+}: Payment = {}): APIGatewayProxyEventV2 =>
+  makers.httpEventV2({
+    ...{ method, path: '/payments', body },
+    ...(key !== null && { idempotencyKey: key }),
+  });
 
 /** A Function URL's event: payload format 2.0 with other context. */
 export function functionUrlEvent(request: HttpRequest = {}): HttpEvent {

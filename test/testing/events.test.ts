@@ -25,8 +25,8 @@ import {
   snsEvent,
   sqsEvent,
 } from '../../lib/testing.ts';
-import { contextWith } from '../support/hands.ts';
-import { watchedStore } from '../support/watched-store.ts';
+import { lambdaContext } from '../support/invocation.ts';
+import { recordingStore } from '../support/recording-store.ts';
 
 describe.each<[string, (request: HttpRequest) => object]>([
   ['httpEventV2', httpEventV2],
@@ -36,7 +36,7 @@ describe.each<[string, (request: HttpRequest) => object]>([
 ])('a request made by %s', (_, make) => {
   function counting() {
     const handler = vi.fn(async (_event: object) => ({ statusCode: 201, body: 'paid' }));
-    return { handler, call: idempotent(handler, { store: watchedStore() }) };
+    return { handler, call: idempotent(handler, { store: recordingStore() }) };
   }
 
   it('is an operation by its key, and a repeat is answered', async () => {
@@ -112,7 +112,7 @@ describe('the caller of a request', () => {
       (principalId: string) => httpEventV2({ idempotencyKey: 'k', authorizer: { lambda: { principalId } } }),
       (principalId: string) => httpEventV1({ idempotencyKey: 'k', identity: { userArn: principalId } }),
     ]) {
-      const store = watchedStore();
+      const store = recordingStore();
       const call = idempotent(async (_event: object) => 'done', { store });
       for (const name of ['ann', 'bob', 'ann']) await call(from(name));
       expect(store.operations).toHaveLength(2);
@@ -135,10 +135,10 @@ describe('a batch', () => {
     work: (record: Record & { payload: unknown }) => unknown,
   ) {
     const handler = idempotent(eachRecord<Record>(work as never, { onFailure: () => {} }), {
-      ...{ store: watchedStore(), namespace: 'n' },
+      ...{ store: recordingStore(), namespace: 'n' },
     });
     return (event: object) =>
-      handler(event as never, contextWith(60_000)) as Promise<SQSBatchResponse | undefined>;
+      handler(event as never, lambdaContext(60_000)) as Promise<SQSBatchResponse | undefined>;
   }
 
   it('of sqsEvent is done once, however often it is delivered', async () => {
@@ -213,7 +213,7 @@ describe('a batch', () => {
   });
 
   it('of one queue, stream or topic has nothing to do with another', async () => {
-    const store = watchedStore();
+    const store = recordingStore();
     const call = idempotent(async (_event: object) => undefined, { store });
     for (const queue of ['orders', 'refunds']) {
       await call(sqsEvent({ body: 'x', messageId: 'm', queue }).Records[0] as object);
