@@ -114,7 +114,7 @@ describe('guards within guards', () => {
   });
 });
 
-describe('an event', () => {
+describe('the event of a batch', () => {
   it('is not changed, and may be frozen', async () => {
     const deepFreeze = <T>(value: T): T => {
       if (typeof value === 'object' && value !== null) Object.values(value).forEach(deepFreeze);
@@ -241,7 +241,7 @@ it('a record that was overtaken under a plain handler is reported, though the ha
   expect(failedIn(await handler(sqsEvent(fifoMessage('m-1', 'g')), lambdaContext()))).toEqual(['m-1']);
 });
 
-it('an observer is told of every record', async () => {
+it('an observer is told of every record of a batch', async () => {
   const seen = observer();
   failing = new Set(['m-2']);
   const handler = idempotent(each(), { store: memoryStore(), observe: seen.observe });

@@ -344,7 +344,7 @@ describe('whatever fails, is killed, overlaps or comes again, in whatever batche
     );
   });
 
-  it('the same on DynamoDB', { timeout: 60_000 }, async () => {
+  it('every key has one effect, in order, on DynamoDB too', { timeout: 60_000 }, async () => {
     await fc.assert(
       fc.asyncProperty(scenarios, async (scenario) => {
         const { store } = await createTable();

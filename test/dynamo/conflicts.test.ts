@@ -98,7 +98,7 @@ describe('once a record of the operation was seen', () => {
     expect(bench.seen.types()).not.toContain('unguarded');
   });
 
-  it('nor for a record of a batch', async () => {
+  it('a store that fails is no reason to run a record of a batch unguarded', async () => {
     const key = () => bench.id;
     await bench.crash(() => {}, { key, tenant: () => 't', fingerprint: false });
     const { own, call } = guarded({ key, tenant: () => 't', fingerprint: false });

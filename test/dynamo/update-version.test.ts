@@ -329,7 +329,7 @@ describe('updateVersion', () => {
   });
 });
 
-it('asks for the item that stopped a write, with the names behind placeholders', () => {
+it('a natural write asks for the item that stopped it, with the names behind placeholders', () => {
   const { Put } = createOnce.write({ tableName: 'users', partitionKey: 'name', item: { name: 'ann' } });
   expect(Put).toEqual({
     TableName: 'users',

@@ -229,7 +229,7 @@ describe('a claim at the commit', () => {
   });
 });
 
-describe('a condition of the handler', () => {
+describe('a condition of a commit that claims', () => {
   const once = { ConditionExpression: 'attribute_not_exists(pk)' };
 
   test('that fails for a duplicate as well does not hide the stored answer', async () => {
@@ -281,7 +281,7 @@ describe('a condition of the handler', () => {
   });
 });
 
-describe('outside of its commit a handler has no effect:', () => {
+describe('a handler that claims at its commit has no effect outside of it:', () => {
   for (const [what, work] of Object.entries<(op: Operation) => unknown>({
     step: (op) => op.step('step', () => 1),
     transaction: (op) => op.transaction('transaction', { value: 1 }),
@@ -343,7 +343,7 @@ describe('outside of its commit a handler has no effect:', () => {
   });
 });
 
-describe('a lost answer', () => {
+describe('a lost answer to a commit that claims', () => {
   for (const lost of [1, sdkAttempts + 1]) {
     test(`(${lost} times) leaves one application`, async () => {
       bench.proxy.inject({ operation: 'TransactWriteItems', fault: 'drop-after', times: lost });
@@ -382,7 +382,7 @@ describe('a lost answer', () => {
   });
 });
 
-describe('in a batch', () => {
+describe('in a batch that claims at its commits,', () => {
   const sqsEvent = (...ids: string[]): any => ({
     Records: ids.map((messageId) => ({
       ...{ messageId, body: messageId, eventSource: 'aws:sqs', eventSourceARN: 'arn:aws:sqs:eu-west-1:1:q' },

@@ -69,7 +69,7 @@ async function codeOf(work: Promise<unknown>): Promise<string> {
   return 'none';
 }
 
-describe('the record', () => {
+describe('the record of an operation', () => {
   test('holds neither key nor payload nor tenant in clear', async () => {
     const secret = `secret-${id}`;
     const handler = guard(

@@ -124,7 +124,7 @@ describe('a commit over HTTP', () => {
   });
 });
 
-describe('without a record', () => {
+describe('where there is no record,', () => {
   for (const [what, call] of Object.entries({
     'a GET': () => unguarded(http)(paymentEvent({ key: 'k', method: 'GET' })),
     'an event without a key': () => unguarded({ ...http, required: false })(paymentEvent({ key: null })),

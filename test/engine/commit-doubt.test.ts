@@ -89,7 +89,7 @@ describe('a lost answer to a commit', () => {
     expect(await failureOf(handler({ id: bench.id }))).toMatchObject({ code: 'OUTCOME_UNKNOWN' });
   });
 
-  test('that a permission is missing is no doubt: nothing was written', async () => {
+  test('is another thing than a missing permission: then nothing was written', async () => {
     const fault = { status: 400, type: 'AccessDeniedException', message: 'no dynamodb:ConditionCheckItem' };
     bench.proxy.inject({ operation: 'TransactWriteItems', fault });
     const handler = bench.guard((op) => op.commit({ result: 'done', writes: [bench.count(item)] }));

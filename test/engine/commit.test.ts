@@ -134,7 +134,7 @@ describe('a commit', () => {
   });
 });
 
-describe('after a commit', () => {
+describe('after a commit,', () => {
   test('nothing can be begun', async () => {
     const codes: string[] = [];
     const handler = bench.guard(async (op) => {

@@ -62,7 +62,7 @@ describe.each(Object.entries(styles))('%s', (style, guard) => {
   }, 120_000);
 });
 
-describe('over HTTP', () => {
+describe('a guard over HTTP', () => {
   test(`answers ${duplicates} concurrent duplicates with 201 or 409, then all with the first answer`, async () => {
     let runs = 0;
     const handle = middy7<any, any>()

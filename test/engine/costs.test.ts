@@ -52,39 +52,39 @@ const mail = { destination: 'mail', body: 'm', groupId: 'g' };
 const writes = (count: number) => Array.from({ length: count }, (_, at) => bench.count(`${bench.id}-${at}`));
 const done = () => 'done';
 
-describe('an answer inline', () => {
-  test('fresh: 2 round trips, 2 write units', async () => {
+describe('with an answer that is stored inline,', () => {
+  test('a fresh call costs 2 round trips and 2 write units', async () => {
     await call(done);
     expect(requests).toEqual(['PutItem', 'UpdateItem']);
     expect(units).toEqual({ read: 0, write: 2 });
   });
 
-  test('duplicate: 1 round trip', async () => {
+  test('a duplicate costs 1 round trip', async () => {
     await call(done);
     await call(done);
     expect(requests).toEqual(['PutItem']);
   });
 
-  test('takeover: 3 round trips', async () => {
+  test('a takeover costs 3 round trips', async () => {
     await bench.crash(() => {});
     await call(done);
     expect(requests).toEqual(['PutItem', 'UpdateItem', 'UpdateItem']);
   });
 });
 
-test('a step: 1 round trip and 1 write unit more', async () => {
+test('a step costs 1 round trip and 1 write unit more', async () => {
   await call((op) => op.step('step', done));
   expect(requests).toEqual(['PutItem', 'PutItem', 'UpdateItem']);
   expect(units).toEqual({ read: 0, write: 3 });
 });
 
-test('a step that must not be repeated: 2 round trips and 2 write units more', async () => {
+test('a step that must not be repeated costs 2 round trips and 2 write units more', async () => {
   await call((op) => op.step('step', done, { atMostOnce: true }));
   expect(requests).toEqual(['PutItem', 'PutItem', 'UpdateItem', 'UpdateItem']);
   expect(units).toEqual({ read: 0, write: 4 });
 });
 
-test('a takeover with steps: 1 query more, however many', async () => {
+test('a takeover with steps costs 1 query more, however many', async () => {
   await bench.crash(async (op) => {
     for (const name of ['a', 'b', 'c']) await op.step(name, done);
   });
@@ -96,46 +96,46 @@ test('a takeover with steps: 1 query more, however many', async () => {
   expect(units.read).toBe(1);
 });
 
-test('a transaction: 1 round trip more, and 2 write units for each write, message and the step', async () => {
+test('a transaction costs 1 round trip more, and 2 write units for each write, message and the step', async () => {
   await call((op) => op.transaction('t', { writes: writes(3), messages: [mail] }));
   expect(requests).toEqual(['PutItem', 'TransactWriteItems', 'UpdateItem']);
   // The claim is checked for as many units as if it were written.
   expect(units.write).toBe(2 + 2 * (3 + 1 + 1 + 1));
 });
 
-test('a commit: no round trip more, and 2 write units for each write, message and the completion', async () => {
+test('a commit costs no round trip more, and 2 write units for each write, message and the completion', async () => {
   await call((op) => op.commit({ result: 'done', writes: writes(3), messages: [mail] }));
   expect(requests).toEqual(['PutItem', 'TransactWriteItems']);
   expect(units.write).toBe(1 + 2 * (3 + 1 + 1));
 });
 
-test('a commit without writes and messages: what a completion costs', async () => {
+test('a commit without writes and messages costs what a completion costs', async () => {
   await call((op) => op.commit({ result: 'done' }));
   expect(requests).toEqual(['PutItem', 'UpdateItem']);
   expect(units).toEqual({ read: 0, write: 2 });
 });
 
-test('a commit of a result over 4 KB: 1 round trip more', async () => {
+test('a commit of a result over 4 KB costs 1 round trip more', async () => {
   await call((op) => op.commit({ result: incompressible(6_000), writes: writes(1) }));
   expect(requests).toEqual(['PutItem', 'PutItem', 'TransactWriteItems']);
 });
 
-describe("claim: 'at-commit'", () => {
+describe("with claim: 'at-commit',", () => {
   const more = { claim: 'at-commit' };
 
-  test('with writes: 1 round trip, 2 write units each and for the record', async () => {
+  test('a commit with writes costs 1 round trip, and 2 write units for each and for the record', async () => {
     await call((op) => op.commit({ result: 'done', writes: writes(2) }), more);
     expect(requests).toEqual(['TransactWriteItems']);
     expect(units.write).toBe(2 * (2 + 1));
   });
 
-  test('without: 1 round trip, 1 write unit', async () => {
+  test('a commit without writes costs 1 round trip and 1 write unit', async () => {
     await call((op) => op.commit({ result: 'done' }), more);
     expect(requests).toEqual(['PutItem']);
     expect(units).toEqual({ read: 0, write: 1 });
   });
 
-  test('duplicate: 1 round trip', async () => {
+  test('a duplicate costs 1 round trip', async () => {
     await call((op) => op.commit({ result: 'done', writes: writes(1) }), more);
     await call((op) => op.commit({ result: 'done', writes: writes(1) }), more);
     expect(requests).toEqual(['TransactWriteItems']);

@@ -14,7 +14,7 @@ const down = { status: 500, type: 'InternalServerError' };
 const times = async () => (await bench.read(item))?.times;
 const mail = (more: object = {}) => ({ destination: 'mail', body: { to: 'ann' }, groupId: 'ann', ...more });
 
-describe('messages', () => {
+describe('messages of a commit', () => {
   test('are staged by the commit, exactly those and in their order', async () => {
     const messages = Array.from({ length: 12 }, (_, index) => mail({ body: `number ${index}` }));
     await bench.guard(async (op) => {

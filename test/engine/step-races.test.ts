@@ -5,7 +5,7 @@ import { failureOf, workbench } from '../support/work.ts';
 
 const bench = workbench();
 
-describe('a crash', () => {
+describe('an operation that crashed', () => {
   const names = ['reserve', 'charge', 'ship', 'notify'];
 
   for (const [reached, name] of [undefined, ...names].entries()) {
@@ -47,7 +47,7 @@ describe('a crash', () => {
     expect(tokens[0]).toBe(tokens[1]);
   });
 
-  test('after three crashes is still one operation', async () => {
+  test('three times is still one operation', async () => {
     let effects = 0;
     for (const name of ['a', 'b', 'c']) {
       await bench.crash(async (op) => {
@@ -69,7 +69,7 @@ describe('a crash', () => {
   });
 });
 
-describe('two attempts on one step', () => {
+describe('of two attempts on one step,', () => {
   /** Attempt 1 is overtaken while its step runs; the handle lets it go on. */
   async function overtakenInStep() {
     const started = deferred();

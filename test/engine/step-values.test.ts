@@ -7,7 +7,7 @@ import { failureOf, sdkAttempts, workbench } from '../support/work.ts';
 const bench = workbench();
 const down = { status: 500, type: 'InternalServerError' };
 
-describe('a value', () => {
+describe('the value of a step', () => {
   async function recalled(value: unknown, seal?: Seal): Promise<unknown> {
     const store = bench.store(seal && { seal });
     await bench.crash((op) => op.step('value', () => value), { store });

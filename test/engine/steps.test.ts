@@ -58,7 +58,7 @@ describe('a step', () => {
   });
 });
 
-describe('a token', () => {
+describe('the token of a step', () => {
   test('is the same in every attempt, for each name another one, and in a step of that name', async () => {
     let first: string[] = [];
     await bench.crash(async (op) => {
@@ -204,7 +204,7 @@ describe('a step that fails', () => {
     expect(await handler({ id: bench.id })).toBe('done');
   });
 
-  test('unheard leaves the process alive and the answer as it is', async () => {
+  test('that nobody awaits leaves the process alive and the answer as it is', async () => {
     const handler = bench.guard((op) => {
       void op.step('floating', () => Promise.reject(new Error('unheard')));
       return 'done';
@@ -214,7 +214,7 @@ describe('a step that fails', () => {
   });
 });
 
-describe('unguarded', () => {
+describe('where nothing guards the call,', () => {
   test('a step runs, with a token of its own for each call', async () => {
     const handler = bench.guard((op) => op.step('charge', ({ token }) => [op.guarded, token]), {
       key: undefined as never,

@@ -59,7 +59,7 @@ describe('a lost answer to a transaction', () => {
   });
 });
 
-describe('a request that never arrived', () => {
+describe('a transaction that never arrived', () => {
   test('is sent again', async () => {
     bench.proxy.inject({ operation: 'TransactWriteItems', fault: 'drop-before', times: sdkAttempts + 2 });
     const handler = bench.guard((op) => op.transaction('reserve', { writes: [bench.count(item)] }));
@@ -69,7 +69,7 @@ describe('a request that never arrived', () => {
   });
 });
 
-describe('an outcome that stays unknown', () => {
+describe('a transaction whose outcome stays unknown', () => {
   const applied = { operation: 'TransactWriteItems', fault: 'drop-after', times: Infinity } as const;
   const notApplied = { operation: 'TransactWriteItems', fault: down, times: Infinity } as const;
 
@@ -132,7 +132,7 @@ describe('an outcome that stays unknown', () => {
     expect(JSON.parse(answer.body)).toMatchObject({ code: 'OUTCOME_UNKNOWN' });
   });
 
-  test('a request that arrives after the next attempt has begun is not applied', async () => {
+  test('is not applied where it arrives after the next attempt has begun', async () => {
     bench.proxy.inject({ operation: 'TransactWriteItems', fault: { delayMs: 3_000 }, times: Infinity });
     const client = { maxAttempts: 1, requestHandler: { requestTimeout: 100, throwOnRequestTimeout: true } };
     const deadline = Date.now() + 700;
@@ -160,7 +160,7 @@ describe('an outcome that stays unknown', () => {
   });
 });
 
-describe('a rejection after a sending that was not answered', () => {
+describe('a rejected transaction after a sending that was not answered', () => {
   test('is in doubt: the first one may arrive when the conditions hold', async () => {
     bench.proxy.inject({ operation: 'TransactWriteItems', fault: 'drop-before' });
     await bench.write(item, { left: 0 });
@@ -174,7 +174,7 @@ describe('a rejection after a sending that was not answered', () => {
   });
 });
 
-describe('a token that was used for another request', () => {
+describe('a transaction whose token was used for another request', () => {
   const mismatch = { status: 400, type: 'IdempotentParameterMismatchException' };
 
   test('reads the claim: still ours is an unknown outcome, without sending again', async () => {
@@ -217,7 +217,7 @@ describe('a token that was used for another request', () => {
   });
 });
 
-describe('an overtaken attempt', () => {
+describe('a transaction of an overtaken attempt', () => {
   test('writes nothing, and its caller is told', async () => {
     const started = deferred();
     const goOn = deferred();

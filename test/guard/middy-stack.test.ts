@@ -109,7 +109,7 @@ const replayOf = (first: HttpResponse): HttpResponse => ({
 });
 const codeOf = (answer: HttpResponse) => JSON.parse(answer.body ?? '{}').code;
 
-describe('in the recommended order', () => {
+describe('a stack of middlewares in the recommended order', () => {
   const recommended = (options: IdempotentOptions = {}): Middlewares => [
     guard(options),
     httpSecurityHeaders(),
@@ -294,7 +294,7 @@ describe('in the recommended order', () => {
   });
 });
 
-describe('all of them around middy(idempotent(handler))', () => {
+describe('middlewares around middy(idempotent(handler))', () => {
   const around = (handler: (event: any) => Promise<any>) =>
     api(
       [

@@ -126,7 +126,7 @@ describe('a key that is a number', () => {
   });
 });
 
-it('A key that the option `key` returns may be longer than one in a header, and have any characters', async () => {
+it('a key that the option `key` returns may be longer than one in a header, and have any characters', async () => {
   const handler = vi.fn(async (event: { id: string }) => event.id.length);
   const call = idempotent(handler, { store: memoryStore(), key: (event) => event.id });
   for (const id of ['x'.repeat(10_000), 'naïve key, with a comma', '键']) {
@@ -136,7 +136,7 @@ it('A key that the option `key` returns may be longer than one in a header, and 
   expect(handler).toHaveBeenCalledTimes(3);
 });
 
-it('A missing Region is told in whole sentences', async () => {
+it('a missing Region is told in whole sentences', async () => {
   vi.stubEnv('AWS_REGION', undefined);
   vi.stubEnv('AWS_DEFAULT_REGION', undefined);
   vi.stubEnv('AWS_CONFIG_FILE', '/nowhere');
@@ -152,7 +152,7 @@ it('A missing Region is told in whole sentences', async () => {
   vi.unstubAllEnvs();
 });
 
-it('Messages without a destination are told where destinations come from', async () => {
+it('messages without a destination are told where destinations come from', async () => {
   const call = idempotent(
     async (_event: unknown, context) =>
       context.idempotency.commit({

@@ -35,7 +35,7 @@ const documents: [string, IdempotentOptions | undefined][] = [
   ['an optional key in another header', { required: false, http: { keyHeader: 'PayPal-Request-Id' } }],
 ];
 
-describe('the fragment', () => {
+describe('the OpenAPI fragment', () => {
   test.each(documents)('of a guard with %s makes a valid OpenAPI 3.1 document', async (_, options) => {
     const validator = new Validator();
     const { valid, errors } = await validator.validate(documentOf(options));

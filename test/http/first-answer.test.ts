@@ -137,7 +137,7 @@ describe.each(sources.filter(([source]) => source !== 'an HTTP API'))(
   },
 );
 
-it('replays a Date to an HTTP API as it was sent', async () => {
+it('a guard replays a Date to an HTTP API as it was sent', async () => {
   const [, event] = sources[1];
   const call = idempotent(async () => new Date(0), { store: memoryStore() });
   expect(sent(await call(event as never))).toBe('1970-01-01T00:00:00.000Z');

@@ -44,7 +44,7 @@ const keyed = (key: string, request: HttpRequest = {}): HttpRequest => ({
 });
 const problem = ({ body = '' }: HttpResponse) => JSON.parse(body) as Record<string, unknown>;
 
-describe('a key', () => {
+describe('a key in a header', () => {
   const bad: readonly (readonly [string, string])[] = [
     ['empty', ''],
     ['blank', '   '],

@@ -1,119 +1,162 @@
-import { describe, expect, test } from 'vitest';
-import { type HttpOptions, IdempotencyError, idempotent } from '../../lib/index.ts';
-import { manualClock, memoryStore } from '../../lib/testing.ts';
+import type { Context } from 'aws-lambda';
+import { describe, expect, it, vi } from 'vitest';
+import {
+  type HttpResponse,
+  IdempotencyError,
+  type IdempotentContext,
+  type IdempotentOptions,
+  idempotent,
+} from '../../lib/index.ts';
+import { manualClock } from '../../lib/testing.ts';
 import { deferred } from '../support/hands.ts';
-import { paymentEvent } from '../support/http-events.ts';
+import { type HttpEvent, type HttpRequest, restEvent } from '../support/http-events.ts';
 import { lambdaContext } from '../support/invocation.ts';
+import { type RecordingStore, recordingStore } from '../support/recording-store.ts';
 
-const docsUrl = 'https://api.example.com/docs/idempotency';
+type Handler = (event: HttpEvent, context: IdempotentContext) => unknown;
+type Options = Omit<IdempotentOptions<HttpEvent>, 'store'> & { readonly store?: RecordingStore };
 
-/** One answer for each way in which a guard refuses. */
-async function refusals(http: HttpOptions): Promise<Record<string, any>> {
-  const clock = manualClock();
-  const store = memoryStore({ clock });
-  const started = deferred();
-  const guard = (work: () => Promise<unknown>) =>
-    idempotent(async (_: any): Promise<any> => work(), { store, namespace: 'payments', http });
-  const paid = guard(async () => ({ statusCode: 201 }));
-  const endless = guard(() => {
-    started.resolve();
-    return new Promise(() => {});
-  });
-  const unkept = guard(async () => ({ statusCode: 201, body: (() => {}) as never }));
-  const broken = idempotent(async (_: any): Promise<any> => ({ statusCode: 201 }), {
-    store: { ...store, claim: () => Promise.reject(new IdempotencyError('STORE_UNAVAILABLE', 'down')) },
-    namespace: 'payments',
-    http,
-  });
-  await paid(paymentEvent({ key: 'paid' }));
-  void endless(paymentEvent({ key: 'running' }), lambdaContext(29_000));
-  await started.promise;
-  await unkept(paymentEvent({ key: 'unkept' }));
-  clock.advance(9_500);
-  return {
-    missing: await paid(paymentEvent({ key: null })),
-    malformed: await paid(paymentEvent({ key: 'a b' })),
-    other: await paid(paymentEvent({ key: 'paid', body: { amount: 2 } })),
-    running: await paid(paymentEvent({ key: 'running' })),
-    unkept: await paid(paymentEvent({ key: 'unkept' })),
-    broken: await broken(paymentEvent({ key: 'x' })),
-  };
+const created: HttpResponse = {
+  statusCode: 201,
+  headers: { 'Content-Type': 'application/json', Location: '/orders/1' },
+  body: '{"id":1}',
+};
+
+/** A guarded API whose handler gives `answer`, or what a function makes of each call. */
+function api(
+  answer: HttpResponse | Handler = created,
+  { store = recordingStore(), ...options }: Options = {},
+) {
+  const handler = vi.fn<Handler>(typeof answer === 'function' ? answer : async () => answer);
+  const guarded = idempotent(handler, { store, ...options });
+  const call = async (event: HttpEvent, context?: Context) => (await guarded(event, context)) as HttpResponse;
+  return { handler, store, call };
 }
 
-const statuses = (answers: Record<string, any>) =>
-  Object.fromEntries(Object.entries(answers).map(([name, { statusCode }]) => [name, statusCode]));
+const keyed = (key: string, request: HttpRequest = {}): HttpRequest => ({
+  ...request,
+  headers: [['Idempotency-Key', key], ...(request.headers ?? [])],
+});
+/** All lines of a header of an answer, in whichever shape it is. */
+function header({ headers = {}, multiValueHeaders = {} }: HttpResponse, name: string): unknown[] {
+  return [...Object.entries(headers), ...Object.entries(multiValueHeaders)]
+    .filter(([known]) => known.toLowerCase() === name.toLowerCase())
+    .flatMap(([, value]) => value);
+}
 
-describe("errors: 'problem'", () => {
-  test('answers with the statuses of the IETF draft, and when to ask again', async () => {
-    const answers = await refusals({});
-    expect(statuses(answers)).toEqual({
-      missing: 400,
-      malformed: 400,
-      other: 422,
-      running: 409,
-      unkept: 410,
-      broken: 503,
+const problem = ({ body = '' }: HttpResponse) => JSON.parse(body) as Record<string, unknown>;
+
+describe('a refusal', () => {
+  const unavailable = () =>
+    recordingStore({
+      claim: async () => {
+        throw new IdempotencyError('STORE_UNAVAILABLE', 'Try again.', { retryAfterSeconds: 1 });
+      },
     });
-    expect(answers.running.headers['Retry-After']).toBe('5');
+
+  it('says 503 and when to retry while the store cannot be reached', async () => {
+    const { call, handler } = api(created, { store: unavailable() });
+    const refused = await call(restEvent(keyed('key-1')));
+    expect(refused).toMatchObject({ statusCode: 503, headers: { 'Retry-After': '1' } });
+    expect(problem(refused)).toMatchObject({ title: 'Service Unavailable', code: 'STORE_UNAVAILABLE' });
+    expect(handler).not.toHaveBeenCalled();
   });
 
-  test('is problem details: type, title, status, detail and code', async () => {
-    const { other } = await refusals({ docsUrl });
-    expect(other.headers).toEqual({
-      'Content-Type': 'application/problem+json',
-      'Cache-Control': 'no-store',
+  it('says 410 where the operation was completed without an answer that can be kept', async () => {
+    const { call, handler } = api(async () => ({ ...created, close: () => {} }));
+    expect((await call(restEvent(keyed('key-1')))).statusCode).toBe(201);
+    const refused = await call(restEvent(keyed('key-1')));
+    expect(refused.statusCode).toBe(410);
+    expect(problem(refused)).toMatchObject({ title: 'Gone', code: 'RESULT_UNAVAILABLE' });
+    expect(header(refused, 'retry-after')).toEqual([]);
+    expect(handler).toHaveBeenCalledTimes(1);
+  });
+
+  it('says 409 to an attempt that another one has overtaken', async () => {
+    const clock = manualClock();
+    const done = [deferred<HttpResponse>(), deferred<HttpResponse>()] as const;
+    const { call, handler } = api(() => done[handler.mock.calls.length - 1]?.promise, {
+      store: recordingStore({ clock }),
+      lease: { seconds: 10 },
     });
-    expect(JSON.parse(other.body)).toEqual({
-      type: docsUrl,
+    const first = call(restEvent(keyed('key-1')));
+    await call(restEvent(keyed('key-1')));
+    clock.advance(10_000);
+    const second = call(restEvent(keyed('key-1')));
+    // The third one is refused, so the second has its claim.
+    expect((await call(restEvent(keyed('key-1')))).statusCode).toBe(409);
+
+    done[0].resolve(created);
+    const overtaken = await first;
+    expect(overtaken).toMatchObject({ statusCode: 409, headers: { 'Retry-After': '5' } });
+    expect(problem(overtaken)).toMatchObject({ code: 'OVERTAKEN' });
+    done[1].resolve({ ...created, body: 'second' });
+    expect((await second).body).toBe('second');
+    expect((await call(restEvent(keyed('key-1')))).body).toBe('second');
+  });
+
+  it('says 503 where no time is left', async () => {
+    const { call, handler, store } = api();
+    const refused = await call(restEvent(keyed('key-1')), lambdaContext(0));
+    expect(refused).toMatchObject({ statusCode: 503, headers: { 'Retry-After': '1' } });
+    expect(problem(refused)).toMatchObject({ code: 'NO_TIME_LEFT' });
+    expect(handler).not.toHaveBeenCalled();
+    expect(await store.records()).toEqual([]);
+  });
+
+  it('tells the lease of an invocation: its remaining time and a second', async () => {
+    const done = deferred<HttpResponse>();
+    const { call } = api(() => done.promise, { store: recordingStore({ clock: manualClock() }) });
+    const first = call(restEvent(keyed('key-1')), lambdaContext(3_000));
+    const busy = await call(restEvent(keyed('key-1')), lambdaContext(3_000));
+    expect(busy).toMatchObject({ statusCode: 409, headers: { 'Retry-After': '4' } });
+    done.resolve(created);
+    await first;
+  });
+
+  it('is not to be cached', async () => {
+    const { call } = api();
+    expect(header(await call(restEvent()), 'cache-control')).toEqual(['no-store']);
+  });
+
+  it('links its type and says what that is, where the API has documentation', async () => {
+    const { call } = api(created, { http: { docsUrl: 'https://api.example.com/docs#keys' } });
+    await call(restEvent(keyed('key-1')));
+    expect(problem(await call(restEvent(keyed('key-1', { path: '/other' }))))).toEqual({
+      type: 'https://api.example.com/docs#keys',
       title: 'Idempotency key was used with other parameters',
       status: 422,
-      detail: expect.stringContaining('use a new key'),
+      detail: expect.stringContaining('use a new key for a new operation'),
       code: 'PAYLOAD_MISMATCH',
     });
-    const { other: untyped } = await refusals({});
-    expect(JSON.parse(untyped.body)).toMatchObject({ type: 'about:blank', title: 'Unprocessable Entity' });
-  });
-});
-
-describe("errors: 'problem-link'", () => {
-  test('has every refusal link to the documentation', async () => {
-    const answers = await refusals({ errors: 'problem-link', docsUrl });
-    for (const answer of Object.values(answers)) {
-      expect(answer.headers.Link).toBe(`<${docsUrl}>; rel="describedby"; type="text/html"`);
-    }
-    expect(statuses(answers)).toEqual(statuses(await refusals({})));
   });
 
-  test('needs something to link to', () => {
-    expect(() => idempotent({ http: { errors: 'problem-link' } })).toThrow(
-      "Option `http.errors` is 'problem-link', but there is nothing to link to: give `http.docsUrl` as well",
-    );
-  });
-});
-
-describe("errors: 'stripe'", () => {
-  test("answers in the shape of Stripe's errors", async () => {
-    const answers = await refusals({ errors: 'stripe' });
-    expect(statuses(answers)).toEqual({
-      missing: 400,
-      malformed: 400,
-      other: 400,
-      running: 409,
-      unkept: 400,
-      broken: 503,
+  it('looks as a function of the application wants it, with the headers that the contract demands', async () => {
+    const seen: string[] = [];
+    const errors = (error: IdempotencyError): HttpResponse => {
+      seen.push(error.code);
+      return { statusCode: 418, headers: { 'Content-Type': 'text/plain' }, body: error.code };
+    };
+    const { call } = api(created, {
+      store: unavailable(),
+      http: { errors, answerHeaders: () => ({ 'Access-Control-Allow-Origin': '*' }) },
     });
-    const errors = Object.fromEntries(
-      Object.entries(answers).map(([name, { body }]) => [name, JSON.parse(body).error]),
-    );
-    const message = expect.any(String);
-    expect(errors).toEqual({
-      missing: { type: 'idempotency_error', message },
-      malformed: { type: 'idempotency_error', message },
-      other: { type: 'idempotency_error', message },
-      running: { type: 'idempotency_error', code: 'idempotency_key_in_use', message },
-      unkept: { type: 'idempotency_error', message },
-      broken: { type: 'api_error', message },
+    expect(await call(restEvent())).toEqual({
+      statusCode: 418,
+      headers: { 'Content-Type': 'text/plain', 'Access-Control-Allow-Origin': '*' },
+      body: 'MISSING_KEY',
     });
-    expect(answers.running.headers['Retry-After']).toBe('5');
+    expect(await call(restEvent(keyed('key-1')))).toMatchObject({
+      statusCode: 418,
+      headers: { 'Retry-After': '1' },
+      body: 'STORE_UNAVAILABLE',
+    });
+    expect(seen).toEqual(['MISSING_KEY', 'STORE_UNAVAILABLE']);
+  });
+
+  it('has the application’s own time to retry, where its function gives one', async () => {
+    const errors = (): HttpResponse => ({ statusCode: 503, headers: { 'retry-after': '120' } });
+    const { call } = api(created, { store: unavailable(), http: { errors } });
+    expect(header(await call(restEvent(keyed('key-1'))), 'retry-after')).toEqual(['120']);
   });
 });

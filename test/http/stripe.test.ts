@@ -64,7 +64,7 @@ afterEach(() => {
   handle = async () => ({ statusCode: 500 });
 });
 
-describe("errors: 'stripe'", () => {
+describe("a guard with errors: 'stripe'", () => {
   test('gives a repeat with one key one effect, and marks the second answer', async () => {
     const handler = guarded(charge);
     handle = (event) => handler(event, lambdaContext(3_000));
@@ -177,7 +177,7 @@ describe("errors: 'stripe'", () => {
   });
 });
 
-describe("errors: 'problem'", () => {
+describe("a guard with errors: 'problem'", () => {
   test('is not for a Stripe client: it takes a refusal for a success', async () => {
     const handler = guarded(charge, {});
     handle = (event) => handler(event, lambdaContext(3_000));

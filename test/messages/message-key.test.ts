@@ -264,7 +264,7 @@ describe('a message from the outbox, under `key: messageKey`', () => {
     }
   });
 
-  it('and one of sendOnce, too, is one operation when it is redriven', async () => {
+  it('is one operation when it is redriven, as is one of sendOnce', async () => {
     const { done, queue, doom } = consume('ledger.fifo', { key: messageKey });
     const message = { QueueUrl: queue.url, MessageGroupId: randomUUID(), MessageBody: 'sent' };
     await buryAndRedrive(queue, doom, () => sendOnce(queues.client, message, ['sent', randomUUID()]));
@@ -330,7 +330,7 @@ describe('messageKey()', () => {
   });
 });
 
-it('goes with a handler of one record whose type nobody names', async () => {
+it('messageKey goes with a handler of one record whose type nobody names', async () => {
   const done: string[] = [];
   const handler = idempotent(
     eachRecord(async (record) => void done.push(record.body)),

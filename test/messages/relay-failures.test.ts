@@ -163,7 +163,7 @@ function failingFor(...failing: string[]) {
   };
 }
 
-describe('what could not be published', () => {
+describe('a message that could not be published', () => {
   test('is reported by the lowest sequence number, and not passed by what is behind it in its group', async () => {
     const [one, two] = [randomUUID(), randomUUID()];
     const messages = ['a1', 'a2', 'a3'].map((name) => mail(name, one));

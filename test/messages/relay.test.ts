@@ -330,7 +330,7 @@ describe('EventBridge', () => {
   });
 });
 
-describe('the table of the stream', () => {
+describe('a table whose stream is relayed', () => {
   test('may have keys of other names', async () => {
     const keys = { partitionKey: 'id', sortKey: 'what' };
     const other = await openOutbox(keys);
