@@ -10,14 +10,15 @@ import {
 } from 'aws-cdk-lib/aws-cloudwatch';
 import type { Construct } from 'constructs';
 
+/** Whether a construct creates alarms, and what they do. */
 export interface AlarmOptions {
   /** Whether to create alarms. @default true */
   readonly alarms?: boolean;
-  /** What an alarm does, e.g. `new SnsAction(topic)`. @default - alarms change their state and tell nobody */
+  /** What each alarm does, e.g. `new SnsAction(topic)`. @default - an alarm changes its state and tells nobody */
   readonly alarmActions?: readonly IAlarmAction[];
 }
 
-/** Creates alarms that stay quiet where there is no data, or none at all. */
+/** Creates alarms that stay quiet where there is no data. With `alarms: false` it creates none. */
 export function alarmsIn(
   scope: Construct,
   { alarms = true, alarmActions = [] }: AlarmOptions,
@@ -32,8 +33,8 @@ export function alarmsIn(
 }
 
 /**
- * The sum of metrics that have no data where nothing happened. Without FILL one of them that is missing would make the whole sum missing, and an alarm on it
- * would never be raised.
+ * The sum of metrics that have no data where nothing happened. Without FILL, one metric without data would leave the sum
+ * without data, and its alarm would never ring.
  */
 export function sumOf(
   label: string,
@@ -51,5 +52,5 @@ export function sumOf(
   });
 }
 
-/** Raised by a single period in which anything happened: a short burst is over before a second one begins. */
+/** For an alarm that a single period raises. A short burst is over before a second period begins. */
 export const onAnything = { threshold: 1, evaluationPeriods: 1 } as const;

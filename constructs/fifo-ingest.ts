@@ -50,11 +50,11 @@ interface IngestProps {
   readonly path: string;
   /** @default HttpMethod.POST */
   readonly method?: HttpMethod;
-  /** Requests in a second, of all callers together. Of an API that is created here. @default 100 */
+  /** How many requests a second the API takes, of all callers together. Ignored where `api` is given. @default 100 */
   readonly rateLimit?: number;
-  /** Requests at once. @default 200 */
+  /** How many requests the API takes at once. Ignored where `api` is given. @default 200 */
   readonly burstLimit?: number;
-  /** How long access logs are kept. @default RetentionDays.ONE_MONTH */
+  /** How long access logs are kept. Ignored where `api` is given. @default RetentionDays.ONE_MONTH */
   readonly logRetention?: RetentionDays;
 }
 
@@ -62,13 +62,13 @@ interface MappedIngestProps extends IngestProps {
   /** The header that becomes the deduplication id. @default 'Idempotency-Key' */
   readonly header?: string;
   /**
-   * What becomes the message group: `$context.…` (best the caller: `$context.authorizer.claims.sub`), `$request.header.…`,
-   * `$request.body.…`, or a fixed text, which makes all messages one group.
+   * What becomes the message group: `$context.…`, `$request.header.…`, `$request.body.…`, or a fixed text, which makes all
+   * messages one group. The caller is best: `$context.authorizer.claims.sub`.
    */
   readonly messageGroupId: string;
 }
 
-/** API Gateway's HTTP API puts the request into the queue itself. It answers 200 with SQS's own answer. */
+/** An HTTP API puts the request into the queue without a function. It answers 200, with SQS's own answer. */
 export interface HttpApiIngestProps extends MappedIngestProps {
   readonly via?: 'http-api';
   /** `'none'` lets everybody in. */
@@ -77,16 +77,19 @@ export interface HttpApiIngestProps extends MappedIngestProps {
   readonly api?: IHttpApi;
 }
 
-/** API Gateway's REST API puts the request into the queue itself. It answers 202; 400 without the header, 429 when throttled, 503 when the queue cannot be used. */
+/**
+ * A REST API puts the request into the queue without a function. It answers 202. Without the header it answers 400, when SQS
+ * throttles 429, and when the queue cannot be used 503.
+ */
 export interface RestApiIngestProps extends MappedIngestProps {
   readonly via: 'rest-api';
   /** `'iam'` for signed requests; `'none'` lets everybody in. */
   readonly authorizer: IAuthorizer | 'iam' | 'none';
-  /** One that this app does not deploy serves the route only after its next deployment. @default - a new one */
+  /** The API. If this app does not deploy it, it serves the route only after its next deployment. @default - a new one */
   readonly api?: IRestApi;
   /**
-   * Whether to set the role that API Gateway writes logs with. There is one for the whole account and Region, and another one that was set before is
-   * replaced.
+   * Whether to set the role with which API Gateway writes logs. An account has one such role for each Region, and this replaces
+   * the one that was set before.
    *
    * @default - as the CDK does: set, unless the feature flag `@aws-cdk/aws-apigateway:disableCloudWatchRole` is on
    */
@@ -94,14 +97,14 @@ export interface RestApiIngestProps extends MappedIngestProps {
 }
 
 /**
- * A small guarded function of yours checks the request, derives both ids and sends the message. It finds the queue in its environment, and may
- * send to it.
+ * Your own guarded function checks the request, derives the deduplication id and the group, and sends the message. The
+ * construct gives it the queue's URL in its environment, and permission to send.
  */
 export interface FunctionIngestProps extends IngestProps {
   readonly via: 'function';
   /** The function, or an alias or a version of it. */
   readonly handler: GuardedFunction;
-  /** The variable of the handler's environment that has the queue's URL. A handler of two queues needs two. @default 'QUEUE_URL' */
+  /** The environment variable with the queue's URL. A handler of two queues needs two names. @default 'QUEUE_URL' */
   readonly queueUrlVariable?: string;
   /** `'none'` lets everybody in. */
   readonly authorizer: IHttpRouteAuthorizer | 'none';
@@ -112,8 +115,8 @@ export interface FunctionIngestProps extends IngestProps {
 export type FifoIngestProps = HttpApiIngestProps | RestApiIngestProps | FunctionIngestProps;
 
 /**
- * A route that puts requests into a FIFO queue, so that a repeat of one within five minutes is one message. See the three ways for what each
- * of them can and cannot tell its callers.
+ * A route that puts requests into a FIFO queue. A request that is repeated within five minutes becomes one message.
+ * `via` chooses one of three ways, which differ in what they can tell their callers.
  */
 export class FifoIngest extends Construct {
   readonly api: IHttpApi | IRestApi;
@@ -138,9 +141,9 @@ export class FifoIngest extends Construct {
   }
 
   /**
-   * The route's address, on the default stage.
+   * The route's URL, on the default stage.
    *
-   * @throws Error when an imported API does not tell its own address or stage
+   * @throws Error for an imported API whose address or stage is not known
    */
   get url(): string {
     const { api } = this;
@@ -178,7 +181,7 @@ export class FifoIngest extends Construct {
   #createSender(queue: IIdempotentQueue): Role {
     const role = new Role(this, 'Sender', {
       assumedBy: new ServicePrincipal('apigateway.amazonaws.com', {
-        // API Gateway was seen to say neither its account nor its API when it takes on the role of an integration.
+        // As observed, API Gateway names neither its account nor its API when it assumes an integration's role.
         conditions: { StringEqualsIfExists: { 'aws:SourceAccount': Stack.of(this).account } },
       }),
     });
@@ -215,7 +218,7 @@ export class FifoIngest extends Construct {
     }
     return new RestApi(this, 'Api', {
       ...(cloudWatchRole !== undefined && { cloudWatchRole }),
-      // By default it would be an edge-optimized one, whose requests all travel by way of CloudFront.
+      // The default is edge-optimized, and sends all requests through CloudFront.
       endpointTypes: [EndpointType.REGIONAL],
       deployOptions: {
         throttlingRateLimit: props.rateLimit ?? 100,
@@ -248,7 +251,7 @@ export class FifoIngest extends Construct {
       ...(typeof authorizer === 'string'
         ? { authorizationType: authorizer === 'iam' ? AuthorizationType.IAM : AuthorizationType.NONE }
         : { authorizer }),
-      // A request without them would reach SQS, which refuses it as well, but at the price of a request.
+      // SQS would refuse a request without these headers too, but at the price of a request.
       requestParameters: Object.fromEntries(
         [header, groupHeaderOf(props.messageGroupId)]
           .filter((name) => name !== undefined)
@@ -259,7 +262,7 @@ export class FifoIngest extends Construct {
     });
   }
 
-  /** An imported API cannot make one by itself. */
+  /** An imported API cannot create a validator by itself. */
   #validatorFor(restApi: IRestApi): Pick<MethodOptions, 'requestValidator' | 'requestValidatorOptions'> {
     const validateRequestParameters = true;
     return restApi instanceof RestApi
@@ -268,7 +271,7 @@ export class FifoIngest extends Construct {
   }
 }
 
-/** The HTTP API's integration with SQS; the CDK's own knows no key of yours. */
+/** The HTTP API's integration with SQS. The CDK's own cannot take the deduplication id from a header. */
 class SendMessageIntegration extends HttpRouteIntegration {
   readonly #props: HttpApiIngestProps;
   readonly #role: IRole;
@@ -301,8 +304,8 @@ class SendMessageIntegration extends HttpRouteIntegration {
 }
 
 /**
- * Lines of JSON. None of the values is a string of the caller's: one with a quotation mark in it would break the line, and an error's message may repeat what
- * was sent to sign in with.
+ * Access log lines of JSON. They hold no string that a caller can choose, because a quotation mark in it would break the line.
+ * They hold no error message either, because it may repeat credentials.
  */
 const logLinesWith = (route: Readonly<Record<string, string>>): AccessLogFormat =>
   AccessLogFormat.custom(
@@ -357,7 +360,7 @@ function check(props: FifoIngestProps): void {
     throw new Error(`header is '${header}': use a name such as 'Idempotency-Key'`);
 }
 
-/** The CDK deploys a REST API again when it is changed, but not one that it did not deploy. */
+/** The CDK deploys a changed REST API again only if it has deployed it before. */
 function warnOfDeployment(scope: Construct, api: IRestApi): void {
   Annotations.of(scope).addWarningV2(
     'idemkit:ingest:deployment',
@@ -365,7 +368,7 @@ function warnOfDeployment(scope: Construct, api: IRestApi): void {
   );
 }
 
-/** A REST API demands the header. An HTTP API hands a request without it on, and such a queue takes it. */
+/** An HTTP API passes a request without the header on, and a queue that deduplicates by content takes it. A REST API demands it. */
 function warnOfContent(scope: Construct, queue: IIdempotentQueue): void {
   if (!queue.contentBasedDeduplication) return;
   Annotations.of(scope).addWarningV2(
@@ -374,7 +377,7 @@ function warnOfContent(scope: Construct, queue: IIdempotentQueue): void {
   );
 }
 
-/** What names the authenticated caller. */
+/** Matches the variables of API Gateway that name the authenticated caller. */
 const callerPattern = /^\$context\.(?:authorizer\.|identity\.(?:userArn|caller|cognitoIdentityId|apiKeyId)$)/;
 
 function warnOfRawMapping(scope: Construct, { queue, messageGroupId }: MappedIngestProps): void {

@@ -16,49 +16,51 @@ import { type AlarmOptions, alarmsIn } from './alarms.ts';
 import type { IIdempotencyTable } from './idempotency-table.ts';
 import type { IdempotentFunction } from './idempotent-function.ts';
 
+/** Which guards a dashboard shows, and when its alarms ring. */
 export interface IdempotencyDashboardProps extends AlarmOptions {
+  /** The table whose cost is shown. */
   readonly table: IIdempotencyTable;
-  /** Functions whose guards have `observe: emf()`. Each is a line of its own. */
+  /** Functions whose guards have `observe: emf()`. Each is a line in the graphs. @default - none */
   readonly functions?: readonly IdempotentFunction[];
-  /** Namespaces that guards were given in code, beside those of `functions`. @default - none */
+  /** Further namespaces, which guards were given in code. @default - none */
   readonly namespaces?: readonly string[];
   /** @default - CloudFormation names it */
   readonly dashboardName?: string;
-  /** What `emf({ metricNamespace })` was given. @default 'idemkit' */
+  /** The option `metricNamespace` of `emf()`. @default 'idemkit' */
   readonly metricNamespace?: string;
-  /** Share of calls, in percent, that use a key again with other parameters, at which to raise an alarm. @default 5 */
+  /** The share of calls, in percent, that use a key again with other parameters and raise an alarm. @default 5 */
   readonly alarmCollisionPercent?: number;
-  /** What a million write units cost, for the estimate. @default 0.625, on-demand in US East (N. Virginia), in USD */
+  /** The price of a million write units in USD, for the estimate. @default 0.625, on demand in US East (N. Virginia) */
   readonly pricePerMillionWrites?: number;
-  /** What a million read units cost. @default 0.125 */
+  /** The price of a million read units in USD. @default 0.125 */
   readonly pricePerMillionReads?: number;
 }
 
-/** What one namespace's guards do, as CloudWatch metrics and as formulas over them. */
+/** What the guards of one namespace do: CloudWatch metrics and formulas over them. */
 interface GuardMetrics {
   readonly namespace: string;
   readonly index: number;
   readonly count: (name: string) => Metric;
   readonly latency: (name: string, statistic: string) => Metric;
-  /** Share of calls, in percent, that were repeats: answered from the record, or refused while the first one runs. */
+  /** The share of calls, in percent, that were repeats: answered from the record, or refused while the first call ran. */
   readonly duplicateDetectionRate: IMetric;
-  /** Share of calls, in percent, that used a key again with other parameters. */
+  /** The share of calls, in percent, that used a key again with other parameters. */
   readonly keyCollisionPercent: IMetric;
-  /** Share of takeovers, in percent, that ended in an answer. Without takeovers there is no value. */
+  /** The share of takeovers, in percent, that ended in an answer. Without takeovers it has no value. */
   readonly retrySuccessRate: IMetric;
-  /** Guarded calls in a second. */
+  /** Guarded calls per second. */
   readonly throughput: IMetric;
 }
 
 /**
- * What guards do, on one page, and alarms on what should not happen. The metrics come from `observe: emf()`, so a guard without it is not
- * in them.
+ * Shows what guards do, on one page, with alarms on what should not happen. The metrics come from `observe: emf()`: a guard
+ * without it does not appear.
  */
 export class IdempotencyDashboard extends Construct {
   readonly dashboard: Dashboard;
-  /** More than one where there are more than 80 namespaces, whose metrics are too many for one. The first one is `dashboard`. */
+  /** All dashboards. The first one is `dashboard`. Each holds up to 80 namespaces, because CloudWatch limits its metrics. */
   readonly dashboards: readonly Dashboard[];
-  /** For each namespace: outcomes that could not be recorded, attempts that were overtaken, keys used with other parameters. */
+  /** For each namespace an alarm on outcomes not recorded, on overtaken attempts, and on keys used with other parameters. */
   readonly alarms: readonly Alarm[];
 
   constructor(scope: Construct, id: string, props: IdempotencyDashboardProps) {
@@ -184,7 +186,7 @@ export class IdempotencyDashboard extends Construct {
   }
 }
 
-/** CloudWatch shows 500 metrics in a graph and 2,500 on a dashboard; a namespace has up to 6 rows in a graph, and 29 on a dashboard. */
+/** CloudWatch shows 500 metrics in a graph and 2,500 on a dashboard. A namespace has up to 6 in a graph and 29 on a dashboard. */
 const namespacesPerDashboard = 80;
 
 function pagesOf(guards: readonly GuardMetrics[]): [readonly GuardMetrics[], ...(readonly GuardMetrics[])[]] {
@@ -193,7 +195,7 @@ function pagesOf(guards: readonly GuardMetrics[]): [readonly GuardMetrics[], ...
   return rest.length === 0 ? [page] : [page, ...pagesOf(rest)];
 }
 
-/** The CDK makes `--` of a slash in an id, and takes no tokens: `a/b` and `a--b` would be one, and a parameter none. */
+/** An id for a namespace. The CDK writes a slash as `--`, so that `a/b` and `a--b` would be one id, and it refuses tokens. */
 const idOf = ({ namespace, index }: GuardMetrics): string =>
   Token.isUnresolved(namespace)
     ? `~Namespace${index}`
@@ -218,7 +220,7 @@ function guardMetrics(
     });
   const count = (name: string) => one(name, Stats.SUM);
 
-  // Ids of metrics are one namespace for a whole widget.
+  // The ids of all metrics of a widget must differ.
   const id = (name: string) => `${name}${suffix}`;
   const formula = (name: string, expression: string, used: Readonly<Record<string, string>>) =>
     new MathExpression({

@@ -21,6 +21,7 @@ import { type AlarmOptions, alarmsIn, onAnything, sumOf } from './alarms.ts';
 import { checkGrants, protectFunction } from './protection.ts';
 import { IdempotencyTableGrants } from './table-grants.ts';
 
+/** How the table is billed, encrypted, backed up and replicated. Each property has a default. */
 export interface IdempotencyTableProps extends AlarmOptions {
   /** @default - CloudFormation names it */
   readonly tableName?: string;
@@ -32,27 +33,27 @@ export interface IdempotencyTableProps extends AlarmOptions {
   readonly pointInTimeRecovery?: boolean;
   /** @default true */
   readonly deletionProtection?: boolean;
-  /** @default RemovalPolicy.RETAIN: without its records, every repeat of the last day would run again */
+  /** Without its records, every repeat of the last day would run again. @default RemovalPolicy.RETAIN */
   readonly removalPolicy?: RemovalPolicy;
-  /** Shows the keys that are used most. CloudWatch charges for it. @default false */
+  /** Whether CloudWatch shows the keys that are used most, for a charge. @default false */
   readonly contributorInsights?: boolean;
   /**
-   * Whether DynamoDB deletes what is over. Without it the table grows for ever.
+   * Whether DynamoDB deletes records that have ended. Without it the table grows for ever.
    *
    * @default true
    */
   readonly timeToLive?: boolean;
   /**
-   * A stream of new and old items, which relays of staged messages read.
+   * Whether the table has a stream of new and old items, which relays of staged messages read.
    *
-   * @default - on as soon as an `OutboxPipe` reads the table
+   * @default - `true` once an `OutboxPipe` reads the table
    */
   readonly stream?: boolean;
-  /** Copies in other Regions. See `acknowledgeLastWriterWins` and `multiRegionConsistency`. @default - none */
+  /** Copies of the table in other Regions. See `acknowledgeLastWriterWins` and `multiRegionConsistency`. @default - none */
   readonly replicas?: readonly ReplicaTableProps[];
   /**
-   * How replicas agree. With `EVENTUAL` the last writer wins; with `STRONG` a claim is won in one Region only, and DynamoDB
-   * has neither transactions nor TTL.
+   * How replicas agree. `EVENTUAL`: the last writer wins. `STRONG`: a claim is won in one Region only, but the table has
+   * neither transactions nor TTL.
    *
    * @see https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/V2globaltables_HowItWorks.html
    * @default MultiRegionConsistency.EVENTUAL
@@ -61,8 +62,8 @@ export interface IdempotencyTableProps extends AlarmOptions {
   /** The third Region of a `STRONG` table with one replica. @default - none */
   readonly witnessRegion?: string;
   /**
-   * Must be `true` for replicas with `EVENTUAL` consistency: a conditional write is checked against one Region's copy, so that two Regions can
-   * both win a claim for one key and run its handler twice. Send all traffic of a key to one Region.
+   * Must be `true` for replicas with `EVENTUAL` consistency. A conditional write is checked against one Region's copy, so two
+   * Regions can both win the claim for one key and run its handler twice. Send all traffic of a key to one Region.
    *
    * @default false
    */
@@ -71,74 +72,77 @@ export interface IdempotencyTableProps extends AlarmOptions {
 
 const levels: readonly string[] = ['guarded', 'stepped', 'committed'];
 
+/** How a function keeps its records in a table. */
 export interface ProtectOptions {
   /**
-   * For how long an answer is replayed.
+   * How long an answer is replayed.
    *
-   * @default - one day, or if that is longer, for as long as a queue or stream that calls the function may deliver again: its
-   * retention, with a dead-letter queue the longer of both, in a FIFO queue the sum of both. What the template does not say counts as the longest there is
+   * @default - one day, or longer if a queue or a stream may deliver a record to the function again after that. For a stream
+   * or a queue, that is its retention. For a queue with a dead-letter queue it is the longer retention of both, and for FIFO
+   * their sum. What the template does not say counts as the longest that there is
    */
   readonly ttl?: Duration;
   /**
-   * Whether the handler's guard names the key of its messages itself, by the option `key`. The ids of a queue do not last: redriven
-   * from a dead-letter queue, a message that was done would run again. Synthesis warns where a queue with a dead-letter queue calls a function
-   * without it.
+   * Whether the handler's guard has the option `key`. Without it, the key of a message is its id, and a redrive from a
+   * dead-letter queue gives a message a new id: a message that was done would run again. So synthesis warns where a queue with
+   * a dead-letter queue calls the function and this is not `true`.
    *
    * @default false
    */
   readonly namesKey?: boolean;
   /**
-   * Whose keys these are. A function that is to know another one's keys has the same.
+   * The function or app that the keys belong to. Give two functions one namespace to share keys.
    *
    * @default - the function's construct path, which survives a replacement of the function
    */
   readonly namespace?: string;
   /**
-   * What the handler does with its operation, which decides what it may do to the table: `'committed'` for one that calls
-   * `transaction` or `commit`.
+   * What the handler does with its operation. It decides which permissions the function gets: `'committed'` for a handler that
+   * calls `transaction` or `commit`.
    *
    * @default 'guarded'
    */
   readonly level?: 'guarded' | 'stepped' | 'committed';
-  /** Where its messages may go. @default - for `'committed'`, wherever an `OutboxPipe` of this table leads */
+  /** Where the handler's messages may go. @default - with `'committed'`, to each destination of this table's `OutboxPipe`s */
   readonly destinations?: readonly string[];
 }
 
-/** What is known of a table that is there already: its name, or its ARN where it is in another account or Region. */
+/** An existing table: its name, or its ARN if it is in another account or Region. */
 export type IdempotencyTableAttributes = (
   | { readonly tableName: string; readonly tableArn?: never }
   | { readonly tableArn: string; readonly tableName?: never }
 ) & {
-  /** The key of yours that the table is encrypted with, if it is. Grants cover it. @default - none: DynamoDB encrypts with its own */
+  /** Your own key that encrypts the table. Grants include it. @default - none: DynamoDB encrypts with its own key */
   readonly encryptionKey?: IKey;
-  /** The ARN of its stream, for an `OutboxPipe`. The stream needs new images. @default - none: no pipe can read it */
+  /** The ARN of the table's stream, for an `OutboxPipe`. The stream must have new images. @default - none: no pipe can read it */
   readonly tableStreamArn?: string;
 };
 
-/** A table of idempotency records, of this app or another. */
+/** A table of idempotency records. It belongs to this app or to another. */
 export interface IIdempotencyTable extends IConstruct {
   readonly table: ITableV2;
   readonly tableName: string;
   readonly tableArn: string;
   readonly grants: IdempotencyTableGrants;
   /**
-   * Lets a function keep its records here: sets `IDEMPOTENCY_TABLE`, `IDEMPOTENCY_NAMESPACE`, `IDEMPOTENCY_TTL_SECONDS` and `IDEMPOTENCY_DESTINATIONS`, and grants what
-   * guards do.
+   * Lets a function keep its records here. Grants what its guards do, and sets `IDEMPOTENCY_TABLE`, `IDEMPOTENCY_NAMESPACE`,
+   * `IDEMPOTENCY_TTL_SECONDS` and `IDEMPOTENCY_DESTINATIONS`.
    *
-   * @throws Error when the function is protected already
+   * @throws Error where the function is protected already
    */
   protect(fn: LambdaFunction, options?: ProtectOptions): Grant;
-  /** A metric of the table, by CloudWatch's name. */
+  /** A metric of the table, by its name in CloudWatch. */
   metric(name: string, options?: MetricOptions): IMetric;
-  /** Reads and writes that were throttled, whatever the operation; a request has one for each of its items. */
+  /** Counts throttled reads and writes of any operation: one for each item of a request. */
   metricThrottleEvents(options?: MetricOptions): IMetric;
-  /** Requests that were throttled, of all operations that a guard uses. */
+  /** Counts throttled requests, over all operations that a guard uses. */
   metricThrottledRequests(options?: MetricOptions): IMetric;
-  /** Requests that failed inside DynamoDB, of all operations that a guard uses. */
+  /** Counts requests that failed inside DynamoDB, over all operations that a guard uses. */
   metricSystemErrors(options?: MetricOptions): IMetric;
   /**
-   * The stream's ARN, for a reader of staged messages. `destination` is whose messages the reader takes.
+   * Returns the stream's ARN, for a reader of staged messages, and notes where the reader takes them.
    *
+   * @param destination the destination whose messages the reader takes
    * @internal
    */
   openOutbox(destination: string): string;
@@ -249,18 +253,18 @@ class ImportedTable extends TableBase {
 }
 
 /**
- * The table that guards keep their records in: `TableV2` with the keys and the TTL that they need, on-demand, backed up, and kept
- * when the stack goes.
+ * The table that guards keep their records in: a `TableV2` with the keys and the TTL attribute that they need. By default it is
+ * billed on demand, backed up, and kept when its stack is deleted.
  *
  * @stateful
  */
 export class IdempotencyTable extends TableBase {
-  /** A table that is already there, in this account and Region. Nothing about it is checked. */
+  /** A table that exists already, in this account and Region. Nothing about it is checked. */
   static fromTableName(scope: Construct, id: string, tableName: string): IIdempotencyTable {
     return new ImportedTable(scope, id, { tableName });
   }
 
-  /** The same for a table of another account or Region, with a key of yours, or with a stream. */
+  /** An existing table of another account or Region, with your own key, or with a stream. Nothing about it is checked. */
   static fromTableAttributes(
     scope: Construct,
     id: string,
@@ -271,9 +275,10 @@ export class IdempotencyTable extends TableBase {
 
   override readonly table: TableV2;
   override readonly grants: IdempotencyTableGrants;
-  /** On reads and writes that were throttled, and on errors of DynamoDB. */
+  /** Alarms on throttled reads and writes, and on errors of DynamoDB. */
   readonly alarms: readonly Alarm[];
 
+  /** Who needs transactions of the table, for a message. */
   #transactional: string | undefined;
 
   constructor(scope: Construct, id: string, props: IdempotencyTableProps = {}) {
@@ -329,7 +334,7 @@ export class IdempotencyTable extends TableBase {
     });
   }
 
-  /** Turns the stream on. */
+  /** Turns the table's stream on. */
   protected override openStream(destination: string): string {
     this.#transactional ??= `the outbox '${destination}'`;
     this.#resource.streamSpecification = { streamViewType };
@@ -340,14 +345,14 @@ export class IdempotencyTable extends TableBase {
     return this.table.node.defaultChild as CfnGlobalTable;
   }
 
-  /** At synthesis, for replicas can be added to the `TableV2` as well. */
+  /** Call it at synthesis: until then an app may add replicas to the `TableV2` itself. */
   #replicaRegions(): string[] {
     const stack = Stack.of(this);
     const replicas: { readonly region: unknown }[] = stack.resolve(this.#resource.replicas);
     return (
       replicas
         .map(({ region }) => region)
-        // In a stack of no Region in particular the only replica is the table itself, and its Region a reference.
+        // In a stack without a fixed Region, the only replica is the table itself, and its Region is a reference.
         .filter((region) => typeof region === 'string')
         .filter((region) => region !== stack.region)
     );
@@ -370,7 +375,7 @@ export class IdempotencyTable extends TableBase {
   }
 }
 
-/** What replication needs: another type would be another stream, and readers would be left behind on the old one. */
+/** The type that replication needs. With another one, a replica added later would replace the stream that readers read. */
 const streamViewType = StreamViewType.NEW_AND_OLD_IMAGES;
 
 const guardOperations = [

@@ -15,19 +15,20 @@ import type { IIdempotencyTable, ProtectOptions } from './idempotency-table.ts';
 import { namespaceOf } from './protection.ts';
 import { rememberVariables } from './variables.ts';
 
-/** Any property of `NodejsFunction`, which overrides the defaults below, and how the function keeps its records. */
+/** The properties of `NodejsFunction`, which override this construct's defaults, and how the function keeps its records. */
 export interface IdempotentFunctionProps extends Omit<NodejsFunctionProps, 'logRetention'>, ProtectOptions {
   /** The file that exports `handler`. */
   readonly entry: string;
   /** Where the function's guards keep their records. */
   readonly table: IIdempotencyTable;
-  /** How long logs are kept, where no `logGroup` is given. @default RetentionDays.ONE_MONTH */
+  /** How long logs are kept. Ignored where `logGroup` is given. @default RetentionDays.ONE_MONTH */
   readonly logRetention?: RetentionDays;
 }
 
 /**
- * A `NodejsFunction` whose guards need no options: Node 24 on arm64, an ESM bundle with source maps, a log group and a role of
- * its own, X-Ray tracing, 10 s, 512 MB; and a table for its records.
+ * A `NodejsFunction` whose guards need no options: its environment names the table, the namespace and the TTL.
+ * By default it runs Node 24 on arm64 with 512 MB for at most 10 s, traced by X-Ray, from an ESM bundle with source maps.
+ * It has a log group and a role of its own.
  */
 export class IdempotentFunction extends Construct implements IGrantable {
   readonly function: NodejsFunction;
@@ -85,7 +86,7 @@ export class IdempotentFunction extends Construct implements IGrantable {
     });
   }
 
-  /** Whose keys the function's guards have by default. */
+  /** The default namespace of the function's guards. */
   get namespace(): string {
     return namespaceOf(this.function);
   }
@@ -94,11 +95,11 @@ export class IdempotentFunction extends Construct implements IGrantable {
     return this.function.grantPrincipal;
   }
 
-  /** Lambda's managed policies allow to write any log of the account, and a role of yours has none of them. */
+  /** Granted one by one: Lambda's managed policies would allow the function to write to every log of the account. */
   #allowToRun(role: IRole, inVpc: boolean): void {
     LogGroupGrants.fromLogGroup(this.logGroup).write(role);
     if (!inVpc) return;
-    // A network interface has no ARN before it is there.
+    // A network interface has no ARN before it exists.
     Grant.addToPrincipal({ grantee: role, actions: networkActions, resourceArns: ['*'] });
   }
 }

@@ -22,81 +22,87 @@ import { adviseDeadLetterQueue, namespaceOf } from './protection.ts';
 import { type FromQueueArnOptions, type IIdempotentQueue, ImportedQueue, QueueBase } from './queue-base.ts';
 import { type GuardedFunction, targetOf } from './targets.ts';
 
+/** How a queue deduplicates, delivers and gives up. Each property has a default. */
 export interface IdempotentQueueProps extends AlarmOptions {
   /**
-   * The function that handles the messages, or an alias or a version of it; it reports failed ones one by one.
+   * The function that handles the messages, or an alias or a version of it. It must report failed messages one by one.
    *
    * @default - none: read the queue yourself
    */
   readonly consumer?: GuardedFunction;
-  /** Whether groups keep their order and messages are deduplicated for five minutes. @default true */
+  /** Whether SQS keeps the order within a group and drops duplicates for five minutes. @default true */
   readonly fifo?: boolean;
-  /** Ends in `.fifo` for a FIFO queue. @default - CloudFormation names it */
+  /** The queue's name. That of a FIFO queue must end in `.fifo`. @default - CloudFormation names it */
   readonly queueName?: string;
   /**
-   * Takes the SHA-256 of a body for its deduplication id where a sender gives none. Two messages of equal bodies within five minutes are then one,
-   * also if both were meant. Rules of EventBridge need it.
+   * Whether SQS makes a deduplication id of the body where a sender gives none. Two messages with equal bodies within five
+   * minutes are then one, even if both were meant. Rules of EventBridge need it.
    *
    * @default false
    */
   readonly contentBasedDeduplication?: boolean;
   /**
-   * High throughput for FIFO. It **narrows deduplication**: an id is then unique within its message group only, and the same id in two groups is
-   * two messages.
+   * Whether the FIFO queue has high throughput. It **narrows deduplication** to each message group: the same id in two groups
+   * is two messages.
    *
    * @see https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/high-throughput-fifo.html
    * @default false
    */
   readonly highThroughput?: boolean;
-  /** How long a message that nobody handles is kept. The consumer's records are kept for as long. @default Duration.days(4) */
+  /** How long SQS keeps a message that nobody handles. The consumer keeps its records for at least as long. @default Duration.days(4) */
   readonly retentionPeriod?: Duration;
   /**
-   * How long a message that is being handled is hidden from others.
+   * How long SQS hides a message that is being handled.
    *
    * @see https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html
-   * @default - 6 × the consumer's timeout, plus the batching window; 30 s without a consumer. A timeout or a window that is a token counts as
-   * the longest there is: 15 minutes, and 5 minutes
+   * @default - 6 × the consumer's timeout, plus the batching window; 30 s without a consumer. A token counts as the longest
+   * that there is: 15 minutes for a timeout, 5 minutes for a window
    */
   readonly visibilityTimeout?: Duration;
-  /** After how many deliveries a message goes to the dead-letter queue, 1 to 1,000. Throttled deliveries count, so fewer than 5 are warned of. @default 5 */
+  /**
+   * After how many deliveries a message goes to the dead-letter queue, 1 to 1,000. Throttled deliveries count, so synthesis
+   * warns of fewer than 5.
+   *
+   * @default 5
+   */
   readonly maxReceiveCount?: number;
   /**
-   * How long the dead-letter queue keeps a message. A standard queue hands a message on with the age it has, so that this must be longer than
-   * `retentionPeriod`; a FIFO queue lets it begin anew.
+   * How long the dead-letter queue keeps a message. Must be longer than `retentionPeriod` in a standard queue, where a message
+   * keeps its age when it is moved. In a FIFO queue a moved message begins a new age.
    *
    * @default Duration.days(14)
    */
   readonly deadLetterRetentionPeriod?: Duration;
-  /** Messages handed to one invocation. A FIFO queue has at most 10; more than 10 need a `maxBatchingWindow`. @default 10 */
+  /** How many messages one invocation gets at most. 1 to 10 for FIFO; more than 10 need a `maxBatchingWindow`. @default 10 */
   readonly batchSize?: number;
-  /** How long to wait for a full batch. Standard queues only. @default - none */
+  /** How long Lambda waits for a full batch, at most 300 s. For standard queues only. @default - it does not wait */
   readonly maxBatchingWindow?: Duration;
-  /** Invocations at the same time, 2 to 1,000. @default - as many as the account has; for FIFO, as there are groups */
+  /** How many invocations run at once, 2 to 1,000. @default - as many as the account allows; for FIFO at most one for each group */
   readonly maxConcurrency?: number;
-  /** A key of your own. Senders such as SNS and EventBridge must be allowed to use it. @default - SQS encrypts with its own key */
+  /** Your own key. Senders such as SNS and EventBridge need permission to use it. @default - SQS encrypts with its own key */
   readonly encryptionKey?: IKey;
-  /** Age of the oldest message at which to raise an alarm. @default Duration.minutes(15) */
+  /** The age of the oldest message that raises an alarm. @default Duration.minutes(15) */
   readonly alarmAge?: Duration;
 }
 
-/** How a rule of EventBridge delivers. */
+/** How a rule of EventBridge delivers to a queue. */
 export interface RuleTargetOptions {
-  /** The message group. A FIFO queue needs one. */
+  /** The message group. Required for a FIFO queue. @default - none */
   readonly messageGroupId?: string;
   /** How often EventBridge tries again, 0 to 185. @default 185 */
   readonly retryAttempts?: number;
-  /** How old an event may become before it is given up, 60 s to a day. @default Duration.hours(24) */
+  /** The age at which EventBridge gives an event up, 60 s to a day. @default Duration.hours(24) */
   readonly maxEventAge?: Duration;
 }
 
 /**
- * An SQS queue, FIFO unless said otherwise, with its dead-letter queue, its consumer, and the numbers between them right: visibility,
- * retries, batches and the life of the consumer's records. Both queues take TLS only.
+ * An SQS queue with its dead-letter queue and its consumer; FIFO by default. Visibility, retries, batches and the lifetime of
+ * the consumer's records fit each other. Both queues refuse connections without TLS.
  *
  * @stateful
  */
 export class IdempotentQueue extends QueueBase {
-  /** A queue that is there already, in any account and Region. Nothing about it is checked. */
+  /** A queue that exists already, in any account and Region. Nothing about it is checked. */
   static fromQueueArn(
     scope: Construct,
     id: string,
@@ -168,7 +174,7 @@ export class IdempotentQueue extends QueueBase {
         `maxReceiveCount is ${maxReceiveCount}, and deliveries that are throttled or find the operation busy count as well: use at least 5`,
       );
     }
-    // Someone may have taken the redrive policy away by an escape hatch.
+    // An escape hatch may have removed the redrive policy.
     this.node.addValidation({
       validate: () => {
         adviseDeadLetterQueue(this.queue.node.defaultChild as CfnQueue);
@@ -201,26 +207,26 @@ export class IdempotentQueue extends QueueBase {
     });
   }
 
-  /** On the age of the oldest message, on any dead letter, and on any event that a rule could not deliver. */
+  /** Alarms on the age of the oldest message, on any dead letter, and on any event that a rule could not deliver. */
   get alarms(): readonly Alarm[] {
     return this.#alarms;
   }
 
-  /** Seconds for which the oldest message has been waiting. */
+  /** For how many seconds the oldest message has been waiting. */
   metricAge(options?: MetricOptions): IMetric {
     return this.queue.metricApproximateAgeOfOldestMessage({ period: Duration.minutes(1), ...options });
   }
 
-  /** Messages in the dead-letter queue. */
+  /** How many messages are in the dead-letter queue. */
   metricDeadLetters(options?: MetricOptions): IMetric {
     return deadLettersIn(this.deadLetterQueue, options);
   }
 
   /**
-   * For `topic.addSubscription`: messages as they were published, without SNS's envelope; group and deduplication id of a FIFO topic
-   * are kept. What SNS cannot deliver goes to the dead-letter queue.
+   * A subscription for `topic.addSubscription`. Messages arrive as they were published, without SNS's envelope. Those of a FIFO
+   * topic keep their group and deduplication id. What SNS cannot deliver goes to the dead-letter queue.
    *
-   * @throws Error when a standard topic is to feed a FIFO queue, which SNS refuses
+   * @throws Error for a FIFO queue on a standard topic, which SNS refuses
    */
   asTopicSubscription(
     options: Pick<SubscriptionOptions, 'filterPolicy' | 'filterPolicyWithMessageBody'> = {},
@@ -243,10 +249,10 @@ export class IdempotentQueue extends QueueBase {
   }
 
   /**
-   * For `rule.addTarget`. A rule gives no deduplication id, so a FIFO queue must take it from the content. What EventBridge cannot deliver
-   * goes to `undeliveredEvents`, which is created for it.
+   * A target for `rule.addTarget`. What EventBridge cannot deliver goes to `undeliveredEvents`, which this call creates.
    *
-   * @throws Error when a FIFO queue has no deduplication by content, or is given no group
+   * @throws Error for a FIFO queue without `contentBasedDeduplication`, because a rule gives no deduplication id
+   * @throws Error for a FIFO queue without a `messageGroupId`
    */
   asRuleTarget(options: RuleTargetOptions = {}): IRuleTarget {
     const { messageGroupId, retryAttempts, maxEventAge } = options;
@@ -269,14 +275,14 @@ export class IdempotentQueue extends QueueBase {
     });
   }
 
-  /** Events that rules could not deliver to this queue; there is one as soon as `asRuleTarget` was called. */
+  /** The queue of events that rules could not deliver to this one; `undefined` until `asRuleTarget` is called. */
   get undeliveredEvents(): Queue | undefined {
     return this.#undeliveredEvents;
   }
 
   #openUndeliveredEvents(): Queue {
     if (this.#undeliveredEvents === undefined) {
-      // EventBridge takes no FIFO queue for what it could not deliver.
+      // EventBridge takes no FIFO queue as its dead-letter queue.
       const { fifo: _, ...kind } = this.#kind;
       const queue = new Queue(this, 'UndeliveredEvents', { ...kind, retentionPeriod: Duration.days(14) });
       this.#undeliveredEvents = queue;
@@ -308,7 +314,7 @@ function checkRetries({ retryAttempts, maxEventAge }: RuleTargetOptions): void {
   }
 }
 
-/** The consumer may change its timeout after this: the number is made at synthesis. */
+/** Computed at synthesis, because the consumer's timeout may change until then. */
 function visibilityFor(consumer: LambdaFunction | undefined, window: Duration | undefined): Duration {
   if (consumer === undefined) return Duration.seconds(30);
   const secondsOf = (duration: Duration | undefined, whenAbsent: number, longest: number) =>
@@ -320,11 +326,11 @@ function visibilityFor(consumer: LambdaFunction | undefined, window: Duration | 
   );
 }
 
-/** A token is taken for one: what it stands for is known only when it is deployed. */
+/** A token counts as whole, because its value is known only when it is deployed. */
 const isWhole = (value: number, from: number, to: number): boolean =>
   Token.isUnresolved(value) || (Number.isInteger(value) && value >= from && value <= to);
 
-/** A number to compare with; a token compares as false, whatever it is compared with. */
+/** A number to compare with; NaN for a token, with which every comparison is false. */
 const known = (value: number): number => (Token.isUnresolved(value) ? Number.NaN : value);
 
 function check(

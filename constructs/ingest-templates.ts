@@ -1,17 +1,18 @@
 /**
- * What a REST API translates with: the request into a form of SQS's query API, and SQS's answer into one for the caller. In API Gateway's template
- * language, which is Velocity's.
+ * The mapping templates of a REST API, in Velocity. They translate a request into a form of SQS's query API, and SQS's answer
+ * into one for the caller.
  *
- * Text that follows a directive begins with `&`, `{` or another directive: letters directly after `#end` would be read as part of its name.
+ * Text after a directive must begin with `&`, `{` or another directive. Velocity would read letters directly after `#end` as part
+ * of its name.
  */
 
-/** The form of a message. Without exactly one key and one group SQS refuses it, whatever the queue deduplicates by. */
+/** The form that sends a message. SQS refuses it without exactly one key and one group, whatever the queue deduplicates by. */
 export function sendMessageForm(header: string, messageGroupId: string): string {
   return [
     'Action=SendMessage',
     readHeader('key', header),
     readGroup(messageGroupId),
-    // Quoted, and with `!`: nothing becomes an empty text, and a number a text. What is read is not read as a template again.
+    // In quotes and with `!`, a missing body becomes an empty text, and a number a text. Velocity does not evaluate the body.
     '#set($body = "$!input.body")',
     '&MessageBody=$util.urlEncode($body)',
     '&MessageDeduplicationId=$util.urlEncode($key)',
@@ -19,7 +20,7 @@ export function sendMessageForm(header: string, messageGroupId: string): string 
   ].join('');
 }
 
-/** The header that a group is taken from, if it is taken from one. */
+/** The header that becomes the message group; `undefined` if something else does. */
 export function groupHeaderOf(messageGroupId: string): string | undefined {
   return /^\$request\.header\.(.+)$/.exec(messageGroupId)?.[1];
 }
@@ -29,16 +30,18 @@ function readGroup(messageGroupId: string): string {
   if (header !== undefined) return readHeader('group', header);
   const [, path] = /^\$request\.body\.(.+)$/.exec(messageGroupId) ?? [];
   if (path !== undefined) return `#set($group = "$!input.path('$.${path}')")`;
-  // A token, which begins with a dollar as well, stands for a text.
+  // A token of the CDK begins with a dollar too, but stands for a fixed text.
   return messageGroupId.startsWith('$context.')
     ? `#set($group = "$!${messageGroupId.slice(1)}")`
     : `#set($group = '${messageGroupId}')`;
 }
 
 /**
- * `$input.params(name)` would look at the path and the query first, and at names as they are written here only. A header that is there in two
- * casings may have come from two hands: it counts as missing. In place of a missing one there is a space, which SQS refuses; an empty text could be taken for
- * no parameter at all, and a queue may then deduplicate by content.
+ * Reads a header in any casing into a variable. `$input.params(name)` would look at the path and the query first, and know one
+ * casing only. A header in two casings may come from two hands, so it counts as missing.
+ *
+ * A missing header becomes a space, which SQS refuses. SQS could take an empty text for no parameter at all, and a queue may
+ * then deduplicate by content.
  */
 function readHeader(variable: string, header: string): string {
   return [
@@ -51,9 +54,9 @@ function readHeader(variable: string, header: string): string {
   ].join('');
 }
 
-/** How SQS names that it is asked too often, or that KMS is. */
+/** The codes of SQS for too many requests to it or to KMS. */
 const throttledCodes = ['RequestThrottled', 'ThrottlingException', 'Throttling', 'KMS.ThrottlingException'];
-/** How SQS names what the caller can mend. */
+/** The codes of SQS for errors that the caller can correct. */
 const callersCodes = ['InvalidParameterValue', 'MissingParameter', 'InvalidMessageContents'];
 
 const bodies = {
@@ -64,8 +67,8 @@ const bodies = {
 } as const;
 
 /**
- * SQS answers in XML or in JSON; without its white space either is easier to look at. What the caller sent may be in the answer's message, but there
- * XML has no `<`, and JSON no `"`, that is not escaped.
+ * Reads SQS's answer, which is XML or JSON, without its white space. Its message may quote what the caller sent. A caller cannot
+ * forge a code there, because `<` in XML and `"` in JSON are escaped.
  */
 const readAnswer = [
   `#set($answer = "$!input.body")#set($answer = $answer.replaceAll('\\s', ''))`,
@@ -79,12 +82,12 @@ const hasCode = (codes: readonly string[]): string =>
 
 const override = (status: number): string => `#set($context.responseOverride.status = ${status})`;
 
-/** All statuses that a caller may get from the integration. */
+/** All statuses that the integration may answer with. */
 export const ingestStatuses = ['202', '400', '429', '503'];
 
 /**
- * The answers to SQS's own. Of SQS's 4xx only some are the caller's fault: throttling is 403 or 400, and so is a missing permission. The code in
- * the body tells.
+ * The caller's answer for each answer of SQS. Not every 4xx of SQS is the caller's fault: throttling and missing permissions are
+ * 400 or 403 too. The code in the body tells them apart.
  */
 export const ingestResponses = [
   { statusCode: '202', responseTemplates: { 'application/json': bodies.accepted } },

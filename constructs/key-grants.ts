@@ -1,7 +1,7 @@
 import { Grant, type IGrantable } from 'aws-cdk-lib/aws-iam';
 import type { IKey } from 'aws-cdk-lib/aws-kms';
 
-/** Lets somebody use a key through one service of AWS, which calls KMS on behalf of who calls it, and in no other way. */
+/** Lets a grantee use a key through one AWS service only. The service calls KMS on behalf of its caller. */
 export function grantThrough(
   service: 'dynamodb' | 'sqs',
   key: IKey,

@@ -11,39 +11,43 @@ import type { IIdempotencyTable } from './idempotency-table.ts';
 import { grantThrough } from './key-grants.ts';
 import type { IIdempotentQueue } from './queue-base.ts';
 
+/** What a pipe reads, where it publishes, and when it gives up. */
 export interface OutboxPipeProps extends AlarmOptions {
-  /** Where messages are staged. Its stream is turned on; of an imported table, `tableStreamArn` must be known. */
+  /** The table where messages are staged. The pipe turns its stream on. An imported table needs its `tableStreamArn`. */
   readonly table: IIdempotencyTable;
-  /** Whose messages this pipe takes: the `destination` that handlers give. One pipe for each. */
+  /** The `destination` that handlers give their messages. Each destination has one pipe. */
   readonly destination: string;
-  /** Where they go. */
+  /** The queue that the messages go to. */
   readonly queue: IIdempotentQueue;
   /**
-   * Messages that are sent at once, 1 to 10. With more than one, a message that SQS refuses can be overtaken by a later one
-   * of its group.
+   * How many messages the pipe sends at once, 1 to 10. With more than one, a later message of a group can overtake one that SQS
+   * refuses.
    *
    * @default 1
    */
   readonly batchSize?: number;
-  /** Partition keys that are read side by side, 1 to 10. One operation's messages are read by one reader. @default 1 */
+  /** How many readers the pipe has, 1 to 10. All messages of one operation have the same reader. @default 1 */
   readonly parallelizationFactor?: number;
-  /** How often a message is tried before it goes to the dead-letter queue, up to 10,000. @default 100 */
+  /** How often the pipe retries a message before it goes to the dead-letter queue, 0 to 10,000. @default 100 */
   readonly maximumRetryAttempts?: number;
-  /** How old a message may become before it goes there, at most a day: that is how long the stream keeps it. @default Duration.hours(12) */
+  /** The age at which a message goes to the dead-letter queue, 60 s to a day. The stream keeps it no longer. @default Duration.hours(12) */
   readonly maximumRecordAge?: Duration;
 }
 
 /**
- * Publishes staged messages: table stream → EventBridge Pipe → SQS queue. Only new items of this destination pass the filter; what TTL deletes
- * is in the stream too. A message may be sent more than once, always with the same deduplication id.
+ * Publishes staged messages: table stream → EventBridge Pipe → SQS queue. Its filter passes only new items of the destination,
+ * and not what TTL deletes. The pipe may send a message more than once, but always with the same deduplication id.
  */
 export class OutboxPipe extends Construct {
   readonly pipe: CfnPipe;
   readonly role: Role;
-  /** Of stream records that could not be published: where in the stream they are, not what they say. The items stay in the table for a week. */
+  /**
+   * Gets a letter for each stream record that could not be published. It says where in the stream the record is, not what it
+   * holds. The staged messages stay in the table for a week.
+   */
   readonly deadLetterQueue: Queue;
   readonly logGroup: LogGroup;
-  /** On any dead letter, and on executions that fail, for hours before it becomes one. */
+  /** Alarms on any dead letter, and on failed executions, which come hours before a dead letter. */
   readonly alarms: readonly Alarm[];
 
   constructor(scope: Construct, id: string, props: OutboxPipeProps) {
@@ -67,7 +71,7 @@ export class OutboxPipe extends Construct {
       assumedBy: new ServicePrincipal('pipes.amazonaws.com', {
         conditions: {
           StringEquals: { 'aws:SourceAccount': Stack.of(this).account },
-          // Of pipes, but of no one in particular: a pipe with a name of its own could not be replaced.
+          // Any pipe of the account: a pipe with a fixed name could not be replaced.
           ArnLike: {
             'aws:SourceArn': Stack.of(this).formatArn({
               service: 'pipes',
@@ -98,7 +102,7 @@ export class OutboxPipe extends Construct {
       source,
       sourceParameters: {
         dynamoDbStreamParameters: {
-          // A new pipe starts reading up to a minute late, and LATEST would miss what is staged until then.
+          // A new pipe begins to read up to a minute late. LATEST would miss what is staged until then.
           startingPosition: 'TRIM_HORIZON',
           batchSize: props.batchSize ?? 1,
           parallelizationFactor: props.parallelizationFactor ?? 1,
@@ -133,7 +137,7 @@ export class OutboxPipe extends Construct {
         cloudwatchLogsLogDestination: { logGroupArn: this.logGroup.logGroupArn },
       },
     });
-    // Created before its role may read, a pipe fails.
+    // A pipe fails if it is created before its role may read.
     this.pipe.node.addDependency(this.role);
 
     this.alarms = alarmsIn(this, props, {
@@ -156,7 +160,7 @@ export class OutboxPipe extends Construct {
     });
   }
 
-  /** Executions of the pipe that failed, in part or in whole, or took too long. Each try counts. */
+  /** Counts executions of the pipe that failed, in part or in whole, or took too long. Each try counts. */
   metricFailedExecutions(options?: MetricOptions): IMetric {
     return this.#sum('Failed executions', options, {
       failed: 'ExecutionFailed',
@@ -165,7 +169,7 @@ export class OutboxPipe extends Construct {
     });
   }
 
-  /** Executions whose messages, or some of them, SQS did not take. Each try counts. */
+  /** Counts executions in which SQS refused messages. Each try counts. */
   metricFailedDeliveries(options?: MetricOptions): IMetric {
     return this.#sum('Failed deliveries', options, {
       failed: 'TargetStageFailed',
@@ -187,7 +191,7 @@ export class OutboxPipe extends Construct {
     return sumOf(label, Object.fromEntries(metrics), options);
   }
 
-  /** Records in the dead-letter queue. */
+  /** How many records are in the dead-letter queue. */
   metricDeadLetters(options?: MetricOptions): IMetric {
     return this.deadLetterQueue.metricApproximateNumberOfMessagesVisible({
       period: Duration.minutes(1),
@@ -196,10 +200,7 @@ export class OutboxPipe extends Construct {
   }
 }
 
-/**
- * The whole value of an attribute. A pipe puts no text around a path in a parameter of its target, and a template that is nothing but a path
- * hands on the value as it is.
- */
+/** The path of an attribute's value. A parameter or a template that is nothing but a path passes the value on as it is. */
 const pathOf = (name: string): string => `$.dynamodb.NewImage.${name}.S`;
 
 function check({ destination, batchSize, parallelizationFactor, ...props }: OutboxPipeProps): void {

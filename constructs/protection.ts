@@ -11,7 +11,7 @@ import { defaultTtlSeconds, environment } from '../lib/record.ts';
 import { knownNumber, knownSeconds } from './known.ts';
 import { addressesOf } from './targets.ts';
 
-/** What is known of a function that keeps records, for the checks at synthesis. */
+/** How a function keeps its records, as the checks at synthesis need it. */
 interface Protection {
   readonly ttl?: Duration;
   readonly namespace: string;
@@ -20,7 +20,7 @@ interface Protection {
 
 const protections = new WeakMap<LambdaFunction, Protection>();
 
-/** Sets the function's environment, and has what calls it checked at synthesis. */
+/** Sets the function's environment, and has its callers checked at synthesis. */
 export function protectFunction(
   fn: LambdaFunction,
   tableName: string,
@@ -47,18 +47,18 @@ export function protectFunction(
   fn.addEnvironment(environment.namespace, namespace);
   fn.addEnvironment(
     environment.ttlSeconds,
-    // Not cached: a version's hash may ask for it before everything that calls the function is there.
+    // Not cached: a version's hash may ask for it before all callers of the function exist.
     Lazy.uncachedString({ produce: () => Tokenization.stringifyNumber(ttl?.toSeconds() ?? defaultTtl(fn)) }),
   );
   fn.addEnvironment(
     environment.destinations,
-    // Nothing leaves the variable out.
+    // `undefined` leaves the variable out.
     Lazy.uncachedString({ produce: () => destinations().join(',') || undefined }),
   );
   fn.node.addValidation({ validate: () => [...checkSources(fn, ttl), ...checkApis(fn)] });
 }
 
-/** The namespace that a function's guards have by default, and its metrics. */
+/** The default namespace of a function's guards, which is also the dimension of their metrics. */
 export function namespaceOf(fn: LambdaFunction): string {
   const protection = protections.get(fn);
   if (protection === undefined) {
@@ -69,21 +69,21 @@ export function namespaceOf(fn: LambdaFunction): string {
   return protection.namespace;
 }
 
-/** A record must outlive the message: one that is delivered again after that would run again. */
+/** A record must outlive the message. Else a message that is delivered again later would run again. */
 function defaultTtl(fn: LambdaFunction): number {
   return Math.max(defaultTtlSeconds, ...sourcesOf(fn).map(({ life }) => life.seconds));
 }
 
-/** For how long a record may be delivered again. */
+/** How long a service may deliver a record again. */
 interface Life {
   readonly seconds: number;
-  /** `false` where the template does not say: then `seconds` is the longest that the service allows. */
+  /** `false` where the template does not say. Then `seconds` is the longest that the service allows. */
   readonly isKnown: boolean;
 }
 
-/** What hands records to a function. */
+/** A queue or a stream that hands records to a function. */
 interface Source {
-  /** Nothing for a queue of elsewhere. */
+  /** `undefined` for a queue that this app does not create. */
   readonly resource: CfnQueue | CfnTable | CfnGlobalTable | CfnStream | undefined;
   readonly life: Life;
   readonly mapping: CfnEventSourceMapping;
@@ -105,7 +105,7 @@ function sourcesOf(fn: LambdaFunction): Source[] {
     });
 }
 
-/** Where a resource says nothing, it is as the service has it by default. */
+/** A resource as a source of records. Where its template says nothing, the service's default counts. */
 function asSource(
   resource: IConstruct,
   constructs: readonly IConstruct[],
@@ -124,20 +124,20 @@ function asSource(
   return undefined;
 }
 
-/** A message comes from its queue, and once more when it is redriven from the dead-letter queue. */
+/** A message may come from its queue, and once more from the dead-letter queue, when it is redriven. */
 function lifeOfMessages(queue: CfnQueue, constructs: readonly IConstruct[]): Life {
   const own = retentionOf(queue);
   if (queue.redrivePolicy === undefined) return own;
   const deadLetterQueue = deadLetterQueueOf(queue, constructs);
   const dead = deadLetterQueue ? retentionOf(deadLetterQueue) : longestInQueue;
   return {
-    // A dead letter of a FIFO queue begins a new age; one of a standard queue keeps its own.
+    // A dead letter of a FIFO queue begins a new age. One of a standard queue keeps its age.
     seconds: queue.fifoQueue ? own.seconds + dead.seconds : Math.max(own.seconds, dead.seconds),
     isKnown: own.isKnown && dead.isKnown,
   };
 }
 
-/** Nothing for one that this app does not make. */
+/** `undefined` for one that this app does not create. */
 function deadLetterQueueOf(queue: CfnQueue, constructs: readonly IConstruct[]): CfnQueue | undefined {
   const policy: { readonly deadLetterTargetArn?: unknown } | undefined = Stack.of(queue).resolve(
     queue.redrivePolicy,
@@ -152,7 +152,7 @@ function retentionOf(queue: CfnQueue): Life {
   return seconds === undefined ? longestInQueue : { seconds, isKnown: true };
 }
 
-/** A queue that the app does not make is taken to have a dead-letter queue, and both to keep messages as long as they can. */
+/** A queue that this app does not create may have a dead-letter queue, and both may keep messages as long as SQS allows. */
 function lifeElsewhere(mapping: CfnEventSourceMapping): Life | undefined {
   const arn: unknown = Stack.of(mapping).resolve(mapping.eventSourceArn);
   if (typeof arn !== 'string' || arn.split(':')[2] !== 'sqs') return undefined;
@@ -168,7 +168,7 @@ const longestInQueue: Life = { seconds: 14 * daySeconds, isKnown: false };
 /** @see https://docs.aws.amazon.com/streams/latest/dev/kinesis-extended-retention.html */
 const longestInStreamHours = 8_760;
 
-/** @returns what AWS refuses. What is unwise becomes a warning, which can be acknowledged. */
+/** @returns an error for each thing that AWS refuses; what is unwise becomes a warning, which an app can acknowledge */
 function checkSources(fn: LambdaFunction, ttl: Duration | undefined): string[] {
   return sourcesOf(fn).flatMap(({ resource, life: { seconds, isKnown }, mapping }) => {
     const ttlSeconds = ttl && knownSeconds(ttl);
@@ -194,7 +194,7 @@ function checkQueue(fn: LambdaFunction, queue: CfnQueue, mapping: CfnEventSource
   const visibilitySeconds = knownNumber(queue, queue.visibilityTimeout, 30);
   if (timeoutSeconds === undefined || visibilitySeconds === undefined) return [];
   const both = `queue '${queue.node.path}' has a visibility timeout of ${visibilitySeconds} s, and its function '${fn.node.path}' a timeout of ${timeoutSeconds} s`;
-  // A window that is known only when deployed asks for more, never for less.
+  // A window that is a token counts as 0: the warning then asks for less than needed, but never for too much.
   const wantedSeconds =
     6 * timeoutSeconds + (knownNumber(mapping, mapping.maximumBatchingWindowInSeconds, 0) ?? 0);
   const wanted = `Make it at least ${wantedSeconds} s (6 × the timeout, plus the batching window)`;
@@ -210,7 +210,7 @@ function checkQueue(fn: LambdaFunction, queue: CfnQueue, mapping: CfnEventSource
   return [];
 }
 
-/** Warns where a message that was done, and is redriven all the same, would be taken for a new one. */
+/** Warns where a redriven message would run again although it was done, because it has another id. */
 function adviseKey(fn: LambdaFunction, queue: CfnQueue): void {
   if (queue.redrivePolicy === undefined || protections.get(fn)?.namesKey) return;
   const ids = queue.fifoQueue
@@ -222,7 +222,7 @@ function adviseKey(fn: LambdaFunction, queue: CfnQueue): void {
   );
 }
 
-/** Warns where a message of a standard queue, which keeps its age, can expire as soon as it is moved to the dead-letter queue. */
+/** Warns where a message of a standard queue may expire on its way to the dead-letter queue: it keeps its age. */
 function adviseDeadLetterRetention(queue: CfnQueue): void {
   const deadLetterQueue = deadLetterQueueOf(queue, queue.node.root.node.findAll());
   if (deadLetterQueue === undefined) return;
@@ -243,11 +243,11 @@ export function adviseDeadLetterQueue(queue: CfnQueue): void {
   );
 }
 
-/** Nothing where it is a token. */
+/** `undefined` where the timeout is a token. */
 const knownTimeoutSeconds = (fn: LambdaFunction): number | undefined =>
   fn.timeout === undefined ? 3 : knownSeconds(fn.timeout);
 
-/** Longest integration timeouts. A REST API's can be raised on request. */
+/** The longest default timeouts of integrations. AWS raises that of a REST API on request. */
 const apiTimeoutSeconds = { 'HTTP API': 30, 'REST API': 29 } as const;
 
 /** Warns of APIs that give up before the function does. */
@@ -275,7 +275,7 @@ function checkApis(fn: LambdaFunction): string[] {
   return [];
 }
 
-/** Functions that have this table in their environment, and may not write to it: DynamoDB would refuse their first call. */
+/** An error for each function that has the table in its environment but may not write to it. Its first call would fail. */
 export function checkGrants(table: IConstruct, tableName: string, tableArn: string): string[] {
   const constructs = table.node.root.node.findAll();
   return constructs
@@ -291,7 +291,7 @@ export function checkGrants(table: IConstruct, tableName: string, tableArn: stri
     );
 }
 
-/** Whether it may, as far as this app can tell: what is decided elsewhere is taken to allow it. */
+/** Whether a function may write to the table. Where another app decides that, the answer is yes. */
 function mayWrite(fn: CfnFunction, constructs: readonly IConstruct[], tableArn: string): boolean {
   const role = constructs
     .filter((construct) => construct instanceof CfnRole)
@@ -322,18 +322,18 @@ function mayWrite(fn: CfnFunction, constructs: readonly IConstruct[], tableArn: 
   );
 }
 
-/** Lambda's execution policies allow nothing on a table. */
+/** Whether a policy is one of Lambda's own, which allow nothing on a table. */
 const isLambdasOwn = (arn: unknown): boolean =>
   JSON.stringify(arn).includes(':policy/service-role/AWSLambda');
 
 interface Statement {
   readonly Effect: string;
-  /** Absent where there is a `NotAction`. */
+  /** Absent where the statement has a `NotAction`. */
   readonly Action?: unknown;
   readonly Resource?: unknown;
 }
 
-/** The statements of a policy, or of a list of policies. */
+/** The statements of a policy or of a list of policies. */
 function statementsIn(value: unknown): Statement[] {
   if (typeof value !== 'object' || value === null) return [];
   return 'Effect' in value ? [value as Statement] : Object.values(value).flatMap(statementsIn);
@@ -349,7 +349,7 @@ const hasWildcard = (resource: unknown): boolean =>
 
 const equal = (a: unknown, b: unknown): boolean => a !== undefined && JSON.stringify(a) === JSON.stringify(b);
 
-/** Whether two values are the same in the template that `at` is in. */
+/** Whether two values are the same in the template of `at`. */
 const areSame = (at: IConstruct, a: unknown, b: unknown): boolean =>
   equal(Stack.of(at).resolve(a), Stack.of(at).resolve(b));
 

@@ -5,22 +5,22 @@ import { type IQueue, Queue } from 'aws-cdk-lib/aws-sqs';
 import { Construct, type IConstruct } from 'constructs';
 import { grantThrough } from './key-grants.ts';
 
-/** A queue that messages can be sent to, of this app or another. */
+/** A queue that messages can be sent to. It belongs to this app or to another. */
 export interface IIdempotentQueue extends IConstruct {
   readonly queue: IQueue;
   readonly fifo: boolean;
   readonly contentBasedDeduplication: boolean;
-  /** Deduplication is then within a message group only. */
+  /** Whether SQS deduplicates within each message group only. */
   readonly highThroughput: boolean;
-  /** Lets somebody send messages, and encrypt them with the queue's key, and nothing else. */
+  /** Lets a grantee send messages and encrypt them with the queue's key, and do nothing else. */
   grantSendMessages(grantee: IGrantable): Grant;
 }
 
-/** What an ARN does not say of a queue. */
+/** What the ARN of a queue does not show. */
 export interface FromQueueArnOptions {
-  /** @default - whether the ARN ends in .fifo. Must be given where the ARN is a token */
+  /** Required where the ARN is a token. @default - whether the ARN ends in `.fifo` */
   readonly fifo?: boolean;
-  /** The key of yours that the queue is encrypted with, if it is. @default - none: SQS encrypts with its own key */
+  /** Your own key that encrypts the queue. @default - none: SQS encrypts with its own key */
   readonly encryptionKey?: IKey;
   /** @default false */
   readonly contentBasedDeduplication?: boolean;
@@ -43,7 +43,7 @@ export abstract class QueueBase extends Construct implements IIdempotentQueue {
       resource: this.queue,
     });
     const key = this.encryptionKey;
-    // SQS calls KMS on behalf of who sends.
+    // SQS calls KMS on behalf of the sender.
     return key
       ? grant.combine(grantThrough('sqs', key, grantee, 'kms:Decrypt', 'kms:GenerateDataKey'))
       : grant;
@@ -72,7 +72,7 @@ export class ImportedQueue extends QueueBase {
 }
 
 function fifoOf(queueArn: string, given: boolean | undefined): boolean {
-  // The rest of it may be a token all the same: the Region, say.
+  // The name may be known although another part, such as the Region, is a token.
   const isNameKnown = !Token.isUnresolved(queueArn) || /:[\w-]+(?:\.fifo)?$/.test(queueArn);
   if (!isNameKnown) {
     if (given === undefined) {

@@ -2,7 +2,7 @@ import type { ITableV2 } from 'aws-cdk-lib/aws-dynamodb';
 import { Grant, type IGrantable } from 'aws-cdk-lib/aws-iam';
 import { grantThrough } from './key-grants.ts';
 
-/** Who may do what to a table of idempotency records: named actions on the table alone, never a wildcard. */
+/** Grants on a table of idempotency records. They name each action and the table, and never have a wildcard. */
 export class IdempotencyTableGrants {
   readonly #table: ITableV2;
   readonly #onTransactions: (use: string) => void;
@@ -13,20 +13,21 @@ export class IdempotencyTableGrants {
     this.#onTransactions = onTransactions;
   }
 
-  /** What a guard does: claim, settle, read what a duplicate needs. */
+  /** For a guard: claiming, settling, and reading stored answers. */
   guard(grantee: IGrantable): Grant {
     return this.#grant(grantee, guardActions);
   }
 
-  /** What a guard whose handler runs steps does: the same, for a step is a put and is read by a query. */
+  /** For a guard whose handler runs steps. The actions are the same: a step is put, and is read by a query. */
   steps(grantee: IGrantable): Grant {
     return this.#grant(grantee, guardActions);
   }
 
   /**
-   * What a guard whose handler calls `transaction` or `commit` does, outbox included. `written` are the tables that their `writes` name:
-   * a transaction needs the action of each of its items, so put, update, delete and condition check are granted on these.
+   * For a guard whose handler calls `transaction` or `commit`, outbox included.
    *
+   * @param written the tables that the handler's `writes` name; a transaction needs the action of each of its items, so put,
+   * update, delete and condition check are granted on them
    * @see https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis-iam.html
    */
   commit(grantee: IGrantable, ...written: readonly ITableV2[]): Grant {
@@ -35,12 +36,12 @@ export class IdempotencyTableGrants {
     return written.reduce((grant, table) => grant.combine(grantOn(table, grantee, writeActions)), own);
   }
 
-  /** Reading records, and how the table is set up, which `checkTable()` looks at. */
+  /** For reading records and the table's set-up, as `checkTable()` does. */
   inspect(grantee: IGrantable): Grant {
     return this.#grant(grantee, inspectActions, keyReadActions);
   }
 
-  /** Reading and repairing: ending a lease, deleting a record, entering an outcome. */
+  /** For an operator who reads and repairs records: ends a lease, deletes a record, enters an outcome. */
   operate(grantee: IGrantable): Grant {
     return this.#grant(grantee, [
       ...inspectActions,
@@ -65,7 +66,7 @@ const inspectActions = [
   'dynamodb:Query',
 ];
 const keyReadActions = ['kms:Decrypt', 'kms:DescribeKey'];
-/** DynamoDB calls KMS on behalf of who calls it. */
+/** DynamoDB calls KMS on behalf of its caller. */
 const keyActions = [
   ...keyReadActions,
   'kms:Encrypt',

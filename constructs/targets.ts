@@ -18,12 +18,12 @@ import type { IConstruct } from 'constructs';
 import type { IdempotentFunction } from './idempotent-function.ts';
 
 /**
- * A function that keeps records, as others call it: by itself, by an alias (for canaries and provisioned concurrency), or by a version. A
- * function of another kind keeps records after `table.protect(fn)`.
+ * A function that keeps records: an `IdempotentFunction`, or any other function after `table.protect(fn)`.
+ * An alias or a version of it is also taken, for canaries and provisioned concurrency.
  */
 export type GuardedFunction = IdempotentFunction | LambdaFunction | Alias | Version;
 
-/** What is called, and the function that then runs. */
+/** What is `called`, perhaps an alias or a version, and the function that runs then. */
 export interface Target {
   readonly called: IFunction;
   readonly fn: LambdaFunction;
@@ -40,11 +40,11 @@ export function targetOf(guarded: GuardedFunction): Target {
   return { called, fn };
 }
 
-/** Whether values of a template name a function, by itself or by an alias or a version of it. Complete at synthesis only. */
+/** Finds values of a template that name a function, an alias of it or a version of it. Complete at synthesis only. */
 export interface Addresses {
-  /** A value that is the function's name or ARN, and nothing else. */
+  /** Whether a value is the name or the ARN. */
   readonly isAddress: (at: IConstruct, value: unknown) => boolean;
-  /** A value that has it somewhere in it. */
+  /** Whether a value contains the name or the ARN. */
   readonly isIn: (at: IConstruct, value: unknown) => boolean;
 }
 
@@ -76,8 +76,8 @@ const textOf = (at: IConstruct, value: unknown): string =>
   JSON.stringify(Tokenization.resolve(value, { scope: at, resolver: byPathOfVersion })) ?? '';
 
 /**
- * A version's logical id is a hash over its function, environment included, and in the environment is a TTL for which callers are looked at: the id must not
- * be asked for there. A version's path in the tree tells it apart as well.
+ * Resolves a version by its path in the tree, not by its logical id. The logical id is a hash over the function's environment.
+ * The TTL in that environment depends on the function's callers. So it must not be asked for while callers are looked for.
  */
 class ByPathOfVersion extends DefaultTokenResolver {
   override resolveToken(

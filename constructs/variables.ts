@@ -1,6 +1,6 @@
 import type { Function as LambdaFunction } from 'aws-cdk-lib/aws-lambda';
 
-/** What is known of functions' environments. The CDK does not tell. */
+/** The environments of functions, as far as they were set here. The CDK does not show them. */
 const variables = new WeakMap<LambdaFunction, Map<string, string>>();
 
 export function rememberVariables(fn: LambdaFunction, given: Readonly<Record<string, string>>): void {
@@ -8,9 +8,9 @@ export function rememberVariables(fn: LambdaFunction, given: Readonly<Record<str
 }
 
 /**
- * Tells a function something in its environment.
+ * Sets a variable in a function's environment.
  *
- * @throws Error when something else is known to be there by that name
+ * @throws Error where the variable is known to have another value; `fix` ends the message
  */
 export function addVariable(fn: LambdaFunction, name: string, value: string, fix: string): void {
   const existing = variables.get(fn)?.get(name);
