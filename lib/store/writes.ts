@@ -128,23 +128,25 @@ function withoutBrackets(text: string): string {
  */
 export function withoutValues(said: string, writes: readonly object[]): string {
   const place = said.search(/(?:token|near): /);
-  let text = withoutBrackets(place === -1 ? said : said.slice(0, place).trimEnd().replace(/;$/, ''));
-  for (const action of writes.flatMap(Object.values)) {
-    const { Item, Key, ExpressionAttributeValues } = action as Record<string, Stored | undefined>;
-    for (const values of [Item, Key, ExpressionAttributeValues]) {
-      for (const value of Object.values(values ?? {})) text = withoutValue(text, value);
-    }
-  }
-  return text;
+  const text = withoutBrackets(place === -1 ? said : said.slice(0, place).trimEnd().replace(/;$/, ''));
+  const held = writes
+    .flatMap(Object.values)
+    .flatMap((action: Record<string, Stored | undefined>) =>
+      [action.Item, action.Key, action.ExpressionAttributeValues].flatMap((values) =>
+        Object.values(values ?? {}).flatMap(textsIn),
+      ),
+    );
+  // One character is no word of its own, and would take the message apart.
+  const quoted = new Set(held.filter((one) => one.length > 1 && text.includes(one)));
+  // The longest first: a shorter one may be a part of it, and would leave the rest.
+  return [...quoted]
+    .sort((one, other) => other.length - one.length)
+    .reduce((rest, one) => rest.replaceAll(one, '…'), text);
 }
 
-function withoutValue(text: string, value: AttributeValue): string {
+/** The texts and numbers in a value. */
+function textsIn(value: AttributeValue): string[] {
   const { S, N, SS = [], NS = [], L = [], M = {} } = value as Record<string, any>;
-  let rest = text;
-  for (const held of [S, N, ...SS, ...NS]) {
-    // One character is no word of its own, and would take the message apart.
-    if (typeof held === 'string' && held.length > 1) rest = rest.split(held).join('…');
-  }
-  for (const inner of [...L, ...Object.values<AttributeValue>(M)]) rest = withoutValue(rest, inner);
-  return rest;
+  const own = [S, N, ...SS, ...NS].filter((held) => typeof held === 'string');
+  return [...own, ...L.flatMap(textsIn), ...Object.values<AttributeValue>(M).flatMap(textsIn)];
 }
