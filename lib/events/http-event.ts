@@ -97,7 +97,7 @@ export function canonicalRequest(event: HttpEvent): string {
 }
 
 function canonicalQuery({ format, raw }: HttpEvent): string {
-  if (format === 'v2') return canonicalPairs(formPairs(byteTextOf(raw.rawQueryString ?? '')));
+  if (format === 'v2') return canonicalPairs(formPairs(byteTextOf(linesOf(raw.rawQueryString)[0] ?? '')));
   const pairs: [string, string][] = [];
   const parameters = raw.multiValueQueryStringParameters ?? raw.queryStringParameters ?? {};
   for (const [name, values] of Object.entries(parameters)) {

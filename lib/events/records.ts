@@ -116,6 +116,8 @@ const kafka: Service = {
   read: (raw) => kafkaRecord(raw, undefined),
 };
 
+const fieldsOf = (value: unknown): Fields => (isRecord(value) ? value : {});
+
 const sourceOf = (raw: Record<string, unknown>): unknown => raw.eventSource ?? raw.EventSource;
 
 function serviceOf(raw: unknown): Service | undefined {
@@ -183,8 +185,8 @@ function asKafkaBatch(event: Fields): Batch | undefined {
 
 /** @see https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html */
 function sqsRecord(raw: Fields): BatchRecord {
-  const { messageId, body = '', attributes = {}, eventSourceARN } = raw;
-  const { MessageGroupId: group, MessageDeduplicationId: deduplicationId } = attributes;
+  const { messageId, body = '', attributes, eventSourceARN } = raw;
+  const { MessageGroupId: group, MessageDeduplicationId: deduplicationId } = fieldsOf(attributes);
   const isFifo = String(eventSourceARN).endsWith('.fifo');
   return {
     raw,

@@ -9,6 +9,7 @@ import {
   sqsEvent,
   sqsMessage,
 } from '../support/batch-events.ts';
+import { paymentEvent } from '../support/http-events.ts';
 import { lambdaContext } from '../support/invocation.ts';
 import { recordingStore } from '../support/recording-store.ts';
 
@@ -97,6 +98,16 @@ describe('an event that says it is from a service', () => {
 });
 
 describe('an event that a test made by hand', () => {
+  it.each<[string, object]>([
+    ['a message without attributes', sqsEvent({ ...sqsMessage('1'), attributes: null } as never)],
+    ['a request whose query is none', { ...paymentEvent(), rawQueryString: { a: 1 } }],
+  ])('is guarded with nothing, or something else, where a service has something: %s', async (_, event) => {
+    const { call, handler } = counting();
+    await call(event);
+    await call(event);
+    expect(handler).toHaveBeenCalledTimes(1);
+  });
+
   const noKey = 'This event carries no idempotency key that can be read: ';
   it.each<[string, object, string]>([
     [
