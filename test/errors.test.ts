@@ -38,7 +38,10 @@ const options = (more: Partial<IdempotentOptions> = {}): IdempotentOptions => ({
 
 /** A handler whose commit meets this. */
 function commitOn(sent: Transacted) {
-  const store: Store = { ...memoryStore(), transact: async () => ({ send: async () => sent }) };
+  const store: Store = {
+    ...memoryStore(),
+    transactions: { build: async () => ({ send: async () => sent }) },
+  };
   return idempotent(
     async (_: unknown, context: Context) =>
       operation(context).commit({

@@ -35,6 +35,21 @@ export interface Names {
   readonly ttl: string;
 }
 
+/** Where the parts of an answer lie that does not fit into the claim. */
+export interface Chunks {
+  readonly pk: string;
+  readonly window: string;
+  /** A new one for every write of an answer. */
+  readonly writeId: string;
+  readonly count: number;
+}
+
+/** An answer as it lies in the table. */
+export type AnswerInItems =
+  | { readonly kind: 'inline'; readonly bytes: Uint8Array }
+  | { readonly kind: 'chunks'; readonly writeId: string; readonly count: number }
+  | ({ readonly kind: 'unavailable' } & Unavailable);
+
 interface Owned {
   readonly pk: string;
   readonly owner: string;
@@ -43,7 +58,11 @@ interface Owned {
 export type Items = ReturnType<typeof itemsOf>;
 
 /** All requests are conditional but the chunks', and answer with the item that stopped them. */
-export function itemsOf(TableName: string, names: Names) {
+export function itemsOf(
+  TableName: string,
+  names: Names,
+  readChunks: (chunks: Chunks) => Promise<Uint8Array | undefined>,
+) {
   const keyOf = (pk: string, sk: string = claimSortKey): Item => ({
     [names.pk]: { S: pk },
     [names.sk]: { S: sk },
@@ -96,11 +115,20 @@ export function itemsOf(TableName: string, names: Names) {
     Item: newClaim(claim),
     ...ifFree(claim.nowMs),
   });
-  const completedPut = (claim: NewClaim, completion: Completion, answer: StoredAnswer) => ({
+  const completedPut = (claim: NewClaim, completion: Completion, answer: AnswerInItems) => ({
     ...conditional,
     Item: { ...newClaim(claim), ...completed(completion), ...answerAttributes(answer) },
     ...ifFree(claim.nowMs),
   });
+
+  function readAnswer(item: Item, pk: string, window: string): StoredAnswer {
+    const bytes = item[attribute.data]?.B;
+    if (bytes) return { kind: 'inline', bytes };
+    const writeId = item[attribute.writeId]?.S;
+    if (!writeId) return { kind: 'unavailable', ...readUnavailable(item) };
+    const chunks = { pk, window, writeId, count: numberIn(item, attribute.chunks) };
+    return { kind: 'elsewhere', read: () => readChunks(chunks) };
+  }
 
   return {
     tableName: TableName,
@@ -140,7 +168,7 @@ export function itemsOf(TableName: string, names: Names) {
       },
     }),
 
-    completion(completion: Completion, answer: StoredAnswer) {
+    completion(completion: Completion, answer: AnswerInItems) {
       const set = assignment({ ...completed(completion), ...answerAttributes(answer) });
       return {
         ...conditional,
@@ -152,7 +180,7 @@ export function itemsOf(TableName: string, names: Names) {
       };
     },
 
-    amendment({ pk, owner }: Completion, answer: StoredAnswer) {
+    amendment({ pk, owner }: Completion, answer: AnswerInItems) {
       const attributes = answerAttributes(answer);
       const set = assignment(attributes);
       const stale = removal(answerNames.filter((name) => !(name in attributes)));
@@ -278,11 +306,13 @@ export function itemsOf(TableName: string, names: Names) {
     readClaim(item: Item): ClaimRecord {
       const found = statusIn(item);
       const fingerprint = item[attribute.fingerprint]?.S;
+      const pk = item[names.pk]?.S ?? '';
+      const window = item[attribute.window]?.S ?? '';
       return {
-        pk: item[names.pk]?.S ?? '',
+        pk,
         status: found,
         owner: item[attribute.owner]?.S ?? '',
-        window: item[attribute.window]?.S ?? '',
+        window,
         attempt: numberIn(item, attribute.attempt),
         leaseUntilMs: numberIn(item, attribute.leaseUntil),
         endsAtMs: numberIn(item, attribute.endsAt),
@@ -290,7 +320,7 @@ export function itemsOf(TableName: string, names: Names) {
         ...(fingerprint !== undefined && { fingerprint }),
         ...(found === 'COMPLETED' && {
           completedAtMs: numberIn(item, attribute.completedAt),
-          answer: readAnswer(item),
+          answer: readAnswer(item, pk, window),
         }),
       };
     },
@@ -342,7 +372,7 @@ function removal(attributeNames: readonly string[]) {
   return { expression: `REMOVE ${Object.keys(names).join(', ')}`, names };
 }
 
-function answerAttributes(answer: StoredAnswer): Item {
+function answerAttributes(answer: AnswerInItems): Item {
   switch (answer.kind) {
     case 'inline':
       return { [attribute.data]: { B: answer.bytes } };
@@ -351,14 +381,6 @@ function answerAttributes(answer: StoredAnswer): Item {
     case 'unavailable':
       return unavailableAttributes(answer);
   }
-}
-
-function readAnswer(item: Item): StoredAnswer {
-  const bytes = item[attribute.data]?.B;
-  if (bytes) return { kind: 'inline', bytes };
-  const writeId = item[attribute.writeId]?.S;
-  if (writeId) return { kind: 'chunks', writeId, count: numberIn(item, attribute.chunks) };
-  return { kind: 'unavailable', ...readUnavailable(item) };
 }
 
 const unavailableAttributes = ({ reason, detail }: Unavailable): Item => ({

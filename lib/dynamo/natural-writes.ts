@@ -122,7 +122,7 @@ async function create<Item extends object>(
   const stored = asAttributes('item', () => toStored(Put.Item));
   const written = await sendConditional(client, new PutItemCommand({ ...Put, Item: stored }));
   const mine = fromStored(stored);
-  if (written.applied) return { outcome: 'created', item: mine };
+  if (written.outcome === 'applied') return { outcome: 'created', item: mine };
   if ('failure' in written) throw written.failure;
   const found = fromStored(written.found ?? {});
   const isMine = written.isRepeat && isDeepStrictEqual(withPlainBytes(found), withPlainBytes(mine));
@@ -154,7 +154,8 @@ async function update<Item extends object>(
       ReturnValues: 'ALL_NEW',
     }),
   );
-  if (written.applied) return { outcome: 'updated', item: fromStored(written.attributes ?? {}) };
+  if (written.outcome === 'applied')
+    return { outcome: 'updated', item: fromStored(written.attributes ?? {}) };
   if ('failure' in written) throw written.failure;
   if (written.found === undefined) return { outcome: 'conflict', item: undefined };
   const versionFound = written.found[Update.ExpressionAttributeNames['#version'] ?? ''];

@@ -4,11 +4,11 @@ import type { Item } from './items.ts';
 
 /** The outcome of a single write with a condition. `isRepeat`: it was sent before, and that sending may have been applied. */
 export type Sent =
-  | { readonly applied: true; readonly attributes: Item | undefined }
-  | { readonly applied: false; readonly found: Item | undefined; readonly isRepeat: boolean }
+  | { readonly outcome: 'applied'; readonly attributes: Item | undefined }
+  | { readonly outcome: 'stopped'; readonly found: Item | undefined; readonly isRepeat: boolean }
   /** `isConflict`: another request was at work on the item for as long as this one tried. */
   | {
-      readonly applied: false;
+      readonly outcome: 'failed';
       readonly failure: unknown;
       readonly isConflict: boolean;
       readonly isRepeat: boolean;
@@ -23,18 +23,18 @@ export async function sendConditional(client: DynamoClient, command: object): Pr
   for (let tries = 1; ; tries++) {
     try {
       const { Attributes } = (await client.send(command)) ?? {};
-      return { applied: true, attributes: Attributes };
+      return { outcome: 'applied', attributes: Attributes };
     } catch (failure) {
       const error = failure as { name?: string; Item?: Item } | undefined;
       isRepeat ||= wasRepeated(failure);
       if (error?.name === 'ConditionalCheckFailedException') {
-        return { applied: false, found: error.Item, isRepeat };
+        return { outcome: 'stopped', found: error.Item, isRepeat };
       }
       // The SDK repeats throttled and broken requests, but not one that met a transaction on the same item.
       const isTransaction = error?.name === 'TransactionConflictException';
       if (!isTransaction || tries === maxConflicts) {
         const isConflict = isTransaction || error?.name === 'ReplicatedWriteConflictException';
-        return { applied: false, failure, isConflict, isRepeat };
+        return { outcome: 'failed', failure, isConflict, isRepeat };
       }
       await systemClock.sleep(conflictPauseMs * tries * Math.random());
     }

@@ -12,21 +12,21 @@ import {
 } from '@aws-sdk/client-dynamodb';
 import { IdempotencyError, show, storeUnavailable } from '../errors.ts';
 import { attribute, chunkSortKeyPrefix, environment, stepSortKeyPrefix, tableLayout } from '../record.ts';
-import {
-  type ClaimWritten,
-  type Clock,
-  type Completion,
-  isBlocked,
-  type Seal,
-  type StepWritten,
-  type Store,
-  type StoredAnswer,
-  type Written,
+import type {
+  ClaimWritten,
+  Clock,
+  Completion,
+  Seal,
+  StepStore,
+  StepWritten,
+  Store,
+  TransactionStore,
+  Written,
 } from '../store/index.ts';
 import { uniqueId } from '../unique-id.ts';
 import { check, checkKnown, isFunction, isRecord } from '../validate.ts';
 import type { DynamoClient } from './client.ts';
-import { type Item, itemsOf, type Names } from './items.ts';
+import { type AnswerInItems, type Chunks, type Item, itemsOf, type Names } from './items.ts';
 import { type Sent, sendConditional, wasRepeated } from './send.ts';
 import { inDoubt, readCancellation, transactionInput } from './transaction.ts';
 
@@ -53,6 +53,8 @@ export interface DynamoStoreOptions {
 }
 
 export interface DynamoStore extends Store {
+  readonly steps: StepStore;
+  readonly transactions: TransactionStore;
   /**
    * Looks whether the table is there, has the right keys and expires its items, for a deployment test or a start-up
    * check. Needs `dynamodb:DescribeTable` and `dynamodb:DescribeTimeToLive`, which guards do not.
@@ -117,22 +119,23 @@ export function dynamoStore(options: DynamoStoreOptions = {}): DynamoStore {
       throw explain(error, tableName, names, action);
     });
 
-  const items = itemsOf(tableName, names);
-  const failed = ({ failure, isRepeat }: Extract<Sent, { failure: unknown }>, action: string) =>
+  const items = itemsOf(tableName, names, readChunks);
+  const failed = ({ failure, isRepeat }: Extract<Sent, { outcome: 'failed' }>, action: string) =>
     inDoubt(isRepeat, explain(failure, tableName, names, action));
   const write = async (command: object, action: string): Promise<Written> => {
     const sent = await sendConditional(client, command);
-    if (sent.applied) return { applied: true };
-    if ('failure' in sent) throw failed(sent, action);
-    return { applied: false, found: sent.found && items.readClaim(sent.found) };
+    if (sent.outcome === 'failed') throw failed(sent, action);
+    return claimWritten(sent);
   };
+  const claimWritten = (sent: Exclude<Sent, { outcome: 'failed' }>): Written =>
+    sent.outcome === 'applied'
+      ? { outcome: 'applied' }
+      : { outcome: 'stopped', found: sent.found && items.readClaim(sent.found) };
   /** A claim or a takeover: whoever is in its way is at work on the operation. */
   const writeClaim = async (command: object, action: string): Promise<ClaimWritten> => {
     const sent = await sendConditional(client, command);
-    if (sent.applied) return { applied: true };
-    if (!('failure' in sent)) return { applied: false, found: sent.found && items.readClaim(sent.found) };
-    if (sent.isConflict)
-      return { applied: false, found: undefined, isBlocked: true, isRepeat: sent.isRepeat };
+    if (sent.outcome !== 'failed') return claimWritten(sent);
+    if (sent.isConflict) return { outcome: 'blocked', isRepeat: sent.isRepeat };
     throw failed(sent, action);
   };
   /**
@@ -146,14 +149,15 @@ export function dynamoStore(options: DynamoStoreOptions = {}): DynamoStore {
   ): Promise<Outcome> => {
     if (provenTables.has(place)) return send(new PutItemCommand(put), 'dynamodb:PutItem');
     const written = await send(new UpdateItemCommand(items.upsert(put)), 'dynamodb:UpdateItem');
-    if (!isBlocked(written)) provenTables.add(place);
+    if (written.outcome !== 'blocked') provenTables.add(place);
     return written;
   };
   const writeStep = async (command: object, action: string): Promise<StepWritten> => {
     const sent = await sendConditional(client, command);
-    if (sent.applied) return { applied: true };
-    if ('failure' in sent) throw failed(sent, action);
-    return { applied: false, found: sent.found && items.readStep(sent.found) };
+    if (sent.outcome === 'failed') throw failed(sent, action);
+    return sent.outcome === 'applied'
+      ? { outcome: 'applied' }
+      : { outcome: 'stopped', found: sent.found && items.readStep(sent.found) };
   };
 
   /** DynamoDB does not say whose item it refused: the handler's, or ours because the table has other keys. */
@@ -166,8 +170,11 @@ export function dynamoStore(options: DynamoStoreOptions = {}): DynamoStore {
     if (isNamed(refused, 'ValidationException')) throw explain(refused, tableName, names, 'dynamodb:GetItem');
   };
 
-  /** All items of a partition whose sort key begins so, in their order. */
-  /** @param enough how many items to stop at: a page has 1 MB at most, all pages together may have any size */
+  /**
+   * All items of a partition whose sort key begins so, in their order.
+   *
+   * @param enough how many items to stop at: a page has 1 MB at most, all pages together may have any size
+   */
   const query = async (pk: string, prefix: string, enough = Number.POSITIVE_INFINITY): Promise<Item[]> => {
     const found: Item[] = [];
     let ExclusiveStartKey: Item | undefined;
@@ -182,8 +189,15 @@ export function dynamoStore(options: DynamoStoreOptions = {}): DynamoStore {
     return found;
   };
 
+  async function readChunks({ pk, window, writeId, count }: Chunks): Promise<Uint8Array | undefined> {
+    if (count > maxChunks) return undefined;
+    const chunks = await query(pk, chunkSortKeyPrefix(window, writeId), maxChunks + 1);
+    if (chunks.length !== count) return undefined;
+    return Buffer.concat(chunks.map((item) => item[attribute.data]?.B ?? new Uint8Array()));
+  }
+
   /** Chunks are written before the item that points at them. */
-  const storeAnswer = async ({ pk, window, endsAtMs, answer }: Completion): Promise<StoredAnswer> => {
+  const storeAnswer = async ({ pk, window, endsAtMs, answer }: Completion): Promise<AnswerInItems> => {
     if (!ArrayBuffer.isView(answer)) return { kind: 'unavailable', ...answer };
     if (answer.length <= inlineBytes) return { kind: 'inline', bytes: answer };
     // A new id for every write: a repeat after a lost answer must not mix its chunks with an earlier one's.
@@ -224,37 +238,6 @@ export function dynamoStore(options: DynamoStoreOptions = {}): DynamoStore {
       return write(new UpdateItemCommand(items.amendment(completion, stored)), 'dynamodb:UpdateItem');
     },
 
-    putStep: (step) => writeStep(new PutItemCommand(items.step(step)), 'dynamodb:PutItem'),
-
-    finishStep: (step) => writeStep(new UpdateItemCommand(items.stepEnd(step)), 'dynamodb:UpdateItem'),
-
-    async readSteps({ pk, window }) {
-      const found = await query(pk, stepSortKeyPrefix(window));
-      return found.map((item) => items.readStep(item));
-    },
-
-    async transact(request) {
-      const isProven = provenTables.has(place);
-      const input = await transactionInput(request, items, storeAnswer, client, isProven);
-      return {
-        async send() {
-          try {
-            await client.send(new TransactWriteItemsCommand(input));
-            if (request.claim.kind === 'record') provenTables.add(place);
-            return { outcome: 'applied' };
-          } catch (error) {
-            if (isNamed(error, 'ValidationException')) await refuseWrongKeys(request.pk);
-            const cancelled = await readCancellation(error, request, input, items, client);
-            if (cancelled) return cancelled;
-            throw inDoubt(
-              wasRepeated(error),
-              explain(error, tableName, names, 'dynamodb:TransactWriteItems'),
-            );
-          }
-        },
-      };
-    },
-
     giveBack: (claim) => write(new PutItemCommand(items.release(claim)), 'dynamodb:PutItem'),
 
     endLease: (claim) => write(new UpdateItemCommand(items.leaseEnd(claim)), 'dynamodb:UpdateItem'),
@@ -267,11 +250,39 @@ export function dynamoStore(options: DynamoStoreOptions = {}): DynamoStore {
       return Item && items.readClaim(Item);
     },
 
-    async readChunks({ pk, window, answer }) {
-      if (answer?.kind !== 'chunks' || answer.count > maxChunks) return undefined;
-      const chunks = await query(pk, chunkSortKeyPrefix(window, answer.writeId), maxChunks + 1);
-      if (chunks.length !== answer.count) return undefined;
-      return Buffer.concat(chunks.map((item) => item[attribute.data]?.B ?? new Uint8Array()));
+    steps: {
+      put: (step) => writeStep(new PutItemCommand(items.step(step)), 'dynamodb:PutItem'),
+
+      finish: (step) => writeStep(new UpdateItemCommand(items.stepEnd(step)), 'dynamodb:UpdateItem'),
+
+      async read({ pk, window }) {
+        const found = await query(pk, stepSortKeyPrefix(window));
+        return found.map((item) => items.readStep(item));
+      },
+    },
+
+    transactions: {
+      async build(request) {
+        const isProven = provenTables.has(place);
+        const input = await transactionInput(request, items, storeAnswer, client, isProven);
+        return {
+          async send() {
+            try {
+              await client.send(new TransactWriteItemsCommand(input));
+              if (request.claim.kind === 'record') provenTables.add(place);
+              return { outcome: 'applied' };
+            } catch (error) {
+              if (isNamed(error, 'ValidationException')) await refuseWrongKeys(request.pk);
+              const cancelled = await readCancellation(error, request, input, items, client);
+              if (cancelled) return cancelled;
+              throw inDoubt(
+                wasRepeated(error),
+                explain(error, tableName, names, 'dynamodb:TransactWriteItems'),
+              );
+            }
+          },
+        };
+      },
     },
 
     async checkTable() {

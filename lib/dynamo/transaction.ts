@@ -7,14 +7,13 @@ import {
   type Completion,
   type Rejection,
   refuseTooMany,
-  type StoredAnswer,
   storedWrites,
   type Transacted,
   type TransactionRequest,
   withoutValues,
   writeKinds,
 } from '../store/index.ts';
-import type { Item, Items } from './items.ts';
+import type { AnswerInItems, Item, Items } from './items.ts';
 import { wasRepeated } from './send.ts';
 import { converter } from './values.ts';
 
@@ -36,7 +35,7 @@ const maxBytes = 4 * 1024 * 1024;
 export async function transactionInput(
   request: TransactionRequest,
   items: Items,
-  storeAnswer: (completion: Completion) => Promise<StoredAnswer>,
+  storeAnswer: (completion: Completion) => Promise<AnswerInItems>,
   client: object,
   isProven: boolean,
 ): Promise<TransactWriteItemsCommandInput> {
@@ -59,7 +58,7 @@ export async function transactionInput(
 function ownItems(
   { claim, step, messages, pk, window, nowMs, endsAtMs }: TransactionRequest,
   items: Items,
-  answer: StoredAnswer | undefined,
+  answer: AnswerInItems | undefined,
   isProven: boolean,
 ): TransactWriteItem[] {
   const own: TransactWriteItem[] = [];

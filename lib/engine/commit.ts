@@ -1,7 +1,7 @@
 /** The commit: writes, messages and the operation's completion as one, by the claim's owner or without a claim. */
 
 import { IdempotencyError } from '../errors.ts';
-import type { ClaimRecord, TransactionRequest, Written } from '../store/index.ts';
+import type { ClaimRecord, ClaimWritten, TransactionRequest } from '../store/index.ts';
 import type { Encoded } from './codec.ts';
 import { answerIn } from './codec.ts';
 import { claimOccurrence } from './occurrence.ts';
@@ -66,9 +66,9 @@ export async function commitUnclaimed(
     let stands = stand(found, request, owner);
     if (stands === 'abandoned' && found) {
       const after = Attempt.after(found, request, owner);
-      const written = await takeOver(after);
-      if (written.applied) return takenOver(after);
-      found = written.found;
+      const written = await tryTakeover(after);
+      if (written.outcome === 'applied') return takenOver(after);
+      found = written.outcome === 'stopped' ? written.found : undefined;
       stands = stand(found, request, owner);
     }
     if (found === undefined) continue;
@@ -101,7 +101,7 @@ export async function commitUnclaimed(
   throw refusalOf(settled({ outcome: 'busy', record: undefined }), request.clock.now());
 }
 
-async function takeOver(attempt: Attempt): Promise<Written> {
+async function tryTakeover(attempt: Attempt): Promise<ClaimWritten> {
   try {
     return await inTime(attempt.claim(), attempt.settleTimeMs);
   } catch (error) {
@@ -130,7 +130,7 @@ async function write(
         ? store.complete(claim.completion)
         : store.claimCompleted(claim.claim, claim.completion),
     );
-    return written.applied ? undefined : { found: written.found };
+    return written.outcome === 'stopped' ? { found: written.found } : undefined;
   } catch (error) {
     throw IdempotencyError.is(error, 'STORE_UNAVAILABLE') ? outcomeUnknown(error) : error;
   }

@@ -39,15 +39,14 @@
  */
 
 import { IdempotencyError, type RecordSummary, storeUnavailable } from '../errors.ts';
-import {
-  type ClaimRecord,
-  type ClaimWritten,
-  type Clock,
-  type Completion,
-  isBlocked,
-  type NewClaim,
-  type Store,
-  type Written,
+import type {
+  ClaimRecord,
+  ClaimWritten,
+  Clock,
+  Completion,
+  NewClaim,
+  Store,
+  Written,
 } from '../store/index.ts';
 import { uniqueId } from '../unique-id.ts';
 import { bounded } from './bounded.ts';
@@ -131,9 +130,9 @@ export async function claim(request: ClaimRequest): Promise<Claimed> {
       if (found === undefined) return { outcome: 'unreachable', error };
       throw error;
     }
-    if (written.applied) return won(attempt, standing === 'abandoned');
+    if (written.outcome === 'applied') return won(attempt, standing === 'abandoned');
 
-    if (isBlocked(written)) {
+    if (written.outcome === 'blocked') {
       if (written.isRepeat) {
         await giveUp(attempt);
         // A late copy of that request must not end what is claimed after it.
@@ -330,7 +329,7 @@ export class Attempt {
     const completion = this.completion(answer);
     try {
       const written = await insist(clock, this.settleTimeMs, () => store.complete(completion));
-      if (written.applied) return { outcome: 'done', record: this.completedRecord(completion) };
+      if (written.outcome === 'applied') return { outcome: 'done', record: this.completedRecord(completion) };
       return this.#judgeCompletion(completion, written.found, isInDoubt);
     } catch (cause) {
       return { outcome: 'unrecorded', cause };
@@ -364,7 +363,7 @@ export class Attempt {
   async amend(record: ClaimRecord, answer: Uint8Array): Promise<Settled> {
     try {
       const written = await inTime(this.request.store.amend(this.completion(answer)), this.settleTimeMs);
-      if (written.applied)
+      if (written.outcome === 'applied')
         return { outcome: 'done', record: { ...record, answer: { kind: 'inline', bytes: answer } } };
       return { outcome: 'unrecorded', cause: new Error('The completed record was gone.') };
     } catch (cause) {
@@ -399,7 +398,7 @@ export class Attempt {
   async release(begun: boolean): Promise<Settled> {
     try {
       const written = await inTime(this.giveUp(begun), this.settleTimeMs);
-      if (written.applied || written.found === undefined) return { outcome: 'done' };
+      if (written.outcome === 'applied' || written.found === undefined) return { outcome: 'done' };
       const { found } = written;
       if (found.owner !== this.owner) return { outcome: 'overtaken', record: found };
       // A commit of which the outcome was unknown has been applied.

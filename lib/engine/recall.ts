@@ -46,7 +46,7 @@ export async function storedAnswer(
     if (answer && isFinal) settings.cache?.put(record);
     throw resultUnavailable(record, answer);
   }
-  const bytes = answer.kind === 'inline' ? answer.bytes : await store.readChunks(record);
+  const bytes = answer.kind === 'inline' ? answer.bytes : await answer.read();
   if (bytes === undefined) throw resultUnavailable(record);
   let value: unknown;
   try {

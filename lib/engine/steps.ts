@@ -1,11 +1,12 @@
 /** The records of an attempt's steps: what earlier attempts have recorded, and what this one does. */
 
 import { IdempotencyError } from '../errors.ts';
-import type { NewStep, StepRecord, StepWritten, Unavailable } from '../store/index.ts';
+import type { NewStep, StepRecord, StepStore, StepWritten, Store, Unavailable } from '../store/index.ts';
 import { answerIn, decode, type Encoded, encode } from './codec.ts';
 import { type Attempt, insist, inTime, overtaken } from './protocol.ts';
 import { tellUnavailable, whyNot } from './recall.ts';
 import type { Settings } from './settings.ts';
+import { unsupported } from './transact.ts';
 
 /** A step's record must fit into one item, which takes 400 KB. */
 const maxValueBytes = 380_000;
@@ -24,7 +25,7 @@ export class StepRecords {
   async find(name: string): Promise<StepRecord | undefined> {
     const { pk, window, number, request, settleTimeMs } = this.#attempt;
     if (number === 1) return undefined;
-    this.#earlier ??= inTime(request.store.readSteps({ pk, window }), settleTimeMs).then(
+    this.#earlier ??= inTime(stepsIn(request.store, 'step()').read({ pk, window }), settleTimeMs).then(
       (records) => new Map(records.map((record) => [record.name, record])),
     );
     try {
@@ -52,25 +53,25 @@ export class StepRecords {
   /** Records the start of a step that must not be repeated. Resolves to a record that was there before. */
   async start(name: string): Promise<StepRecord | undefined> {
     const step = this.#record(name, 'STARTED');
-    const written = await this.#insist(() => this.#attempt.request.store.putStep(step));
-    if (written.applied) return undefined;
+    const written = await this.#insist(() => stepsIn(this.#attempt.request.store, 'step()').put(step));
+    if (written.outcome === 'applied') return undefined;
     // Ours: the answer to an earlier sending was lost.
     return written.found?.owner === this.#attempt.owner ? undefined : written.found;
   }
 
   /** Records what a step returned. Of attempts that race on one step the first to finish wins: resolves to its value. */
   async finish<T>(name: string, value: T, isStarted: boolean): Promise<T> {
-    const { store } = this.#attempt.request;
+    const steps = stepsIn(this.#attempt.request.store, 'step()');
     const step = await this.done(name, value);
     let written: StepWritten;
     try {
-      written = await this.#insist(() => (isStarted ? store.finishStep(step) : store.putStep(step)));
+      written = await this.#insist(() => (isStarted ? steps.finish(step) : steps.put(step)));
     } catch (cause) {
       // It has happened, and its value is here: the handler may go on. A later attempt would repeat it.
       this.#observe(name, 'unrecorded', cause);
       return value;
     }
-    if (written.applied || written.found?.owner === this.#attempt.owner) {
+    if (written.outcome === 'applied' || written.found?.owner === this.#attempt.owner) {
       this.#observe(name, 'recorded');
       return value;
     }
@@ -108,6 +109,17 @@ export class StepRecords {
       ...(cause !== undefined && { cause }),
     });
   }
+}
+
+/**
+ * The part of `store` that keeps steps.
+ *
+ * @param what the method that needs it
+ * @throws `UNSUPPORTED` where there is none
+ */
+export function stepsIn(store: Store, what: string): StepStore {
+  if (store.steps) return store.steps;
+  throw unsupported(store, what, 'steps');
 }
 
 const indeterminate = (name: string): IdempotencyError =>

@@ -87,7 +87,7 @@ export async function transactUnrecorded(settings: Settings, name: string, work:
 
 const unrecordedTimeMs = 10_000;
 
-/** @throws `BAD_WRITES` */
+/** @throws `BAD_WRITES`, `UNSUPPORTED` */
 async function build(
   store: Store,
   settings: Settings,
@@ -103,7 +103,14 @@ async function build(
   const { pk, window } = record;
   const place = { pk, window, name, destinations: settings.destinations(), seal: store.seal };
   const token = uniqueId();
-  return store.transact({ ...record, writes, messages: await staged(messages, place), token });
+  if (!store.transactions) {
+    throw unsupported(
+      store,
+      name === 'commit' ? 'commit() with writes or messages' : 'transaction()',
+      'transactions',
+    );
+  }
+  return store.transactions.build({ ...record, writes, messages: await staged(messages, place), token });
 }
 
 type Sent =
@@ -168,6 +175,10 @@ export function rejected({ rejections, conflict }: Cancelled): IdempotencyError 
     { rejections },
   );
 }
+
+/** @param part what the store would need to have */
+export const unsupported = (store: Store, what: string, part: 'steps' | 'transactions'): IdempotencyError =>
+  new IdempotencyError('UNSUPPORTED', `${what} needs a store with \`${part}\`, and ${store.id} has none.`);
 
 /** After it, the attempt may begin nothing more. */
 export const outcomeUnknown = (cause: unknown): IdempotencyError =>

@@ -11,7 +11,7 @@ import { type Commit, commitClaimed, commitUnclaimed } from './commit.ts';
 import { type Attempt, inTime, leaseIsOver, overtaken } from './protocol.ts';
 import { storedAnswer, tellUnavailable } from './recall.ts';
 import type { Settings } from './settings.ts';
-import { StepRecords } from './steps.ts';
+import { StepRecords, stepsIn } from './steps.ts';
 import { tokenOf } from './token.ts';
 import { type AtomicWork, outcomeUnknown, rejected, transact } from './transact.ts';
 
@@ -243,6 +243,7 @@ export class Work {
   #enter(what: string, name: string): void {
     this.#refuseUnclaimed(what);
     this.#refuseLate();
+    stepsIn(this.attempt.request.store, what);
     if (typeof name !== 'string' || name.trim() === '' || name.length > maxNameLength) {
       throw new IdempotencyError(
         'BAD_STEP',

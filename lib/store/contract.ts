@@ -1,18 +1,7 @@
 import assert from 'node:assert/strict';
-import { randomUUID } from 'node:crypto';
-import type {
-  ClaimRecord,
-  Completion,
-  NewClaim,
-  NewStep,
-  StagedMessage,
-  StepRecord,
-  StepWritten,
-  Store,
-  Transacted,
-  TransactionRequest,
-  Written,
-} from './store.ts';
+import { applied, day, Hand, type Rule, refused, type StorePart } from './contract-hand.ts';
+import { stepRules, transactionRules } from './contract-parts.ts';
+import type { Store } from './store.ts';
 
 /** One rule of the {@link Store} port: run it in a test of its name. */
 export interface ContractCase {
@@ -20,7 +9,14 @@ export interface ContractCase {
   run(): Promise<void>;
 }
 
-const day = 86_400_000;
+export interface ContractOptions {
+  /**
+   * The parts that the store does not have. A case fails where it has one of them after all.
+   *
+   * @default none: the store has steps and transactions
+   */
+  readonly without?: readonly StorePart[];
+}
 
 /**
  * What every store must do, as cases for any test runner. Each case uses a key of its own, so one store serves all.
@@ -28,11 +24,22 @@ const day = 86_400_000;
  * @example
  * for (const { name, run } of storeContract(() => myStore())) test(name, run);
  */
-export function storeContract(createStore: () => Store | Promise<Store>): readonly ContractCase[] {
+export function storeContract(
+  createStore: () => Store | Promise<Store>,
+  { without = [] }: ContractOptions = {},
+): readonly ContractCase[] {
   const cases: ContractCase[] = [];
-  const rule = (name: string, body: (hand: Hand) => Promise<void>) => {
+  const rule: Rule = (name, body, needs = []) => {
+    if (needs.some((part) => without.includes(part))) return;
     cases.push({ name, run: async () => body(new Hand(await createStore())) });
   };
+
+  for (const part of ['steps', 'transactions'] as const) {
+    const isThere = !without.includes(part);
+    rule(`has ${isThere ? '' : 'no '}${part}`, async ({ store }) => {
+      assert.equal(store[part] !== undefined, isThere);
+    });
+  }
 
   rule('claims what has no record', async (hand) => {
     applied(await hand.claim('a'));
@@ -105,7 +112,7 @@ export function storeContract(createStore: () => Store | Promise<Store>): readon
 
   rule('lets one of fifty concurrent claims win', async (hand) => {
     const all = await Promise.all(Array.from({ length: 50 }, (_, i) => hand.claim(`owner-${i}`)));
-    assert.equal(all.filter((written) => written.applied).length, 1);
+    assert.equal(all.filter((written) => written.outcome === 'applied').length, 1);
   });
 
   rule('takes over from the owner that was seen, in the same window', async (hand) => {
@@ -128,7 +135,7 @@ export function storeContract(createStore: () => Store | Promise<Store>): readon
   rule('lets one of twenty concurrent takeovers win', async (hand) => {
     applied(await hand.claim('a'));
     const all = await Promise.all(Array.from({ length: 20 }, (_, i) => hand.takeOver('a', `owner-${i}`, 2)));
-    assert.equal(all.filter((written) => written.applied).length, 1);
+    assert.equal(all.filter((written) => written.outcome === 'applied').length, 1);
   });
 
   rule('refuses a takeover from another owner, of a completed operation and of none', async (hand) => {
@@ -305,285 +312,7 @@ export function storeContract(createStore: () => Store | Promise<Store>): readon
     assert.deepEqual(await hand.answer(), Uint8Array.of(7));
   });
 
-  rule('keeps the first record of a step, and shows it', async (hand) => {
-    const first = hand.step('charge', { owner: 'a', value: Uint8Array.of(1) });
-    applied(await hand.store.putStep(first));
-    const again = await hand.store.putStep(hand.step('charge', { owner: 'b', attempt: 2 }));
-    assert.deepEqual(again, { applied: false, found: hand.stepRecord(first) });
-    assert.deepEqual(await hand.steps(), [hand.stepRecord(first)]);
-  });
-
-  rule('keeps why a step has no value', async (hand) => {
-    const step = hand.step('charge', { value: { reason: 'too-large' } });
-    applied(await hand.store.putStep(step));
-    assert.deepEqual(await hand.steps(), [hand.stepRecord(step)]);
-    const detailed = hand.step('refund', { value: { reason: 'unserialisable', detail: '$ is a function' } });
-    applied(await hand.store.putStep(detailed));
-    assert.deepEqual((await hand.steps()).at(-1), hand.stepRecord(detailed));
-  });
-
-  rule('keeps steps of other names, windows and operations apart', async (hand) => {
-    for (const name of ['a', 'a#b', 'A', 'ä b/c']) applied(await hand.store.putStep(hand.step(name)));
-    applied(await hand.store.putStep(hand.step('a', { window: 'other' })));
-    applied(await hand.store.putStep(hand.step('a', { pk: `${hand.pk}-other` })));
-    const names = (await hand.steps()).map(({ name }) => name);
-    assert.deepEqual(names.sort(), ['A', 'a', 'a#b', 'ä b/c']);
-    assert.deepEqual(await hand.store.readSteps({ pk: hand.pk, window: 'none' }), []);
-  });
-
-  rule('reads more steps than one page takes', async (hand) => {
-    const value = new Uint8Array(300_000).fill(1);
-    for (const name of ['1', '2', '3', '4']) applied(await hand.store.putStep(hand.step(name, { value })));
-    assert.deepEqual(
-      (await hand.steps()).map((step) => [step.name, (step.value as Uint8Array).length]),
-      ['1', '2', '3', '4'].map((name) => [name, 300_000]),
-    );
-  });
-
-  rule('ends a step that its owner has started, once', async (hand) => {
-    const { value: _, ...started } = hand.step('mail', { status: 'STARTED' });
-    applied(await hand.store.putStep(started));
-    assert.deepEqual(await hand.steps(), [hand.stepRecord(started)]);
-    const done = hand.step('mail', { value: Uint8Array.of(1) });
-    applied(await hand.store.finishStep(done));
-    assert.deepEqual(await hand.steps(), [hand.stepRecord(done)]);
-    const again = await hand.store.finishStep(hand.step('mail', { value: Uint8Array.of(2) }));
-    assert.deepEqual(again, { applied: false, found: hand.stepRecord(done) });
-  });
-
-  rule('ends no step of another owner, nor one that was not started', async (hand) => {
-    assert.deepEqual(await hand.store.finishStep(hand.step('mail')), { applied: false, found: undefined });
-    const { value: _, ...started } = hand.step('mail', { status: 'STARTED' });
-    applied(await hand.store.putStep(started));
-    const other = await hand.store.finishStep(hand.step('mail', { owner: 'b' }));
-    assert.deepEqual(other, { applied: false, found: hand.stepRecord(started) });
-  });
-
-  rule('applies a transaction with a step while the claim is its owner’s', async (hand) => {
-    applied(await hand.claim('a'));
-    const step = hand.step('reserve', { value: Uint8Array.of(1) });
-    const before = await hand.record();
-    assert.deepEqual(await hand.transact({ claim: { kind: 'check', owner: 'a' }, step }), {
-      outcome: 'applied',
-    });
-    assert.deepEqual(await hand.record(), before);
-    assert.deepEqual(await hand.steps(), [hand.stepRecord(step)]);
-  });
-
-  rule(
-    'applies nothing of a transaction under another’s claim, or none, and shows the claim',
-    async (hand) => {
-      const request = { claim: { kind: 'check', owner: 'a' }, step: hand.step('reserve') } as const;
-      const message = hand.message(0);
-      assert.equal(stoppedByClaim(await hand.transact({ ...request, messages: [message] })), undefined);
-      applied(await hand.claim('a'));
-      applied(await hand.takeOver('a', 'b', 2));
-      assert.equal(stoppedByClaim(await hand.transact({ ...request, messages: [message] }))?.owner, 'b');
-      assert.deepEqual(await hand.steps(), []);
-      // Nor was its message staged.
-      const again = await hand.transact({ claim: { kind: 'none' }, messages: [message] });
-      assert.deepEqual(again, { outcome: 'applied' });
-    },
-  );
-
-  rule('applies nothing of a transaction whose step is recorded, and shows the step', async (hand) => {
-    applied(await hand.claim('a'));
-    const first = hand.step('reserve', { value: Uint8Array.of(1) });
-    applied(await hand.store.putStep(first));
-    const second = await hand.transact({
-      claim: { kind: 'check', owner: 'a' },
-      step: hand.step('reserve', { owner: 'b', value: Uint8Array.of(2) }),
-    });
-    assert.equal(second.outcome, 'cancelled');
-    assert.deepEqual('step' in second && second.step, { found: hand.stepRecord(first) });
-    assert.equal('claim' in second && second.claim !== undefined, false);
-  });
-
-  rule('tells of the claim as well when both stop a transaction', async (hand) => {
-    applied(await hand.claim('a'));
-    applied(await hand.store.putStep(hand.step('reserve')));
-    applied(await hand.takeOver('a', 'b', 2));
-    const cancelled = await hand.transact({
-      claim: { kind: 'check', owner: 'a' },
-      step: hand.step('reserve'),
-    });
-    assert.equal(stoppedByClaim(cancelled)?.owner, 'b');
-    assert.ok('step' in cancelled && cancelled.step);
-  });
-
-  for (const size of [1, 9_000]) {
-    rule(`completes in a transaction, with an answer of ${size} bytes`, async (hand) => {
-      applied(await hand.claim('a'));
-      const completion = hand.completion('a', new Uint8Array(size).fill(1));
-      const claim = { kind: 'complete', completion } as const;
-      assert.deepEqual(await hand.transact({ claim, messages: [hand.message(0), hand.message(1)] }), {
-        outcome: 'applied',
-      });
-      assert.equal((await hand.record()).status, 'COMPLETED');
-      assert.deepEqual(await hand.answer(), new Uint8Array(size).fill(1));
-      // A second one, of the same attempt, finds it completed.
-      const found = stoppedByClaim(await hand.transact({ claim, messages: [hand.message(2)] }));
-      assert.deepEqual([found?.owner, found?.status], ['a', 'COMPLETED']);
-    });
-  }
-
-  rule('claims and completes in a transaction, on the condition of a claim', async (hand) => {
-    const record = (owner: string) =>
-      ({
-        kind: 'record',
-        claim: hand.newClaim(owner),
-        completion: { ...hand.completion(owner), window: owner },
-      }) as const;
-    assert.deepEqual(await hand.transact({ claim: record('a'), messages: [hand.message(0)] }), {
-      outcome: 'applied',
-    });
-    assert.deepEqual(await hand.answer(), Uint8Array.of(7));
-    const found = stoppedByClaim(
-      await hand.transact({ claim: record('b'), window: 'b', messages: [hand.message(0)] }),
-    );
-    assert.deepEqual([found?.owner, found?.status], ['a', 'COMPLETED']);
-  });
-
-  rule('applies a transaction once, however often it is sent', async (hand) => {
-    applied(await hand.claim('a'));
-    const transaction = await hand.store.transact({
-      ...hand.request(),
-      claim: { kind: 'complete', completion: hand.completion('a') },
-      messages: [hand.message(0)],
-    });
-    assert.deepEqual(await transaction.send(), { outcome: 'applied' });
-    const again = await transaction.send();
-    if (again.outcome !== 'applied') assert.equal(stoppedByClaim(again)?.owner, 'a');
-  });
-
-  rule('stages a message once', async (hand) => {
-    const staged = { claim: { kind: 'none' }, messages: [hand.message(0)] } as const;
-    assert.deepEqual(await hand.transact(staged), { outcome: 'applied' });
-    const again = await hand.transact({ ...staged, messages: [hand.message(1), hand.message(0)] });
-    assert.equal(again.outcome, 'cancelled');
-    assert.deepEqual(await hand.transact({ ...staged, messages: [hand.message(1)] }), { outcome: 'applied' });
-  });
-
+  stepRules(rule);
+  transactionRules(rule);
   return cases;
-}
-
-/** A store and one key of its own, at a fixed time. */
-class Hand {
-  readonly store: Store;
-  readonly pk = `contract#${randomUUID()}`;
-  readonly nowMs: number;
-
-  constructor(store: Store) {
-    this.store = store;
-    this.nowMs = store.clock?.now() ?? Date.now();
-  }
-
-  claim(owner: string, more: Partial<NewClaim> = {}): Promise<Written> {
-    return this.store.claim({ ...this.newClaim(owner), ...more });
-  }
-
-  newClaim(owner: string, nowMs = this.nowMs): NewClaim {
-    return {
-      pk: this.pk,
-      owner,
-      nowMs,
-      leaseUntilMs: nowMs + 1_000,
-      endsAtMs: nowMs + day,
-      fingerprint: 'print',
-    };
-  }
-
-  claimCompleted(owner: string, answer?: Completion['answer'], nowMs = this.nowMs): Promise<Written> {
-    const completion = { ...this.completion(owner, answer), window: owner };
-    return this.store.claimCompleted(this.newClaim(owner, nowMs), completion);
-  }
-
-  amend(owner: string, answer: Completion['answer'] = Uint8Array.of(9)): Promise<Written> {
-    return this.store.amend({ ...this.completion(owner, answer), endsAtMs: this.nowMs + 2 * day });
-  }
-
-  step(name: string, more: Partial<NewStep> = {}): NewStep {
-    const { pk, nowMs } = this;
-    return {
-      ...{ pk, window: 'a', name, status: 'DONE', owner: 'a', attempt: 1, endsAtMs: nowMs + day },
-      value: Uint8Array.of(0),
-      ...more,
-    };
-  }
-
-  stepRecord({ name, status, owner, attempt, value }: NewStep): StepRecord {
-    return { name, status, owner, attempt, ...(value !== undefined && { value }) };
-  }
-
-  async steps(): Promise<StepRecord[]> {
-    const steps = await this.store.readSteps({ pk: this.pk, window: 'a' });
-    return steps.map((step) =>
-      step.value instanceof Uint8Array ? { ...step, value: Uint8Array.from(step.value) } : step,
-    );
-  }
-
-  message(position: number): StagedMessage {
-    const text = `message ${position}`;
-    return { name: 'commit', position, destination: 'mail', body: text, groupId: 'g', deduplicationId: 'd' };
-  }
-
-  request(): Omit<TransactionRequest, 'claim'> {
-    const { pk, nowMs } = this;
-    return {
-      ...{ pk, window: 'a', nowMs, endsAtMs: nowMs + day, token: randomUUID(), writes: [], messages: [] },
-    };
-  }
-
-  async transact(
-    request: Pick<TransactionRequest, 'claim'> & Partial<TransactionRequest>,
-  ): Promise<Transacted> {
-    return (await this.store.transact({ ...this.request(), ...request })).send();
-  }
-
-  giveBack(owner: string): Promise<Written> {
-    return this.store.giveBack({ pk: this.pk, owner, askedAtMs: this.nowMs });
-  }
-
-  takeOver(previousOwner: string, owner: string, attempt: number): Promise<Written> {
-    const leaseUntilMs = this.nowMs + 5_000;
-    return this.store.takeOver({ pk: this.pk, previousOwner, owner, attempt, leaseUntilMs });
-  }
-
-  complete(owner: string, answer?: Completion['answer']): Promise<Written> {
-    return this.store.complete(this.completion(owner, answer));
-  }
-
-  completion(owner: string, answer: Completion['answer'] = Uint8Array.of(7)): Completion {
-    const completedAtMs = this.nowMs + 100;
-    return { pk: this.pk, owner, window: 'a', completedAtMs, endsAtMs: completedAtMs + day, answer };
-  }
-
-  async record(): Promise<ClaimRecord> {
-    const record = await this.store.read(this.pk);
-    assert.ok(record, 'there must be a record');
-    return record;
-  }
-
-  async answer(): Promise<Uint8Array | undefined> {
-    const record = await this.record();
-    const bytes =
-      record.answer?.kind === 'inline' ? record.answer.bytes : await this.store.readChunks(record);
-    return bytes && Uint8Array.from(bytes);
-  }
-}
-
-function applied(written: Written | StepWritten): void {
-  assert.deepEqual(written, { applied: true });
-}
-
-function refused(written: Written): ClaimRecord | undefined {
-  assert.equal(written.applied, false);
-  return (written as Extract<Written, { applied: false }>).found;
-}
-
-function stoppedByClaim(transacted: Transacted): ClaimRecord | undefined {
-  assert.equal(transacted.outcome, 'cancelled');
-  const { claim } = transacted as Extract<Transacted, { outcome: 'cancelled' }>;
-  assert.ok(claim, 'the claim must have stopped it');
-  return claim.found;
 }

@@ -9,14 +9,13 @@ export {
   type ToStoredOptions,
   toStored,
 } from './attribute-values.ts';
-export { type ContractCase, storeContract } from './contract.ts';
+export { type ContractCase, type ContractOptions, storeContract } from './contract.ts';
 export { type MemoryRecord, type MemoryStore, type MemoryStoreOptions, memoryStore } from './memory-store.ts';
 export {
   type ClaimRecord,
   type ClaimWritten,
   type Clock,
   type Completion,
-  isBlocked,
   type NewClaim,
   type NewStep,
   type Rejection,
@@ -24,6 +23,7 @@ export {
   type Seal,
   type StagedMessage,
   type StepRecord,
+  type StepStore,
   type StepWritten,
   type Store,
   type StoredAnswer,
@@ -32,6 +32,7 @@ export {
   type Transacted,
   type Transaction,
   type TransactionRequest,
+  type TransactionStore,
   type TransactWrite,
   type Unavailable,
   type UnavailableReason,

@@ -10,11 +10,13 @@ import {
   type Rejection,
   type StagedMessage,
   type StepRecord,
+  type StepStore,
   type StepWritten,
   type Store,
   systemClock,
   type Transacted,
   type TransactionRequest,
+  type TransactionStore,
   type TransactWrite,
   type Written,
 } from './store.ts';
@@ -39,6 +41,8 @@ export interface MemoryRecord extends ClaimRecord {
 }
 
 export interface MemoryStore extends Store {
+  readonly steps: StepStore;
+  readonly transactions: TransactionStore;
   /** All messages that transactions and commits have staged, in their order. */
   readonly messages: readonly StagedMessage[];
   /** All writes of transactions and commits that were applied, in their order, with values as DynamoDB would give them back. */
@@ -71,20 +75,20 @@ export function memoryStore({ clock = systemClock, conditionFails }: MemoryStore
   };
   const put = (record: ClaimRecord): Written => {
     claims.set(record.pk, record);
-    return { applied: true };
+    return { outcome: 'applied' };
   };
   const ifOwned = (pk: string, owner: string, then: (record: ClaimRecord) => Written): Written => {
     const record = current(pk);
     return record?.owner === owner && record.status === 'IN_PROGRESS'
       ? then(record)
-      : { applied: false, found: record };
+      : { outcome: 'stopped', found: record };
   };
   const ifFree = ({ pk, nowMs }: Pick<NewClaim, 'pk' | 'nowMs'>, then: () => Written): Written => {
     const found = current(pk);
     const isFree =
       found === undefined ||
       (found.endsAtMs <= nowMs && (found.status === 'COMPLETED' || found.leaseUntilMs <= nowMs));
-    return isFree ? then() : { applied: false, found };
+    return isFree ? then() : { outcome: 'stopped', found };
   };
 
   const placeOf = ({ pk, window, name }: Pick<NewStep, 'pk' | 'window' | 'name'>): string =>
@@ -98,15 +102,15 @@ export function memoryStore({ clock = systemClock, conditionFails }: MemoryStore
     [...steps.values()].filter((step) => step.pk === pk && step.window === window).map(asRecord);
   const putStep = (step: NewStep): StepWritten => {
     const found = stepAt(placeOf(step));
-    if (found) return { applied: false, found: asRecord(found) };
+    if (found) return { outcome: 'stopped', found: asRecord(found) };
     steps.set(placeOf(step), step);
-    return { applied: true };
+    return { outcome: 'applied' };
   };
 
   /** What the claim's part of a transaction comes to; applied only with `isReal`. */
   const applyClaim = (request: TransactionRequest, isReal: boolean): Written => {
     const { claim, pk } = request;
-    const applied: Written = { applied: true };
+    const applied: Written = { outcome: 'applied' };
     switch (claim.kind) {
       case 'none':
         return applied;
@@ -136,10 +140,10 @@ export function memoryStore({ clock = systemClock, conditionFails }: MemoryStore
     const { pk, window } = request;
     const places = request.messages.map(({ name, position }) => JSON.stringify([pk, window, name, position]));
     const isStaged = places.some((place) => messagePlaces.has(place));
-    if (!claim.applied || step || isStaged) {
+    if (claim.outcome === 'stopped' || step || isStaged) {
       return {
         outcome: 'cancelled',
-        ...(!claim.applied && { claim: { found: claim.found } }),
+        ...(claim.outcome === 'stopped' && { claim: { found: claim.found } }),
         ...(step && { step: { found: asRecord(step) } }),
         conflict: false,
         rejections: [],
@@ -189,7 +193,7 @@ export function memoryStore({ clock = systemClock, conditionFails }: MemoryStore
       const record = current(completion.pk);
       return record?.owner === completion.owner && record.status === 'COMPLETED'
         ? put({ ...record, answer: answerOf(completion) })
-        : { applied: false, found: record };
+        : { outcome: 'stopped', found: record };
     },
 
     async giveBack({ pk, owner, askedAtMs }) {
@@ -198,42 +202,42 @@ export function memoryStore({ clock = systemClock, conditionFails }: MemoryStore
         ...{ createdAtMs: askedAtMs, endsAtMs: askedAtMs + 1 },
       };
       const owned = ifOwned(pk, owner, () => put(record));
-      return owned.applied ? owned : ifFree({ pk, nowMs: askedAtMs }, () => put(record));
+      return owned.outcome === 'applied' ? owned : ifFree({ pk, nowMs: askedAtMs }, () => put(record));
     },
 
     async endLease({ pk, owner }) {
       return ifOwned(pk, owner, (record) => put({ ...record, leaseUntilMs: 0 }));
     },
 
-    async putStep(step) {
-      return putStep(step);
-    },
-
-    async finishStep(step) {
-      const found = stepAt(placeOf(step));
-      if (found?.owner !== step.owner || found.status !== 'STARTED') {
-        return { applied: false, found: found && asRecord(found) };
-      }
-      steps.set(placeOf(step), step);
-      return { applied: true };
-    },
-
-    async readSteps({ pk, window }) {
-      return stepsOf({ pk, window });
-    },
-
-    async transact(request) {
-      refuseTooMany(request);
-      const theirs = storedWrites(request.writes, toStored).map(asGiven);
-      return { send: async () => send(request, theirs) };
-    },
-
     async read(pk) {
       return current(pk);
     },
 
-    async readChunks() {
-      return undefined;
+    steps: {
+      async put(step) {
+        return putStep(step);
+      },
+
+      async finish(step) {
+        const found = stepAt(placeOf(step));
+        if (found?.owner !== step.owner || found.status !== 'STARTED') {
+          return { outcome: 'stopped', found: found && asRecord(found) };
+        }
+        steps.set(placeOf(step), step);
+        return { outcome: 'applied' };
+      },
+
+      async read(of) {
+        return stepsOf(of);
+      },
+    },
+
+    transactions: {
+      async build(request) {
+        refuseTooMany(request);
+        const theirs = storedWrites(request.writes, toStored).map(asGiven);
+        return { send: async () => send(request, theirs) };
+      },
     },
   };
 }

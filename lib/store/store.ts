@@ -19,8 +19,10 @@ export const systemClock: Clock = {
 
 /** An answer as a record carries it. */
 export type StoredAnswer =
+  /** At hand. */
   | { readonly kind: 'inline'; readonly bytes: Uint8Array }
-  | { readonly kind: 'chunks'; readonly writeId: string; readonly count: number }
+  /** Where it lies is the store's business. Resolves to `undefined` where a part of it is gone. */
+  | { readonly kind: 'elsewhere'; read(): Promise<Uint8Array | undefined> }
   | ({ readonly kind: 'unavailable' } & Unavailable);
 
 /** Stands where an answer or a step's value would, in the record of what is done and cannot be had any more. */
@@ -97,8 +99,8 @@ export interface NewStep extends StepRecord {
 
 /** The outcome of putting a step's record where there may be one. */
 export type StepWritten =
-  | { readonly applied: true }
-  | { readonly applied: false; readonly found: StepRecord | undefined };
+  | { readonly outcome: 'applied' }
+  | { readonly outcome: 'stopped'; readonly found: StepRecord | undefined };
 
 /** One of a handler's own writes, in the shape of lib-dynamodb's `TransactItems`: values as JavaScript has them. */
 export interface TransactWrite {
@@ -178,29 +180,20 @@ export interface Transaction {
   send(): Promise<Transacted>;
 }
 
-/**
- * The outcome of a conditional write. When the condition failed, `found` is the item as it stood at that
- * moment, `undefined` if there was none: not an error, the caller classifies it.
- */
+/** The outcome of a conditional write. A condition that failed is no error: the engine judges the record that it met. */
 export type Written =
-  | { readonly applied: true }
-  | { readonly applied: false; readonly found: ClaimRecord | undefined };
+  | { readonly outcome: 'applied' }
+  /** `found` is the record at that moment; `undefined` where there was none. */
+  | { readonly outcome: 'stopped'; readonly found: ClaimRecord | undefined };
 
-/**
- * The outcome of a claim or a takeover. `isBlocked`: another request was at work on the record for as long as there was time
- * to try. It proves that the operation is under way, which an unreachable store does not. `isRepeat`: it was sent before, and
- * that sending may have been applied.
- */
-export type ClaimWritten = Written | Blocked;
-
-interface Blocked {
-  readonly applied: false;
-  readonly found: undefined;
-  readonly isBlocked: true;
-  readonly isRepeat: boolean;
-}
-
-export const isBlocked = (written: ClaimWritten): written is Blocked => 'isBlocked' in written;
+/** The outcome of a claim or a takeover. */
+export type ClaimWritten =
+  | Written
+  /**
+   * Another request was at work on the record for as long as this one tried, so the operation is under way.
+   * `isRepeat`: this one was sent before, and that sending may have been applied.
+   */
+  | { readonly outcome: 'blocked'; readonly isRepeat: boolean };
 
 /** A claim to be given back. */
 export interface Return {
@@ -258,18 +251,29 @@ export interface Store {
   claimCompleted(claim: NewClaim, completion: Completion): Promise<Written>;
   /** Replaces the answer of a completion, if `owner = owner AND status = COMPLETED`. */
   amend(completion: Completion): Promise<Written>;
+
+  /** Without it `step()` and `transaction()` are refused (`UNSUPPORTED`). */
+  readonly steps?: StepStore;
+  /** Without it `transaction()` is refused, and so is a `commit()` with writes or messages (`UNSUPPORTED`). */
+  readonly transactions?: TransactionStore;
+}
+
+/** The part of a store that keeps the records of steps. */
+export interface StepStore {
   /** Puts a step's record, if there is none. */
-  putStep(step: NewStep): Promise<StepWritten>;
+  put(step: NewStep): Promise<StepWritten>;
   /** Ends a step that was `STARTED` by the same owner. */
-  finishStep(step: NewStep): Promise<StepWritten>;
+  finish(step: NewStep): Promise<StepWritten>;
   /** All steps and transactions of a window. */
-  readSteps(of: { readonly pk: string; readonly window: string }): Promise<StepRecord[]>;
+  read(of: { readonly pk: string; readonly window: string }): Promise<StepRecord[]>;
+}
+
+/** The part of a store that writes several items at once, or none of them. */
+export interface TransactionStore {
   /**
    * Builds a transaction.
    *
    * @throws `BAD_WRITES` where it can be told that the request would be refused
    */
-  transact(request: TransactionRequest): Promise<Transaction>;
-  /** The bytes of a chunked answer; `undefined` if any chunk is missing. */
-  readChunks(record: ClaimRecord): Promise<Uint8Array | undefined>;
+  build(request: TransactionRequest): Promise<Transaction>;
 }

@@ -234,7 +234,7 @@ it('a record that was overtaken under a plain handler is reported, though the ha
     ...plain,
     async complete(completion) {
       const found = (await plain.read(completion.pk))!;
-      return { applied: false, found: { ...found, owner: 'another' } };
+      return { outcome: 'stopped', found: { ...found, owner: 'another' } };
     },
   };
   const handler = idempotent(async (_: SQSEvent, _context) => ({ batchItemFailures: [] }), { store });

@@ -214,13 +214,13 @@ async function play(
       }),
       async complete(completion) {
         const written = await store.complete(completion);
-        if (written.applied) completions++;
+        if (written.outcome === 'applied') completions++;
         return written;
       },
       claimCompleted: alive(async (...args) =>
         oneByOne(async () => {
           const written = await store.claimCompleted(...args);
-          if (written.applied) {
+          if (written.outcome === 'applied') {
             completions++;
             takeEffect(committing.getStore()!);
           }

@@ -140,7 +140,7 @@ describe('where everything is as it must be', () => {
     const store = dynamoStore({ tableName, client, clock });
     await store.claim(claim);
     expect(await store.claim({ ...claim, owner: 'b' })).toMatchObject({
-      applied: false,
+      outcome: 'stopped',
       found: { owner: 'a' },
     });
   });
@@ -162,7 +162,7 @@ describe('where everything is as it must be', () => {
         const completion = { ...claim, window: 'new', completedAtMs: 10, answer: Uint8Array.of(7) };
         expect(
           await (verb === 'claim' ? store.claim(claim) : store.claimCompleted(claim, completion)),
-        ).toEqual({ applied: true });
+        ).toEqual({ outcome: 'applied' });
         return (await client.send(new ScanCommand({ TableName: tableName }))).Items;
       };
       const items = await written(await newTable());
@@ -176,7 +176,7 @@ const ended = { pk: 'orders#1', owner: 'old', nowMs: 1, leaseUntilMs: 2, endsAtM
 
 /** The record of a window that is over, with every attribute that a claim can have. */
 const endedRecord = (tableName: string) =>
-  itemsOf(tableName, { pk: 'pk', sk: 'sk', ttl: 'expiresAt' }).completedClaim(
+  itemsOf(tableName, { pk: 'pk', sk: 'sk', ttl: 'expiresAt' }, async () => undefined).completedClaim(
     { ...ended, rawKey: 'key', rawInput: Uint8Array.of(1) },
     { ...ended, window: 'old', completedAtMs: 2, answer: { reason: 'too-large' } },
     { kind: 'chunks', writeId: 'w', count: 2 },

@@ -8,7 +8,7 @@ import {
   operation,
 } from '../../lib/index.ts';
 import type { Store } from '../../lib/store.ts';
-import { type ManualClock, manualClock, memoryStore } from '../../lib/testing.ts';
+import { type ManualClock, type MemoryStore, manualClock, memoryStore } from '../../lib/testing.ts';
 import { deferred, observer } from '../support/hands.ts';
 import { paymentEvent } from '../support/http-events.ts';
 import { lambdaContext } from '../support/invocation.ts';
@@ -19,21 +19,24 @@ const message = { destination: 'ledger', body: 'entry', groupId: 'g' };
 const leaseMs = 60_000;
 
 /** A memory store with parts replaced, on a clock that stands still. */
-function bench(parts: (store: Store, clock: ManualClock) => Partial<Store> = () => ({})) {
+function bench(parts: (store: MemoryStore, clock: ManualClock) => Partial<Store> = () => ({})) {
   const clock = manualClock();
   const memory = memoryStore({ clock });
   const calls: string[] = [];
   const replaced: Store = { ...memory, ...parts(memory, clock) };
-  const store = new Proxy(replaced, {
-    get(target, name) {
-      const member: unknown = Reflect.get(target, name);
-      if (typeof member !== 'function') return member;
-      return (...args: unknown[]) => {
-        calls.push(String(name));
-        return Reflect.apply(member, target, args);
-      };
-    },
-  });
+  const told = <Part extends object>(part: Part, prefix = ''): Part =>
+    new Proxy(part, {
+      get(target, name) {
+        const member: unknown = Reflect.get(target, name);
+        if (name === 'steps' && typeof member === 'object' && member) return told(member, 'steps.');
+        if (typeof member !== 'function') return member;
+        return (...args: unknown[]) => {
+          calls.push(prefix + String(name));
+          return Reflect.apply(member, target, args);
+        };
+      },
+    });
+  const store = told(replaced);
   const seen = observer();
   const guard = (work: (op: Operation, event: any) => unknown, more: Partial<IdempotentOptions<any>> = {}) =>
     idempotent(async (event: any, context) => work(operation(context), event), {
@@ -140,17 +143,20 @@ describe('a commit that nobody awaited', () => {
 });
 
 describe('once its lease is over, while the store was asked,', () => {
-  const late = (verb: 'readSteps' | 'putStep') =>
-    bench((memory, clock) => ({
-      [verb]: async (of: never) => {
-        const answer = await (memory[verb] as (of: never) => Promise<unknown>)(of);
-        clock.advance(leaseMs + 1_000);
-        return answer;
+  const late = (verb: 'read' | 'put') =>
+    bench(({ steps }, clock) => ({
+      steps: {
+        ...steps,
+        [verb]: async (of: never) => {
+          const answer = await (steps[verb] as (of: never) => Promise<unknown>)(of);
+          clock.advance(leaseMs + 1_000);
+          return answer;
+        },
       },
     }));
 
   it.each([false, true])('a step does not begin (`atMostOnce`: %s)', async (once) => {
-    const { guard, crash, calls } = late('readSteps');
+    const { guard, crash, calls } = late('read');
     await crash(() => {});
     calls.length = 0;
     let ran = 0;
@@ -158,11 +164,11 @@ describe('once its lease is over, while the store was asked,', () => {
     expect(await failureOf(handler(order))).toMatchObject({ code: 'OVERTAKEN', effect: 'possible' });
     expect(ran).toBe(0);
     // Its start would keep every later attempt from it.
-    expect(calls).not.toContain('putStep');
+    expect(calls).not.toContain('steps.put');
   });
 
   it('a step of which the start was being recorded does not begin', async () => {
-    const { guard } = late('putStep');
+    const { guard } = late('put');
     let ran = 0;
     const handler = guard((op) => op.step('charge', () => ++ran, { atMostOnce: true }));
     expect(await failureOf(handler(order))).toMatchObject({ code: 'OVERTAKEN', effect: 'possible' });
@@ -170,7 +176,7 @@ describe('once its lease is over, while the store was asked,', () => {
   });
 
   it('a transaction is not sent', async () => {
-    const { guard, crash, memory } = late('readSteps');
+    const { guard, crash, memory } = late('read');
     await crash(() => {});
     const handler = guard((op) => op.transaction('book', { messages: [message] }));
     expect(await failureOf(handler(order))).toMatchObject({ code: 'OVERTAKEN' });
@@ -182,10 +188,13 @@ describe('a read of the steps that failed', () => {
   it('is made again for the next step, which finds what was recorded', async () => {
     let reads = 0;
     const { guard, crash } = bench((memory) => ({
-      async readSteps(of) {
-        reads++;
-        if (reads === 1) throw new IdempotencyError('STORE_UNAVAILABLE', 'No answer.');
-        return memory.readSteps(of);
+      steps: {
+        ...memory.steps,
+        async read(of) {
+          reads++;
+          if (reads === 1) throw new IdempotencyError('STORE_UNAVAILABLE', 'No answer.');
+          return memory.steps.read(of);
+        },
       },
     }));
     await crash((op) => op.step('ship', () => 'shipped'));

@@ -252,8 +252,11 @@ describe('a seal', () => {
       ...store,
       claim: async (claim) => {
         const written = await store.claim(claim);
-        if (written.applied || written.found === undefined) return written;
-        return { applied: false, found: { ...written.found, answer: (claim.pk === a?.pk ? b : a)?.answer } };
+        if (written.outcome !== 'stopped' || written.found === undefined) return written;
+        return {
+          outcome: 'stopped',
+          found: { ...written.found, answer: (claim.pk === a?.pk ? b : a)?.answer },
+        };
       },
     };
     const error: unknown = await idempotent(handler, { ...options, store: swapped })({ id: 'a' }).catch(
@@ -438,9 +441,9 @@ describe('an answer that cannot be read back', () => {
         ...store,
         claim: async (claim) => {
           const written = await store.claim(claim);
-          if (written.applied || written.found === undefined) return written;
+          if (written.outcome !== 'stopped' || written.found === undefined) return written;
           const bytes = damage(await store.answerBytes());
-          return { applied: false, found: { ...written.found, answer: { kind: 'inline', bytes } } };
+          return { outcome: 'stopped', found: { ...written.found, answer: { kind: 'inline', bytes } } };
         },
       };
 

@@ -41,12 +41,14 @@ describe('a lost answer to a transaction', () => {
     const store = bench.store();
     const forgetful: Store = {
       ...store,
-      async transact(request) {
-        const first = await store.transact(request);
-        // As DynamoDB is ten minutes later: the same request is judged anew.
-        const later = await store.transact({ ...request, token: 'another' });
-        let sendings = 0;
-        return { send: () => (++sendings === 1 ? first : later).send() };
+      transactions: {
+        async build(request) {
+          const first = await store.transactions.build(request);
+          // As DynamoDB is ten minutes later: the same request is judged anew.
+          const later = await store.transactions.build({ ...request, token: 'another' });
+          let sendings = 0;
+          return { send: () => (++sendings === 1 ? first : later).send() };
+        },
       },
     };
     const handler = bench.guard(

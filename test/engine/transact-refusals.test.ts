@@ -191,7 +191,7 @@ describe('the reasons of a cancelled transaction', () => {
         CancellationReasons: reasons,
       }),
     );
-    const transaction = await dynamoStore({ tableName: 'records', client }).transact({
+    const transaction = await dynamoStore({ tableName: 'records', client }).transactions.build({
       ...{ pk: 'pk', window: 'w', nowMs: 0, endsAtMs: 1, token: 't', messages: [] },
       claim: { kind: 'check', owner: 'me' },
       step: { pk: 'pk', window: 'w', name: 's', status: 'DONE', owner: 'me', attempt: 1, endsAtMs: 1 },

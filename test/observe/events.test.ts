@@ -29,7 +29,6 @@ const cost: Record<Verb, number> = {
   giveBack: 3,
   endLease: 2,
   read: 1,
-  readChunks: 1,
 };
 
 describe('observe', () => {

@@ -65,7 +65,7 @@ describe('storeContract', () => {
         ...store,
         async giveBack({ pk, askedAtMs }) {
           const record = await store.read(pk);
-          return record ? store.giveBack({ pk, askedAtMs, owner: record.owner }) : { applied: true };
+          return record ? store.giveBack({ pk, askedAtMs, owner: record.owner }) : { outcome: 'applied' };
         },
       };
     };

@@ -1,5 +1,5 @@
 import { IdempotencyError } from '../../lib/index.ts';
-import type { Store, Transacted } from '../../lib/store.ts';
+import type { StepStore, Store, Transacted } from '../../lib/store.ts';
 import { type ManualClock, type MemoryStore, memoryStore } from '../../lib/testing.ts';
 
 const verbs = [
@@ -9,17 +9,18 @@ const verbs = [
   'giveBack',
   'endLease',
   'read',
-  'readChunks',
   'claimCompleted',
   'amend',
-  'putStep',
-  'finishStep',
-  'readSteps',
-  'transact',
 ] as const;
 
+const stepVerbs = ['put', 'finish', 'read'] as const;
+
 /** `send` is a transaction's own. */
-export type FaultyVerb = (typeof verbs)[number] | 'send';
+export type FaultyVerb =
+  | (typeof verbs)[number]
+  | `steps.${(typeof stepVerbs)[number]}`
+  | 'transactions.build'
+  | 'send';
 
 /** What becomes of a request, and what its sender is told. */
 export type FaultKind =
@@ -103,29 +104,36 @@ export function faultyStore(clock: ManualClock): FaultyStore {
     }
   };
   /** Counts what was applied. */
-  const counted = async <Result extends object>(result: Promise<Result>): Promise<Result> => {
+  const counted = async <Result extends { readonly outcome: string }>(
+    result: Promise<Result>,
+  ): Promise<Result> => {
     const settled = await result;
-    if ('applied' in settled ? settled.applied : 'outcome' in settled && settled.outcome === 'applied') {
-      store.applied++;
-    }
+    if (settled.outcome === 'applied') store.applied++;
     return settled;
   };
 
+  const passOn =
+    (verb: FaultyVerb, work: (of: never) => Promise<unknown>) =>
+    (input: never): Promise<unknown> =>
+      faulty(verb, () => work(input));
   const wrapped = Object.fromEntries(
-    verbs.map((verb) => [
-      verb,
-      (input: never) => faulty(verb, async () => (memory[verb] as (of: never) => Promise<unknown>)(input)),
-    ]),
+    verbs.map((verb) => [verb, passOn(verb, memory[verb] as (of: never) => Promise<unknown>)]),
   ) as unknown as Store;
+  const steps = Object.fromEntries(
+    stepVerbs.map((verb) => [verb, passOn(`steps.${verb}`, memory.steps[verb])]),
+  ) as unknown as StepStore;
   const store: FaultyStore = {
     ...memory,
     ...wrapped,
     complete: (completion) => faulty('complete', () => counted(memory.complete(completion))),
     claimCompleted: (claim, completion) =>
       faulty('claimCompleted', () => counted(memory.claimCompleted(claim, completion))),
-    async transact(request) {
-      const transaction = await faulty('transact', () => memory.transact(request));
-      return { send: () => faulty('send', () => counted(transaction.send())) };
+    steps,
+    transactions: {
+      async build(request) {
+        const transaction = await faulty('transactions.build', () => memory.transactions.build(request));
+        return { send: () => faulty('send', () => counted(transaction.send())) };
+      },
     },
     calls: [],
     applied: 0,

@@ -1,7 +1,7 @@
 import type { ClaimRecord, Store } from '../../lib/store.ts';
 import { type ManualClock, manualClock, memoryStore } from '../../lib/testing.ts';
 
-export type Verb = 'claim' | 'takeOver' | 'complete' | 'giveBack' | 'endLease' | 'read' | 'readChunks';
+export type Verb = 'claim' | 'takeOver' | 'complete' | 'giveBack' | 'endLease' | 'read';
 
 /** A store that tells what it was asked for and what it holds. */
 export interface RecordingStore extends Store {
@@ -68,7 +68,6 @@ export function recordingStore({ before, ...options }: RecordingOptions = {}): R
     giveBack: recorded('giveBack', store.giveBack),
     endLease: recorded('endLease', store.endLease),
     read: recorded('read', store.read),
-    readChunks: recorded('readChunks', store.readChunks),
     get operations() {
       return [...operations];
     },
