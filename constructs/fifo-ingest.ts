@@ -1,10 +1,9 @@
-import { Annotations, FeatureFlags, Stack, Token } from 'aws-cdk-lib';
+import { Annotations, FeatureFlags, Stack } from 'aws-cdk-lib';
 import {
   AccessLogFormat,
   AuthorizationType,
   AwsIntegration,
   EndpointType,
-  type IAuthorizer,
   type IRestApi,
   LogGroupLogDestination,
   type MethodOptions,
@@ -26,7 +25,6 @@ import {
   HttpRouteKey,
   HttpStage,
   type IHttpApi,
-  type IHttpRouteAuthorizer,
   IntegrationCredentials,
   ParameterMapping,
   PayloadFormatVersion,
@@ -37,82 +35,19 @@ import { type IRole, Role, ServicePrincipal } from 'aws-cdk-lib/aws-iam';
 import { LogGroup, RetentionDays } from 'aws-cdk-lib/aws-logs';
 import { APIGATEWAY_DISABLE_CLOUDWATCH_ROLE } from 'aws-cdk-lib/cx-api';
 import { Construct } from 'constructs';
+import { checkIngest, warnOfContent, warnOfDeployment, warnOfRawMapping } from './ingest-checks.ts';
+import type {
+  FifoIngestProps,
+  FunctionIngestProps,
+  HttpApiIngestProps,
+  IngestProps,
+  RestApiIngestProps,
+} from './ingest-props.ts';
 import { groupHeaderOf, ingestResponses, ingestStatuses, sendMessageForm } from './ingest-templates.ts';
 import { namespaceOf } from './protection.ts';
 import type { IIdempotentQueue } from './queue-base.ts';
-import { type GuardedFunction, targetOf } from './targets.ts';
+import { targetOf } from './targets.ts';
 import { addVariable } from './variables.ts';
-
-interface IngestProps {
-  /** A FIFO queue. */
-  readonly queue: IIdempotentQueue;
-  /** The route's path, e.g. `/orders`. */
-  readonly path: string;
-  /** @default HttpMethod.POST */
-  readonly method?: HttpMethod;
-  /** How many requests a second the API takes, of all callers together. Ignored where `api` is given. @default 100 */
-  readonly rateLimit?: number;
-  /** How many requests the API takes at once. Ignored where `api` is given. @default 200 */
-  readonly burstLimit?: number;
-  /** How long access logs are kept. Ignored where `api` is given. @default RetentionDays.ONE_MONTH */
-  readonly logRetention?: RetentionDays;
-}
-
-interface MappedIngestProps extends IngestProps {
-  /** The header that becomes the deduplication id. @default 'Idempotency-Key' */
-  readonly header?: string;
-  /**
-   * What becomes the message group: `$context.…`, `$request.header.…`, `$request.body.…`, or a fixed text, which makes all
-   * messages one group. The caller is best: `$context.authorizer.claims.sub`.
-   */
-  readonly messageGroupId: string;
-}
-
-/** An HTTP API puts the request into the queue without a function. It answers 200, with SQS's own answer. */
-export interface HttpApiIngestProps extends MappedIngestProps {
-  readonly via?: 'http-api';
-  /** `'none'` lets everybody in. */
-  readonly authorizer: IHttpRouteAuthorizer | 'none';
-  /** @default - a new one */
-  readonly api?: IHttpApi;
-}
-
-/**
- * A REST API puts the request into the queue without a function. It answers 202. Without the header it answers 400, when SQS
- * throttles 429, and when the queue cannot be used 503.
- */
-export interface RestApiIngestProps extends MappedIngestProps {
-  readonly via: 'rest-api';
-  /** `'iam'` for signed requests; `'none'` lets everybody in. */
-  readonly authorizer: IAuthorizer | 'iam' | 'none';
-  /** The API. If this app does not deploy it, it serves the route only after its next deployment. @default - a new one */
-  readonly api?: IRestApi;
-  /**
-   * Whether to set the role with which API Gateway writes logs. An account has one such role for each Region, and this replaces
-   * the one that was set before.
-   *
-   * @default - as the CDK does: set, unless the feature flag `@aws-cdk/aws-apigateway:disableCloudWatchRole` is on
-   */
-  readonly cloudWatchRole?: boolean;
-}
-
-/**
- * Your own guarded function checks the request, derives the deduplication id and the group, and sends the message. The
- * construct gives it the queue's URL in its environment, and permission to send.
- */
-export interface FunctionIngestProps extends IngestProps {
-  readonly via: 'function';
-  /** The function, or an alias or a version of it. */
-  readonly handler: GuardedFunction;
-  /** The environment variable with the queue's URL. A handler of two queues needs two names. @default 'QUEUE_URL' */
-  readonly queueUrlVariable?: string;
-  /** `'none'` lets everybody in. */
-  readonly authorizer: IHttpRouteAuthorizer | 'none';
-  /** @default - a new one */
-  readonly api?: IHttpApi;
-}
-
-export type FifoIngestProps = HttpApiIngestProps | RestApiIngestProps | FunctionIngestProps;
 
 /**
  * A route that puts requests into a FIFO queue. A request that is repeated within five minutes becomes one message.
@@ -124,7 +59,7 @@ export class FifoIngest extends Construct {
 
   constructor(scope: Construct, id: string, props: FifoIngestProps) {
     super(scope, id);
-    check(props);
+    checkIngest(props);
     this.#path = props.path;
     if (props.via === 'rest-api') {
       const api = props.api ?? this.#createRestApi(props);
@@ -321,78 +256,3 @@ const logLinesWith = (route: Readonly<Record<string, string>>): AccessLogFormat 
       integrationStatus: '$context.integrationStatus',
     }),
   );
-
-function check(props: FifoIngestProps): void {
-  const { queue, path } = props;
-  if (props.authorizer === undefined) {
-    throw new Error(
-      "authorizer is missing, and without one everybody could fill the queue: give one, or say authorizer: 'none'",
-    );
-  }
-  if (!queue.fifo) {
-    throw new Error(
-      `queue '${queue.node.path}' is a standard queue, which deduplicates nothing: make it fifo: true`,
-    );
-  }
-  if (!Token.isUnresolved(path) && !path.startsWith('/'))
-    throw new Error(`path is '${path}': begin it with a slash, e.g. '/orders'`);
-  if (props.via === 'function') {
-    const { queueUrlVariable } = props;
-    if (queueUrlVariable !== undefined && !/^[A-Za-z]\w+$/.test(queueUrlVariable)) {
-      throw new Error(
-        `queueUrlVariable is '${queueUrlVariable}': use a letter and at least one of letters, digits and _, e.g. 'REFUNDS_QUEUE_URL'`,
-      );
-    }
-    return;
-  }
-  const { messageGroupId, header = 'Idempotency-Key' } = props;
-  if (
-    !Token.isUnresolved(messageGroupId) &&
-    !/^(?:\$context(?:\.\w+)+|\$request\.header\.[\w-]+|\$request\.body(?:\.\w+)+|[\w.:-]{1,128})$/.test(
-      messageGroupId,
-    )
-  ) {
-    throw new Error(
-      `messageGroupId is '${messageGroupId}': use $context.authorizer.claims.sub, $request.header.<name>, $request.body.<path>, or a fixed text of letters, digits and . : _ -`,
-    );
-  }
-  if (!/^[\w-]+$/.test(header))
-    throw new Error(`header is '${header}': use a name such as 'Idempotency-Key'`);
-}
-
-/** The CDK deploys a changed REST API again only if it has deployed it before. */
-function warnOfDeployment(scope: Construct, api: IRestApi): void {
-  Annotations.of(scope).addWarningV2(
-    'idemkit:ingest:deployment',
-    `this app does not deploy the REST API '${api.node.path}': the route is served only after the API's next deployment`,
-  );
-}
-
-/** An HTTP API passes a request without the header on, and a queue that deduplicates by content takes it. A REST API demands it. */
-function warnOfContent(scope: Construct, queue: IIdempotentQueue): void {
-  if (!queue.contentBasedDeduplication) return;
-  Annotations.of(scope).addWarningV2(
-    'idemkit:ingest:content-deduplication',
-    `contentBasedDeduplication is true on '${queue.node.path}': a request without the header is taken in all the same, deduplicated by its body. Set it to false, or use via: 'rest-api' or 'function'`,
-  );
-}
-
-/** Matches the variables of API Gateway that name the authenticated caller. */
-const callerPattern = /^\$context\.(?:authorizer\.|identity\.(?:userArn|caller|cognitoIdentityId|apiKeyId)$)/;
-
-function warnOfRawMapping(scope: Construct, { queue, messageGroupId }: MappedIngestProps): void {
-  const perCaller = queue.highThroughput && callerPattern.test(messageGroupId);
-  const limits = [
-    'a key that is used again with another body within five minutes is accepted and its message dropped, where a guard answers 422',
-    'SQS refuses keys with a space or with more than 128 characters, and "k" and k are two keys',
-    ...(perCaller
-      ? []
-      : [
-          'two callers who use one key are taken for one, and the second one loses its message (unless the queue is highThroughput and messageGroupId is the caller)',
-        ]),
-  ];
-  Annotations.of(scope).addWarningV2(
-    'idemkit:ingest:raw-mapping',
-    `the header becomes the deduplication id as it is: ${limits.join('; ')}. Use via: 'function' where that matters`,
-  );
-}

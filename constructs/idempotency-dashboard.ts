@@ -13,8 +13,8 @@ import {
 import { Construct } from 'constructs';
 import { metric } from '../lib/record.ts';
 import { type AlarmOptions, alarmsIn } from './alarms.ts';
-import type { IIdempotencyTable } from './idempotency-table.ts';
 import type { IdempotentFunction } from './idempotent-function.ts';
+import type { IIdempotencyTable } from './table-base.ts';
 
 /** Which guards a dashboard shows, and when its alarms ring. */
 export interface IdempotencyDashboardProps extends AlarmOptions {

@@ -11,8 +11,8 @@ import { Architecture, Runtime, Tracing } from 'aws-cdk-lib/aws-lambda';
 import { NodejsFunction, type NodejsFunctionProps, OutputFormat } from 'aws-cdk-lib/aws-lambda-nodejs';
 import { type ILogGroupRef, LogGroup, LogGroupGrants, RetentionDays } from 'aws-cdk-lib/aws-logs';
 import { Construct } from 'constructs';
-import type { IIdempotencyTable, ProtectOptions } from './idempotency-table.ts';
 import { namespaceOf } from './protection.ts';
+import type { IIdempotencyTable, ProtectOptions } from './table-base.ts';
 import { rememberVariables } from './variables.ts';
 
 /** The properties of `NodejsFunction`, which override this construct's defaults, and how the function keeps its records. */

@@ -1,4 +1,4 @@
-import { Annotations, Duration, Lazy, Token } from 'aws-cdk-lib';
+import { Annotations, Duration, Lazy } from 'aws-cdk-lib';
 import type { Alarm, IMetric, MetricOptions } from 'aws-cdk-lib/aws-cloudwatch';
 import type { IRuleTarget } from 'aws-cdk-lib/aws-events';
 import { SqsQueue } from 'aws-cdk-lib/aws-events-targets';
@@ -17,9 +17,11 @@ import {
 } from 'aws-cdk-lib/aws-sqs';
 import type { Construct } from 'constructs';
 import { type AlarmOptions, alarmsIn } from './alarms.ts';
+import { adviseDeadLetterQueue } from './caller-checks.ts';
 import { knownSeconds } from './known.ts';
-import { adviseDeadLetterQueue, namespaceOf } from './protection.ts';
+import { namespaceOf } from './protection.ts';
 import { type FromQueueArnOptions, type IIdempotentQueue, ImportedQueue, QueueBase } from './queue-base.ts';
+import { checkQueue, checkRetries, known } from './queue-checks.ts';
 import { type GuardedFunction, targetOf } from './targets.ts';
 
 /** How a queue deduplicates, delivers and gives up. Each property has a default. */
@@ -128,7 +130,7 @@ export class IdempotentQueue extends QueueBase {
     super(scope, id);
     const { consumer, fifo = true, highThroughput = false, contentBasedDeduplication = false } = props;
     const { batchSize = 10, maxBatchingWindow, maxReceiveCount = 5, alarmAge = Duration.minutes(15) } = props;
-    check(props, { fifo, batchSize, maxReceiveCount });
+    checkQueue(props, { fifo, batchSize, maxReceiveCount });
     this.fifo = fifo;
     this.contentBasedDeduplication = contentBasedDeduplication;
     this.highThroughput = highThroughput;
@@ -304,16 +306,6 @@ export class IdempotentQueue extends QueueBase {
 const deadLettersIn = (queue: Queue, options?: MetricOptions): IMetric =>
   queue.metricApproximateNumberOfMessagesVisible({ period: Duration.minutes(1), ...options });
 
-function checkRetries({ retryAttempts, maxEventAge }: RuleTargetOptions): void {
-  if (retryAttempts !== undefined && !isWhole(retryAttempts, 0, 185)) {
-    throw new Error(`retryAttempts is ${retryAttempts}: use 0 to 185`);
-  }
-  const seconds = maxEventAge && knownSeconds(maxEventAge);
-  if (seconds !== undefined && !isWhole(seconds, 60, 86_400)) {
-    throw new Error(`maxEventAge is ${seconds} s: use 60 s to 86,400 s`);
-  }
-}
-
 /** Computed at synthesis, because the consumer's timeout may change until then. */
 function visibilityFor(consumer: LambdaFunction | undefined, window: Duration | undefined): Duration {
   if (consumer === undefined) return Duration.seconds(30);
@@ -324,58 +316,4 @@ function visibilityFor(consumer: LambdaFunction | undefined, window: Duration | 
       produce: () => 6 * secondsOf(consumer.timeout, 3, 900) + secondsOf(window, 0, 300),
     }),
   );
-}
-
-/** A token counts as whole, because its value is known only when it is deployed. */
-const isWhole = (value: number, from: number, to: number): boolean =>
-  Token.isUnresolved(value) || (Number.isInteger(value) && value >= from && value <= to);
-
-/** A number to compare with; NaN for a token, with which every comparison is false. */
-const known = (value: number): number => (Token.isUnresolved(value) ? Number.NaN : value);
-
-function check(
-  props: IdempotentQueueProps,
-  { fifo, batchSize, maxReceiveCount }: { fifo: boolean; batchSize: number; maxReceiveCount: number },
-): void {
-  const { maxBatchingWindow, queueName, retentionPeriod, deadLetterRetentionPeriod } = props;
-  const refuse = (message: string): never => {
-    throw new Error(message);
-  };
-  const windowSeconds = maxBatchingWindow === undefined ? 0 : (knownSeconds(maxBatchingWindow) ?? Number.NaN);
-  if (fifo && !isWhole(batchSize, 1, 10)) {
-    refuse(
-      `batchSize is ${batchSize}, and Lambda takes 1 to 10 messages at once from a FIFO queue: use at most 10`,
-    );
-  }
-  if (!isWhole(batchSize, 1, 10_000)) refuse(`batchSize is ${batchSize}: use 1 to 10,000`);
-  if (known(batchSize) > 10 && windowSeconds === 0) {
-    refuse(
-      `batchSize is ${batchSize}, and more than 10 need a window to collect them in: add maxBatchingWindow: Duration.seconds(1)`,
-    );
-  }
-  if (fifo && windowSeconds > 0) {
-    refuse(
-      `maxBatchingWindow is ${windowSeconds} s, and a FIFO queue has none: leave it out, or use fifo: false`,
-    );
-  }
-  if (windowSeconds > 300) refuse(`maxBatchingWindow is ${windowSeconds} s: use at most 300 s`);
-  if (!isWhole(maxReceiveCount, 1, 1_000)) refuse(`maxReceiveCount is ${maxReceiveCount}: use 5 to 1,000`);
-  const retentionSeconds = knownSeconds(retentionPeriod ?? Duration.days(4));
-  const deadLetterSeconds = knownSeconds(deadLetterRetentionPeriod ?? Duration.days(14));
-  if (!fifo && retentionSeconds !== undefined && deadLetterSeconds !== undefined) {
-    if (deadLetterSeconds <= retentionSeconds) {
-      refuse(
-        `deadLetterRetentionPeriod is ${deadLetterSeconds} s, and a message keeps its age when a standard queue, which keeps it for ${retentionSeconds} s, hands it on: it could expire on the way. Make deadLetterRetentionPeriod longer than retentionPeriod, which may then be at most 13 days`,
-      );
-    }
-  }
-  for (const name of ['contentBasedDeduplication', 'highThroughput'] as const) {
-    if (!fifo && props[name])
-      refuse(`${name} is true, and only FIFO queues have it: leave out fifo: false, or ${name}`);
-  }
-  if (queueName !== undefined && !Token.isUnresolved(queueName) && queueName.endsWith('.fifo') !== fifo) {
-    refuse(
-      `queueName is '${queueName}' and fifo is ${fifo}: the names of FIFO queues, and only these, end in .fifo`,
-    );
-  }
 }

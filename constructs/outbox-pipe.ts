@@ -7,9 +7,9 @@ import { Queue, QueueEncryption } from 'aws-cdk-lib/aws-sqs';
 import { Construct } from 'constructs';
 import { attribute } from '../lib/record.ts';
 import { type AlarmOptions, alarmsIn, onAnything, sumOf } from './alarms.ts';
-import type { IIdempotencyTable } from './idempotency-table.ts';
 import { grantThrough } from './key-grants.ts';
 import type { IIdempotentQueue } from './queue-base.ts';
+import type { IIdempotencyTable } from './table-base.ts';
 
 /** What a pipe reads, where it publishes, and when it gives up. */
 export interface OutboxPipeProps extends AlarmOptions {
