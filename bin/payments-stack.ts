@@ -25,22 +25,23 @@ import {
   OutboxPipe,
 } from '../constructs/index.ts';
 
+/** What the stack is given from outside. */
 export interface PaymentsStackProps extends StackProps {
-  /** Address of the payment provider. @default 'https://payments.example.com', which charges nobody */
+  /** The URL of the payment provider. @default 'https://payments.example.com', which charges nobody */
   readonly paymentsUrl?: string;
-  /** Who may call the routes. @default - callers that sign their requests and may `execute-api:Invoke` */
+  /** Decides who may call the routes. @default - IAM: callers that sign their requests and may `execute-api:Invoke` */
   readonly authorizer?: IHttpRouteAuthorizer;
 }
 
-/** The Common Log Format, with the route in it: an HTTP API has no `$context.resourcePath`. */
+/** The Common Log Format with the route key, because an HTTP API has no `$context.resourcePath`. */
 const accessLogFormat = AccessLogFormat.custom(
   '$context.identity.sourceIp - - [$context.requestTime] "$context.routeKey $context.protocol" $context.status $context.responseLength $context.requestId',
 );
 
-/** The examples, deployed: payments and statements behind an HTTP API, an outbox, and the ledger's queue. */
+/** Deploys the examples: payments and statements behind an HTTP API, an outbox, and the queue of the ledger. */
 export class PaymentsStack extends Stack {
   readonly table: IdempotencyTable;
-  /** Stock, orders and ledger. */
+  /** Holds stock, orders and the ledger. */
   readonly shop: TableV2;
   readonly api: HttpApi;
   readonly #authorizer: IHttpRouteAuthorizer;
@@ -67,7 +68,7 @@ export class PaymentsStack extends Stack {
       timeout: Duration.seconds(29),
     });
     this.#addRoute(HttpMethod.POST, '/payments', payments);
-    // A browser's preflight carries no signature; the handler's CORS middleware answers it.
+    // A browser sends its preflight without a signature. The handler's CORS middleware answers it.
     const preflights = this.#addRoute(HttpMethod.OPTIONS, '/payments', payments, new HttpNoneAuthorizer());
     this.#addRoute(HttpMethod.POST, '/statements', this.#createFunction('IssueStatement', 'statements.ts'));
 
@@ -94,7 +95,7 @@ export class PaymentsStack extends Stack {
     });
     new CfnOutput(this, 'TableName', { value: this.table.tableName });
 
-    // What cdk-nag finds, and why it is meant.
+    // Findings of cdk-nag that are on purpose.
     for (const created of this.#functions) {
       Validations.of(created).acknowledge({
         id: 'AwsSolutions-IAM5[Resource::*]',
@@ -113,7 +114,7 @@ export class PaymentsStack extends Stack {
     });
   }
 
-  /** A handler of `examples/`, guarded by the stack's table. */
+  /** Deploys a handler of `examples/`, which keeps its records in the stack's table. */
   #createFunction(
     id: string,
     file: string,

@@ -1,8 +1,8 @@
 /**
- * Finishes what the compiler has made for CommonJS (`dist/cjs`), so that it can be loaded by what knows `require` alone, such as Jest:
+ * Finishes what the compiler has made for CommonJS in `dist/cjs`. Jest and others can load it by `require` only then.
  *
- * - devalue, which is an ES module, becomes a file of ours, with its licence;
- * - the packages that only some users have are required directly inside their `try`, where bundlers look for the `require`.
+ * - devalue is an ES module, so it is bundled into a file of its own, with its licence.
+ * - Packages that only some users have are required directly inside a `try`, where bundlers look for `require`.
  */
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -24,8 +24,7 @@ rewrite(
 for (const file of readdirSync(folder, { recursive: true, encoding: 'utf8' })) {
   if (!file.endsWith('.js')) continue;
   const left = /\bimport\(|\.then\(\(\) => .*require\(|require\(["']devalue["']\)/.exec(textOf(file));
-  if (left)
-    throw new Error(`dist/cjs/${file} has ${left[0]} in it, which CommonJS or a bundler cannot follow.`);
+  if (left) throw new Error(`dist/cjs/${file} has ${left[0]}, which CommonJS or a bundler cannot follow.`);
 }
 
 async function writeDevalue(): Promise<void> {
@@ -36,7 +35,7 @@ async function writeDevalue(): Promise<void> {
     platform: 'node',
     format: 'cjs',
     target: 'node22',
-    // `/*!`: a bundler that minifies keeps it.
+    // A minifying bundler keeps comments that begin with `/*!`.
     banner: { js: `/*! devalue\n\n${licence}\n*/` },
     outfile: join(folder, 'devalue.js'),
     logLevel: 'warning',

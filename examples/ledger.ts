@@ -6,10 +6,10 @@ import type { Charge } from './payment-provider.ts';
 
 const { SHOP_TABLE: TableName = '' } = process.env;
 
-/** For a queue of charges: books each in the ledger, once, however often it comes and under whatever ids. */
+/** Books each charge of a queue in the ledger once, however often it comes and under whatever ids. */
 export const handler = idempotent(eachRecord<SQSRecord, Charge>(book), { key: chargeIn, observe: metrics });
 
-/** The queue's ids do not last: a message that is redriven from the dead-letter queue has others. */
+/** The charge's own id. A message that is redriven from the dead-letter queue has other ids than before. */
 function chargeIn({ body }: SQSRecord): string {
   const { id }: Charge = JSON.parse(body);
   return id;

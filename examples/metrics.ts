@@ -1,4 +1,4 @@
 import { emf } from '../lib/index.ts'; // outside this repository: from 'idemkit'
 
-/** Metrics in the function's log, for the dashboard. On a developer's machine they would only be in the way. */
+/** Prints metrics to the function's log, for the dashboard. On a developer's machine it prints none. */
 export const metrics = process.env.AWS_EXECUTION_ENV === undefined ? undefined : emf();

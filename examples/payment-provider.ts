@@ -1,18 +1,20 @@
+/** What a customer buys, and for how much. */
 export interface Order {
   readonly customer: string;
   /** In the currency's smallest unit: 4200 is EUR 42.00. */
   readonly amount: number;
   readonly currency: string;
-  /** What is bought. */
+  /** The article. @default 'book' */
   readonly sku?: string;
 }
 
+/** A charge that the payment provider has made. */
 export interface Charge extends Order {
   readonly id: string;
 }
 
 /**
- * Charges a card, once for each `token`; without one, every call is one more charge.
+ * Charges a card once for each `token`. Without a token, every call is one more charge.
  *
  * @returns `undefined` if the card was declined
  */

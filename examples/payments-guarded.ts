@@ -4,8 +4,8 @@ import { charge } from './payment-provider.ts';
 import { answer, parseOrder } from './payments.ts';
 
 /**
- * POST /payments at the guarded level: the least that there is to write. One handler runs at a time, and repeats get its
- * answer; but one that is killed after the charge has charged, and so will the one that takes over.
+ * POST /payments at the guarded level, which needs one line. One handler runs at a time for each key, and repeats get its
+ * answer. But if it is killed after the charge, the attempt that takes over charges again.
  */
 export const handler = idempotent(pay);
 

@@ -10,7 +10,7 @@ const { SHOP_TABLE = '' } = process.env;
 const origin = process.env.PAGE_ORIGIN ?? 'https://shop.example.com';
 const exposeHeaders = 'Idempotent-Replayed, Retry-After';
 
-/** Answers preflights, and lets the page read every answer that comes from the handler. */
+/** Answers preflights, and lets the page read each answer of the handler. */
 export const cors = httpCors({
   origin,
   exposeHeaders,
@@ -20,13 +20,13 @@ export const cors = httpCors({
   disableBeforePreflightResponse: false,
 });
 
-/** The same for refusals and replays: the guard gives them before `cors` has its turn. */
+/** Lets the page read refusals and replays too. The guard answers with them before `cors` has its turn. */
 export const corsHeaders = (): Record<string, string> => ({
   'Access-Control-Allow-Origin': origin,
   'Access-Control-Expose-Headers': exposeHeaders,
 });
 
-/** POST /payments: sells one piece, once for each `Idempotency-Key`, wherever a crash or a retry comes in between. */
+/** POST /payments: sells one piece for each `Idempotency-Key`, whatever crashes and however often the request is sent. */
 export const handler = middy<APIGatewayProxyEventV2, APIGatewayProxyStructuredResultV2>()
   .use(idempotent({ http: { answerHeaders: corsHeaders }, observe: metrics }))
   .use(cors)
@@ -65,7 +65,7 @@ export async function pay(
   });
 }
 
-/** What there is of an article that nothing has been sold of yet. */
+/** The stock of an article of which nothing has been sold yet. */
 export const initialStock = 1_000;
 
 const stockOf = ({ sku = 'book' }: Order) => ({
@@ -73,7 +73,7 @@ const stockOf = ({ sku = 'book' }: Order) => ({
   Key: { id: `stock#${sku}` },
 });
 
-/** Resolves to whether there was a piece left. */
+/** Takes one piece from the stock. Resolves to whether one was left. */
 async function reserve(op: Operation, order: Order): Promise<boolean> {
   const takeOne = {
     ...stockOf(order),
@@ -114,7 +114,7 @@ export function parseOrder({ body = '', isBase64Encoded }: APIGatewayProxyEventV
   }
 }
 
-/** A customer is a message group, which may hold no space: nothing must fail once the card has been charged. */
+/** Checked before the charge: the customer becomes a message group, and a name with a space would fail after it. */
 const isName = (value: unknown): boolean => typeof value === 'string' && /^[\w-]{1,100}$/.test(value);
 
 export function answer(statusCode: number, body: object): APIGatewayProxyStructuredResultV2 {

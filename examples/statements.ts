@@ -5,8 +5,8 @@ import { idempotent } from '../lib/index.ts'; // outside this repository: from '
 import { metrics } from './metrics.ts';
 
 /**
- * POST /statements: issues a statement of account. Each one is unlike any other, and it is over 400 KB even compressed,
- * more than one item of a table can hold: a repeat gets the very same bytes nevertheless.
+ * POST /statements: issues a statement of account. Each statement differs, and is over 400 KB even when compressed, which is
+ * more than an item of a table can hold. A repeat gets the very same bytes all the same.
  */
 export const handler = middy<APIGatewayProxyEventV2, APIGatewayProxyStructuredResultV2>()
   .use(idempotent({ observe: metrics }))

@@ -1,9 +1,9 @@
 import { newIdempotencyKey, retryingFetch } from '../../lib/client.ts'; // outside this repository: from 'idemkit/client'
 
-/** What the user means to do once. */
+/** A payment that the user wants to make once. */
 interface Payment {
   readonly order: string;
-  /** Sent with every request for this payment, whoever or whatever causes it. */
+  /** The page sends it with each request for this payment: clicks, retries, and requests after a reload. */
   readonly key: string;
   readonly isBegun: boolean;
 }
@@ -12,7 +12,7 @@ interface Payment {
 
 const slot = 'payment';
 
-/** The one that is not settled yet: after a reload it is the same as before. */
+/** The payment that a reload has interrupted, with the key that it had before. */
 function restoredPayment(): Payment | undefined {
   const stored = sessionStorage.getItem(slot);
   return stored === null ? undefined : JSON.parse(stored);
@@ -27,7 +27,7 @@ function stored(payment: Payment): Payment {
   return payment;
 }
 
-/** Whether the answer says what became of the payment. If not, it is still the same payment. */
+/** Whether the answer says what became of the payment. If not, the next click is for the same payment. */
 const isFinal = ({ status }: Response): boolean => status < 500 && ![408, 409, 425, 429].includes(status);
 
 async function send({ order, key }: Payment, click: number): Promise<Response> {
@@ -45,7 +45,7 @@ async function send({ order, key }: Payment, click: number): Promise<Response> {
   });
 }
 
-/** How pages retry that know of no keys. */
+/** How a page without keys retries. */
 async function fetchAgain(network: Network, init: RequestInit): Promise<Response> {
   for (let attempt = 1; ; attempt++) {
     try {
@@ -102,7 +102,7 @@ async function onPay(): Promise<void> {
   say('Paying …');
   const response = await send(paying, ++clicks).catch(() => undefined);
   await showLedger();
-  // Another click was quicker, or this is about an order of before.
+  // Another click was faster, or the user has begun another order.
   if (payment.key !== paying.key || pay.ariaDisabled === 'true') return;
   if (response?.ok) {
     sessionStorage.removeItem(slot);
@@ -133,7 +133,7 @@ async function showLedger(): Promise<void> {
   );
 }
 
-/** The network as one click meets it. Writes down all that is sent; where it is flaky, it loses the first answer. */
+/** The network of one click. It lists each request on the page. If it is flaky, it loses the first answer. */
 class Network {
   readonly #click: number;
   #isToLose: boolean;
@@ -149,7 +149,7 @@ class Network {
     const cell = (text: string): HTMLTableCellElement => {
       const added = row.insertCell();
       added.textContent = text;
-      // Where there is no room for the table's head, each cell says what it is.
+      // On a narrow screen the table has no head, so each cell shows its heading.
       added.dataset.label = headings[added.cellIndex] ?? '';
       return added;
     };
@@ -181,7 +181,7 @@ class Network {
     return response;
   };
 
-  /** What the page does about the latest answer. */
+  /** Notes beside the latest request what the page does next. */
   note(text: string): void {
     if (this.#then) this.#then.textContent = text;
   }
@@ -189,13 +189,13 @@ class Network {
 
 const secondsOf = (retryAfter: string | null): string => (retryAfter === null ? '' : `${retryAfter} s`);
 
-/** Enough of it to tell one from another. */
+/** The end of an id, enough to tell one from another. */
 const short = (id: string): string => (id.length > 12 ? `…${id.slice(-8)}` : id);
 
 const newOrder = (): string =>
   String((crypto.getRandomValues(new Uint32Array(1))[0] ?? 0) % 1_000_000).padStart(6, '0');
 
-/** Each order has a guest of its own, so that its charges can be told from all others. */
+/** Each order has its own customer, so that the page can find its charges. */
 const customerOf = (order: string): string => `guest-${order}`;
 
 const say = (text: string): void => {
@@ -213,7 +213,7 @@ function element<T extends HTMLElement>(id: string, type?: new () => T): T {
   return found as T;
 }
 
-// --- The start: last, for it needs all of the above ---
+// --- The start. It comes last, because it needs all of the above ---
 
 const { paymentsUrl } = await readJson<{ paymentsUrl: string }>('config.json');
 element('page-origin').textContent = location.origin;
