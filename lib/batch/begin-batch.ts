@@ -30,6 +30,6 @@ function refuseTumblingWindow({ event }: Batch): void {
   if (!('isFinalInvokeForWindow' in event)) return;
   throw new IdempotencyError(
     'UNSUPPORTED',
-    'A tumbling window cannot be guarded: its state would miss the records that were completed before. Keep the aggregate in a table, or do without the guard.',
+    'A tumbling window cannot be guarded: its state would miss records that were completed before. Keep the state in a table, or remove the guard.',
   );
 }

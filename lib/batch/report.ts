@@ -72,6 +72,6 @@ function withFailures(answer: unknown, ids: readonly string[]): object {
 const notStarted = (someWere: boolean): IdempotencyError =>
   new IdempotencyError(
     'NO_TIME_LEFT',
-    'The time left was too short to start all records of the batch. What was not started is delivered again.',
+    'There was no time left to start all records of the batch. The others are delivered again.',
     { effect: someWere ? 'possible' : 'none', retryAfterSeconds: 1 },
   );

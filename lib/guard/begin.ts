@@ -104,7 +104,7 @@ function refuseDurableExecution(context: Context | undefined): void {
   if (durable?.executionContext === undefined || durable.lambdaContext === undefined) return;
   throw new IdempotencyError(
     'UNSUPPORTED',
-    'A durable execution cannot be guarded from inside: when it is resumed, it would meet its own claim as busy. Guard what starts it (start it with a name derived from the key), and use its own steps inside.',
+    'A durable execution cannot be guarded from inside: when it resumes, it would find its own claim busy. Guard what starts it, under a name made of the key, and use its own steps inside.',
   );
 }
 
