@@ -137,7 +137,7 @@ describe.each(stores)('on a %s, nothing of a value is shown', (_, open) => {
     await told(() => handle({ key, tenant: { text: tenant } }), 'MISSING_TENANT');
     await told(() => handle({ key, tenant, payload: { text: payload, call: () => payload } }), 'BAD_PAYLOAD');
     await told(() => guard(open(), async () => 1, { key: () => undefined })({ payload }), 'MISSING_KEY');
-    await told(() => (handle as any)({ key }, secret()), 'UNSUPPORTED');
+    await told(() => (handle as (...args: unknown[]) => unknown)({ key }, secret()), 'UNSUPPORTED');
   });
 
   it('where an answer cannot be kept, or an option fails over it', async () => {
@@ -389,11 +389,11 @@ it('sendOnce and deduplicationId show nothing of a message', async () => {
     { ...fine(), MessageDeduplicationId: secret() },
     secret(),
   ]) {
-    await told(() => (sendOnce as any)(sqs, message, [secret()]));
+    await told(() => (sendOnce as (...args: unknown[]) => unknown)(sqs, message, [secret()]));
   }
-  await told(() => (sendOnce as any)(secret(), fine(), [secret()]));
-  await told(() => (deduplicationId as any)({ part: secret() }));
-  await told(() => (deduplicationId as any)([secret(), { part: secret() }]));
+  await told(() => (sendOnce as (...args: unknown[]) => unknown)(secret(), fine(), [secret()]));
+  await told(() => (deduplicationId as (...args: unknown[]) => unknown)({ part: secret() }));
+  await told(() => (deduplicationId as (...args: unknown[]) => unknown)([secret(), { part: secret() }]));
 });
 
 it('a relay shows nothing of a message', async () => {

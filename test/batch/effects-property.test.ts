@@ -53,7 +53,7 @@ type Door = (
 
 const doors: Record<string, Door> = {
   wrapper: (handler, options) => idempotent(handler, options),
-  Middy: (handler, options) => middy<any, any>().use(idempotent(options)).handler(handler),
+  Middy: (handler, options) => middy().use(idempotent(options)).handler(handler),
   'no guard': (handler) => handler,
 };
 

@@ -29,7 +29,7 @@ const doors: [string, (handler: BatchHandler) => BatchHandler][] = [
   [
     'under Middy',
     (handler) =>
-      middy<any, any>()
+      middy()
         .use(idempotent({ store: memoryStore() }))
         .handler(handler) as BatchHandler,
   ],

@@ -1,6 +1,6 @@
 import type { SQSEvent, SQSRecord } from 'aws-lambda';
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { type EachRecordOptions, eachRecord, idempotent, operation } from '../../lib/index.ts';
+import { describe, expect, it } from 'vitest';
+import { eachRecord, idempotent, operation } from '../../lib/index.ts';
 import type { Store } from '../../lib/store.ts';
 import { manualClock, memoryStore } from '../../lib/testing.ts';
 import {
@@ -15,30 +15,12 @@ import {
   streamEvent,
   streamRecord,
 } from '../support/batch-events.ts';
-import { deferred, observer, turn } from '../support/hands.ts';
+import { deferred, observer } from '../support/hands.ts';
 import { lambdaContext } from '../support/invocation.ts';
 import { recordingStore } from '../support/recording-store.ts';
+import { batchBench, byRecord } from './bench.ts';
 
-let runs: string[];
-let failing: Set<string>;
-
-beforeEach(() => {
-  runs = [];
-  failing = new Set();
-  vi.spyOn(console, 'error').mockImplementation(() => {});
-});
-afterEach(() => {
-  vi.restoreAllMocks();
-});
-
-const work = async (record: any): Promise<void> => {
-  const name: string = record.messageId ?? record.s3?.object.key ?? record.kinesis?.sequenceNumber;
-  runs.push(name);
-  await turn();
-  if (failing.has(name)) throw new Error(`${name} is down`);
-};
-const each = (more: EachRecordOptions<any, any> = {}) =>
-  eachRecord<any, any>(work, { onFailure: () => {}, ...more });
+const bench = batchBench(byRecord);
 const messages = (count: number, prefix = 'm') =>
   Array.from({ length: count }, (_, at) => sqsMessage(`${prefix}-${at + 1}`));
 
@@ -47,8 +29,8 @@ describe('guards within guards', () => {
 
   it('settle a record once when its handler processes it as a batch of one', async () => {
     const store = recordingStore();
-    failing = new Set(['m-2']);
-    const inner = each();
+    bench.failing = new Set(['m-2']);
+    const inner = bench.each();
     const outer = eachRecord<SQSRecord>(async (record, _, ctx) => {
       await inner(sqsEvent(record), ctx);
     });
@@ -56,13 +38,13 @@ describe('guards within guards', () => {
     expect(failedIn(await handler(sqsEvent(...messages(3)), context))).toEqual(['m-2']);
     expect(store.calls.filter((verb) => verb === 'complete')).toHaveLength(2);
     expect(store.calls.filter((verb) => verb === 'giveBack')).toHaveLength(1);
-    failing.clear();
+    bench.failing.clear();
     expect(failedIn(await handler(sqsEvent(...messages(3)), context))).toEqual([]);
-    expect(runs.sort()).toEqual(['m-1', 'm-2', 'm-2', 'm-3']);
+    expect(bench.runs.sort()).toEqual(['m-1', 'm-2', 'm-2', 'm-3']);
   });
 
   it('report a record that an inner batch has completed and the outer handler gives back', async () => {
-    const inner = each();
+    const inner = bench.each();
     const outer = eachRecord<SQSRecord>(
       async (record, _, ctx) => {
         await inner(sqsEvent(record), ctx);
@@ -91,26 +73,26 @@ describe('guards within guards', () => {
 
   it('both know what was done, around one batch', async () => {
     const store = memoryStore();
-    failing = new Set(['m-2']);
-    const handler = idempotent(idempotent(each(), { store, namespace: 'inner' }), {
+    bench.failing = new Set(['m-2']);
+    const handler = idempotent(idempotent(bench.each(), { store, namespace: 'inner' }), {
       store,
       namespace: 'outer',
     });
     expect(failedIn(await handler(sqsEvent(...messages(3)), context))).toEqual(['m-2']);
-    failing.clear();
+    bench.failing.clear();
     expect(failedIn(await handler(sqsEvent(...messages(3)), context))).toEqual([]);
-    expect(runs.sort()).toEqual(['m-1', 'm-2', 'm-2', 'm-3']);
+    expect(bench.runs.sort()).toEqual(['m-1', 'm-2', 'm-2', 'm-3']);
   });
 
   it('know a record by itself as they know it in a batch', async () => {
     const store = memoryStore();
-    await idempotent(each(), { store, namespace: 'n' })(sqsEvent(...messages(1)), context);
-    const alone = idempotent(async (record: SQSRecord) => void runs.push(record.messageId), {
+    await idempotent(bench.each(), { store, namespace: 'n' })(sqsEvent(...messages(1)), context);
+    const alone = idempotent(async (record: SQSRecord) => void bench.runs.push(record.messageId), {
       store,
       namespace: 'n',
     });
     await alone(sqsMessage('m-1'), context);
-    expect(runs).toEqual(['m-1']);
+    expect(bench.runs).toEqual(['m-1']);
   });
 });
 
@@ -127,17 +109,17 @@ describe('the event of a batch', () => {
       s3Event(s3Notification('a')),
     ]) {
       const before = structuredClone(event);
-      const handler = idempotent(each(), { store: memoryStore() });
+      const handler = idempotent(bench.each(), { store: memoryStore() });
       await handler(deepFreeze(event), lambdaContext());
       expect(event).toEqual(before);
     }
-    expect(runs).toHaveLength(6);
+    expect(bench.runs).toHaveLength(6);
   });
 
   it('whose records the handler changes is still the operations that it was', async () => {
     const handler = idempotent(
       async ({ Records }: SQSEvent) => {
-        runs.push(...Records.map(({ messageId }) => messageId));
+        bench.runs.push(...Records.map(({ messageId }) => messageId));
         for (const record of Records) Object.assign(record, { messageId: 'x', body: '' });
         Records.length = 0;
       },
@@ -145,26 +127,26 @@ describe('the event of a batch', () => {
     );
     expect(failedIn(await handler(sqsEvent(...messages(2)), lambdaContext()))).toEqual([]);
     expect(failedIn(await handler(sqsEvent(...messages(2)), lambdaContext()))).toEqual([]);
-    expect(runs).toEqual(['m-1', 'm-2']);
+    expect(bench.runs).toEqual(['m-1', 'm-2']);
   });
 
   it('that names one message twice is one effect', async () => {
-    const handler = idempotent(each(), { store: memoryStore() });
+    const handler = idempotent(bench.each(), { store: memoryStore() });
     const [one] = messages(1) as [SQSRecord];
     const again = { ...one, receiptHandle: 'receipt-2' };
     expect(failedIn(await handler(sqsEvent(one, again), lambdaContext()))).toEqual([]);
-    failing = new Set(['m-9']);
+    bench.failing = new Set(['m-9']);
     const failed = sqsMessage('m-9');
     expect(failedIn(await handler(sqsEvent(failed, { ...failed }), lambdaContext()))).toEqual(['m-9']);
-    expect(runs).toEqual(['m-1', 'm-9']);
+    expect(bench.runs).toEqual(['m-1', 'm-9']);
   });
 
   it('of a tumbling window is refused, for its state would miss what was done before', async () => {
     const window = { window: { start: '', end: '' }, state: {}, isFinalInvokeForWindow: false };
     const event = { ...kinesisEvent(kinesisRecord(1)), ...window };
-    const handler = idempotent(each(), { store: memoryStore() });
+    const handler = idempotent(bench.each(), { store: memoryStore() });
     await expect(handler(event, lambdaContext())).rejects.toMatchObject({ code: 'UNSUPPORTED' });
-    expect(runs).toEqual([]);
+    expect(bench.runs).toEqual([]);
   });
 });
 
@@ -181,7 +163,7 @@ describe('a record that was overtaken', () => {
     const handler = idempotent(
       eachRecord<SQSRecord>(
         async ({ messageId }) => {
-          runs.push(messageId);
+          bench.runs.push(messageId);
           if (messageId !== 'm-1') return;
           const call = calls++;
           started[call]!.resolve();
@@ -224,7 +206,7 @@ describe('a record that was overtaken', () => {
     expect(answer).toContain('m-1');
     expect(types).toContain('overtaken');
     expect(again).toEqual([]);
-    expect(runs.filter((id) => id === 'm-1')).toHaveLength(2);
+    expect(bench.runs.filter((id) => id === 'm-1')).toHaveLength(2);
   });
 });
 
@@ -243,8 +225,8 @@ it('a record that was overtaken under a plain handler is reported, though the ha
 
 it('an observer is told of every record of a batch', async () => {
   const seen = observer();
-  failing = new Set(['m-2']);
-  const handler = idempotent(each(), { store: memoryStore(), observe: seen.observe });
+  bench.failing = new Set(['m-2']);
+  const handler = idempotent(bench.each(), { store: memoryStore(), observe: seen.observe });
   await handler(sqsEvent(...messages(2)), lambdaContext());
   expect(seen.types().sort()).toEqual(['claim', 'claim', 'complete', 'release']);
   await handler(sqsEvent(...messages(1)), lambdaContext());

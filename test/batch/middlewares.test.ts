@@ -1,35 +1,17 @@
 import type { SQSEvent, SQSRecord } from 'aws-lambda';
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { type EachRecordOptions, eachRecord } from '../../lib/index.ts';
+import { describe, expect, it } from 'vitest';
+import { eachRecord } from '../../lib/index.ts';
 import { memoryStore } from '../../lib/testing.ts';
 import { failedIn, s3Event, s3Notification, sqsEvent, sqsMessage } from '../support/batch-events.ts';
 import { doors } from '../support/doors.ts';
-import { deferred, turn } from '../support/hands.ts';
+import { deferred } from '../support/hands.ts';
 import { lambdaContext } from '../support/invocation.ts';
+import { batchBench, byRecord } from './bench.ts';
 
-let runs: string[];
-let failing: Set<string>;
-
-beforeEach(() => {
-  runs = [];
-  failing = new Set();
-  vi.spyOn(console, 'error').mockImplementation(() => {});
-});
-afterEach(() => {
-  vi.restoreAllMocks();
-});
-
-const work = async (record: any): Promise<void> => {
-  const name: string = record.messageId ?? record.s3?.object.key ?? record.kinesis?.sequenceNumber;
-  runs.push(name);
-  await turn();
-  if (failing.has(name)) throw new Error(`${name} is down`);
-};
+const bench = batchBench(byRecord);
 const fail = () => {
   throw new Error('no');
 };
-const each = (more: EachRecordOptions<any, any> = {}) =>
-  eachRecord<any, any>(work, { onFailure: () => {}, ...more });
 const messages = (count: number, prefix = 'm') =>
   Array.from({ length: count }, (_, at) => sqsMessage(`${prefix}-${at + 1}`));
 
@@ -49,16 +31,16 @@ describe.each(doors)('%s: a middleware inside that', (door, guard) => {
       async (record, op) => {
         expect(op.guarded).toBe(true);
         handled.push(record.messageId ? record.payload : record.s3.object.key);
-        await work(record);
+        await bench.work(record);
       },
       { onFailure: () => {} },
     );
     const handler = guard(records, { store }, normalizer);
     await handler(sqsEvent(sqsMessage('m-1', { id: 7 })));
-    failing = new Set(['b c.txt']);
+    bench.failing = new Set(['b c.txt']);
     const uploads = () => s3Event(...['a%2B.txt', 'b+c.txt'].map((key) => s3Notification(key)));
     await expect(handler(uploads())).rejects.toThrow('b c.txt is down');
-    failing.clear();
+    bench.failing.clear();
     await handler(uploads());
     expect(handled).toEqual([{ id: 7 }, 'a+.txt', 'b c.txt', 'b c.txt']);
   });
@@ -74,13 +56,13 @@ describe.each(doors)('%s: a middleware inside that', (door, guard) => {
         };
       },
     };
-    const handler = guard(each(), { store: memoryStore() }, filter);
-    failing = new Set(['m-3']);
+    const handler = guard(bench.each(), { store: memoryStore() }, filter);
+    bench.failing = new Set(['m-3']);
     expect(failedIn(await handler(sqsEvent(...messages(3))))).toEqual(['m-3']);
-    expect(runs).toEqual(['m-1', 'm-3']);
+    expect(bench.runs).toEqual(['m-1', 'm-3']);
     expect(failedIn(await handler(sqsEvent(...messages(2))))).toEqual([]);
     expect(failedIn(await handler(sqsEvent(sqsMessage('m-2'))))).toEqual([]);
-    expect(runs).toEqual(['m-1', 'm-3']);
+    expect(bench.runs).toEqual(['m-1', 'm-3']);
   });
 
   it('takes out all records leaves nothing to do', async () => {
@@ -89,7 +71,7 @@ describe.each(doors)('%s: a middleware inside that', (door, guard) => {
         event.Records = [];
       },
     };
-    expect(await guard(each(), { store: memoryStore() }, filter)(sqsEvent(...messages(2)))).toEqual({
+    expect(await guard(bench.each(), { store: memoryStore() }, filter)(sqsEvent(...messages(2)))).toEqual({
       batchItemFailures: [],
     });
   });
@@ -105,7 +87,7 @@ describe.each(doors)('%s: a middleware inside that', (door, guard) => {
     let remainingMs = 30_000;
     const records = eachRecord<SQSRecord>(
       async (record) => {
-        await work(record);
+        await bench.work(record);
         remainingMs = 500;
       },
       { concurrency: 1, onFailure: () => {} },
@@ -115,10 +97,10 @@ describe.each(doors)('%s: a middleware inside that', (door, guard) => {
       'after',
     );
     throws = false;
-    expect(failedIn(await guard(each(), { store, namespace: 'memory' })(sqsEvent(...messages(3))))).toEqual(
-      [],
-    );
-    expect(runs).toEqual(['m-1', 'm-2', 'm-3']);
+    expect(
+      failedIn(await guard(bench.each(), { store, namespace: 'memory' })(sqsEvent(...messages(3)))),
+    ).toEqual([]);
+    expect(bench.runs).toEqual(['m-1', 'm-2', 'm-3']);
   });
 
   it('throws after a plain handler has it repeat what it has reported, at least', async () => {
@@ -163,20 +145,20 @@ describe.each(doors)('%s: a middleware inside that', (door, guard) => {
       { store },
     )(sqsEvent(sqsMessage('m-2')));
     const answering = guard(
-      each(),
+      bench.each(),
       { store, namespace: 'memory' },
       inner({ batchItemFailures: [], early: true }),
     );
     const answer = await answering(sqsEvent(...messages(3)));
     expect(answer).toEqual({ batchItemFailures: [{ itemIdentifier: 'm-2' }], early: true });
-    expect(runs).toEqual([]);
+    expect(bench.runs).toEqual([]);
     end.resolve();
     await held;
     // What it answered without the handler is not done; to the wrapper any answer is the handler's.
-    expect(failedIn(await guard(each(), { store, namespace: 'memory' })(sqsEvent(...messages(3))))).toEqual(
-      [],
-    );
-    expect(runs).toEqual(door === 'the wrapper' ? [] : ['m-1', 'm-3']);
+    expect(
+      failedIn(await guard(bench.each(), { store, namespace: 'memory' })(sqsEvent(...messages(3)))),
+    ).toEqual([]);
+    expect(bench.runs).toEqual(door === 'the wrapper' ? [] : ['m-1', 'm-3']);
   });
 
   it('adds failures to the answer has these records come again', async () => {
@@ -185,8 +167,8 @@ describe.each(doors)('%s: a middleware inside that', (door, guard) => {
         response.batchItemFailures.push({ itemIdentifier: 'm-1' });
       },
     };
-    const handler = guard(each(), { store: memoryStore() }, after);
-    failing = new Set(['m-2']);
+    const handler = guard(bench.each(), { store: memoryStore() }, after);
+    bench.failing = new Set(['m-2']);
     expect(failedIn(await handler(sqsEvent(...messages(2))))).toEqual(['m-1', 'm-2']);
   });
 });

@@ -1,59 +1,13 @@
 import type { KinesisStreamRecord, SQSBatchResponse, SQSEvent, SQSRecord } from 'aws-lambda';
-import { afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { storeUnavailable } from '../../lib/errors.ts';
-import {
-  dynamoStore,
-  type EachRecordOptions,
-  eachRecord,
-  type IdempotentOptions,
-  operation,
-} from '../../lib/index.ts';
+import { dynamoStore, eachRecord, operation } from '../../lib/index.ts';
 import { failedIn, kinesisEvent, kinesisRecord, sqsEvent, sqsMessage } from '../support/batch-events.ts';
 import { doors } from '../support/doors.ts';
-import { createTable, type TestTable } from '../support/dynamodb.ts';
-import { turn } from '../support/hands.ts';
 import { lambdaContext } from '../support/invocation.ts';
+import { dynamoBatchBench } from './bench.ts';
 
-let table: TestTable;
-let namespace: string;
-let sequence = 0;
-/** What was worked on, in order: of the payload the `id`, or where there is none the record's own. */
-let runs: string[];
-/** Of these the work fails. */
-let failing: Set<string>;
-
-beforeAll(async () => {
-  table = await createTable();
-});
-beforeEach(() => {
-  namespace = `batch-${++sequence}`;
-  runs = [];
-  failing = new Set();
-  vi.spyOn(console, 'error').mockImplementation(() => {});
-});
-afterEach(() => {
-  vi.restoreAllMocks();
-});
-
-const options = (more: IdempotentOptions = {}): IdempotentOptions => ({
-  store: dynamoStore(table.store),
-  namespace,
-  ...more,
-});
-
-const nameOf = (record: any): string => {
-  const { id, at, offset } = record.payload;
-  return String(id ?? record.dynamodb?.SequenceNumber ?? at ?? offset ?? record.s3?.object.key);
-};
-const work = async (record: any): Promise<void> => {
-  const name = nameOf(record);
-  runs.push(name);
-  await turn();
-  if (failing.has(name)) throw new Error(`${name} is down`);
-};
-const each = (more: EachRecordOptions<any, any> = {}) =>
-  eachRecord<any, any>(work, { onFailure: () => {}, ...more });
-
+const bench = dynamoBatchBench();
 /** Numbers from `first` to `last`. */
 const range = (first: number, last: number) => Array.from({ length: last - first + 1 }, (_, i) => first + i);
 
@@ -65,16 +19,19 @@ describe.each(doors)('%s: a batch', (_, guard) => {
       const messages = range(1, 4).map((n) => sqsMessage(`m-${n}`, { id: `${n}` }));
       const slow = eachRecord<SQSRecord>(
         async (record) => {
-          await work(record);
-          if (runs.length === 2) remainingMs = 900;
+          await bench.work(record);
+          if (bench.runs.length === 2) remainingMs = 900;
         },
         { concurrency: 1, onFailure: () => {} },
       );
-      expect(failedIn(await guard(slow, options())(sqsEvent(...messages), context))).toEqual(['m-3', 'm-4']);
-      expect(runs).toEqual(['1', '2']);
+      expect(failedIn(await guard(slow, bench.options())(sqsEvent(...messages), context))).toEqual([
+        'm-3',
+        'm-4',
+      ]);
+      expect(bench.runs).toEqual(['1', '2']);
       // Another invocation, at once.
-      expect(failedIn(await guard(each(), options())(sqsEvent(...messages)))).toEqual([]);
-      expect(runs).toEqual(['1', '2', '3', '4']);
+      expect(failedIn(await guard(bench.each(), bench.options())(sqsEvent(...messages)))).toEqual([]);
+      expect(bench.runs).toEqual(['1', '2', '3', '4']);
     });
 
     it('gives up the claim of what was not started even in the last moment', async () => {
@@ -82,15 +39,15 @@ describe.each(doors)('%s: a batch', (_, guard) => {
       const messages = range(1, 2).map((n) => kinesisRecord(n));
       const slow = eachRecord<KinesisStreamRecord>(
         async (record) => {
-          await work(record);
+          await bench.work(record);
           remainingMs = 50;
         },
         { onFailure: () => {} },
       );
       const context = lambdaContext(() => remainingMs);
-      expect(failedIn(await guard(slow, options())(kinesisEvent(...messages), context))).toEqual(['2']);
-      expect(failedIn(await guard(each(), options())(kinesisEvent(messages[1]!)))).toEqual([]);
-      expect(runs).toEqual(['1', '2']);
+      expect(failedIn(await guard(slow, bench.options())(kinesisEvent(...messages), context))).toEqual(['2']);
+      expect(failedIn(await guard(bench.each(), bench.options())(kinesisEvent(messages[1]!)))).toEqual([]);
+      expect(bench.runs).toEqual(['1', '2']);
     });
 
     it('leaves the claim of a record that failed in the last moment to its lease', async () => {
@@ -103,12 +60,12 @@ describe.each(doors)('%s: a batch', (_, guard) => {
         { onFailure: () => {} },
       );
       const event = sqsEvent(sqsMessage('m-1'));
-      await guard(dying, options())(
+      await guard(dying, bench.options())(
         event,
         lambdaContext(() => remainingMs),
       );
-      expect(failedIn(await guard(each(), options())(event))).toEqual(['m-1']);
-      expect(runs).toEqual([]);
+      expect(failedIn(await guard(bench.each(), bench.options())(event))).toEqual(['m-1']);
+      expect(bench.runs).toEqual([]);
     });
   });
 
@@ -118,14 +75,14 @@ describe.each(doors)('%s: a batch', (_, guard) => {
     it('`remember` runs again what is not to be remembered, which is no failure', async () => {
       const handler = guard(
         eachRecord<SQSRecord>(async (record) => {
-          await work(record);
+          await bench.work(record);
           return record.messageId === 'm-1';
         }),
-        options({ remember: ({ value }) => value === true }),
+        bench.options({ remember: ({ value }) => value === true }),
       );
       expect(failedIn(await handler(sqsEvent(one, two)))).toEqual([]);
       expect(failedIn(await handler(sqsEvent(one, two)))).toEqual([]);
-      expect(runs).toEqual(['1', '2', '2']);
+      expect(bench.runs).toEqual(['1', '2', '2']);
     });
 
     it('`required: false` runs records without a key unguarded, every time', async () => {
@@ -133,36 +90,36 @@ describe.each(doors)('%s: a batch', (_, guard) => {
       const handler = guard(
         eachRecord<SQSRecord>(async (record, op) => {
           guarded.push(op.guarded);
-          await work(record);
+          await bench.work(record);
         }),
-        options({
+        bench.options({
           required: false,
           key: ({ messageId }: SQSRecord) => (messageId === 'm-1' ? 'k' : undefined),
         }),
       );
       await handler(sqsEvent(one, two));
       await handler(sqsEvent(one, two));
-      expect(runs).toEqual(['1', '2', '2']);
+      expect(bench.runs).toEqual(['1', '2', '2']);
       expect(guarded).toEqual([true, false, false]);
     });
 
     it("`whenStoreFails: 'run'` runs records without a record, else they are reported", async () => {
       const claim = () => Promise.reject(storeUnavailable(new Error('down')));
-      const unreachable = options({ store: { ...dynamoStore(table.store), claim } });
-      expect(failedIn(await guard(each(), unreachable)(sqsEvent(one, two)))).toEqual(['m-1', 'm-2']);
-      expect(runs).toEqual([]);
+      const unreachable = bench.options({ store: { ...dynamoStore(bench.table.store), claim } });
+      expect(failedIn(await guard(bench.each(), unreachable)(sqsEvent(one, two)))).toEqual(['m-1', 'm-2']);
+      expect(bench.runs).toEqual([]);
       expect(String(vi.mocked(console.error).mock.calls)).toMatch(/m-1, m-2\. STORE_UNAVAILABLE: /);
-      const running = guard(each(), { ...unreachable, whenStoreFails: 'run' });
+      const running = guard(bench.each(), { ...unreachable, whenStoreFails: 'run' });
       expect(failedIn(await running(sqsEvent(one, two)))).toEqual([]);
-      expect(runs).toEqual(['1', '2']);
+      expect(bench.runs).toEqual(['1', '2']);
     });
 
     it('`IDEMPOTENCY_DISABLED` lets records commit what they write, without a record', async () => {
       vi.stubEnv('IDEMPOTENCY_DISABLED', 'true');
       vi.spyOn(console, 'warn').mockImplementation(() => {});
-      const pk = `written-${namespace}`;
+      const pk = `written-${bench.namespace}`;
       const count = {
-        TableName: table.tableName,
+        TableName: bench.table.tableName,
         Key: { pk, sk: 'count' },
         UpdateExpression: 'ADD n :one',
         ExpressionAttributeValues: { ':one': 1 },
@@ -170,11 +127,11 @@ describe.each(doors)('%s: a batch', (_, guard) => {
       try {
         const handler = guard(
           eachRecord<SQSRecord>((_, op) => op.commit({ result: 'counted', writes: [{ Update: count }] })),
-          options(),
+          bench.options(),
         );
         expect(failedIn(await handler(sqsEvent(one)))).toEqual([]);
         expect(failedIn(await handler(sqsEvent(one)))).toEqual([]);
-        const written = (await table.dump()).filter((item) => item.pk?.S?.includes(namespace));
+        const written = (await bench.table.dump()).filter((item) => item.pk?.S?.includes(bench.namespace));
         expect(written).toEqual([{ pk: { S: pk }, sk: { S: 'count' }, n: { N: '2' } }]);
       } finally {
         vi.unstubAllEnvs();
@@ -185,17 +142,17 @@ describe.each(doors)('%s: a batch', (_, guard) => {
       vi.stubEnv('IDEMPOTENCY_DISABLED', 'true');
       vi.spyOn(console, 'warn').mockImplementation(() => {});
       try {
-        const handler = guard(each(), options());
+        const handler = guard(bench.each(), bench.options());
         expect(failedIn(await handler(sqsEvent(one, two)))).toEqual([]);
         expect(failedIn(await handler(sqsEvent(one, two)))).toEqual([]);
-        expect(runs).toEqual(['1', '2', '1', '2']);
+        expect(bench.runs).toEqual(['1', '2', '1', '2']);
         const plain = guard(async ({ Records }: SQSEvent, context: unknown) => {
           const [first, second] = Records.map((record) => operation(context, record));
           expect([first?.guarded, second?.guarded]).toEqual([false, false]);
           expect(first?.token('charge')).not.toBe(second?.token('charge'));
           expect(first?.token('charge')).toBe(operation(context, { ...one }).token('charge'));
           return { batchItemFailures: [] } satisfies SQSBatchResponse;
-        }, options());
+        }, bench.options());
         expect(failedIn(await plain(sqsEvent(one, two)))).toEqual([]);
       } finally {
         vi.unstubAllEnvs();

@@ -1,7 +1,7 @@
 import type { SQSEvent } from 'aws-lambda';
-import { afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
 import { IdempotencyError } from '../../lib/errors.ts';
-import { dynamoStore, type EachRecordOptions, eachRecord, idempotent } from '../../lib/index.ts';
+import { dynamoStore, eachRecord, idempotent } from '../../lib/index.ts';
 import type { Store } from '../../lib/store.ts';
 import { memoryStore } from '../../lib/testing.ts';
 import { failedIn, fifoMessage, sqsEvent, sqsMessage } from '../support/batch-events.ts';
@@ -9,27 +9,9 @@ import { clientFor, createTable, dynamodbEndpoint, type TestTable } from '../sup
 import { type Deferred, deferred, turn } from '../support/hands.ts';
 import { lambdaContext } from '../support/invocation.ts';
 import { recordingStore } from '../support/recording-store.ts';
+import { batchBench, byRecord } from './bench.ts';
 
-let runs: string[];
-let failing: Set<string>;
-
-beforeEach(() => {
-  runs = [];
-  failing = new Set();
-  vi.spyOn(console, 'error').mockImplementation(() => {});
-});
-afterEach(() => {
-  vi.restoreAllMocks();
-});
-
-const work = async (record: any): Promise<void> => {
-  const name: string = record.messageId ?? record.s3?.object.key ?? record.kinesis?.sequenceNumber;
-  runs.push(name);
-  await turn();
-  if (failing.has(name)) throw new Error(`${name} is down`);
-};
-const each = (more: EachRecordOptions<any, any> = {}) =>
-  eachRecord<any, any>(work, { onFailure: () => {}, ...more });
+const bench = batchBench(byRecord);
 const messages = (count: number, prefix = 'm') =>
   Array.from({ length: count }, (_, at) => sqsMessage(`${prefix}-${at + 1}`));
 
@@ -68,19 +50,19 @@ describe('requests for a batch', () => {
   it('go out together: ten fresh records cost the time of two round trips', async () => {
     // Were one claim or completion to wait for another one's answer, this would never end.
     const store = heldStore(10);
-    const handler = idempotent(each(), { store, namespace: 'ten' });
+    const handler = idempotent(bench.each(), { store, namespace: 'ten' });
     expect(failedIn(await handler(sqsEvent(...messages(10)), lambdaContext()))).toEqual([]);
     expect(store.most).toEqual({ PutItem: 10, UpdateItem: 10 });
-    expect(runs).toHaveLength(10);
+    expect(bench.runs).toHaveLength(10);
   });
 
   it('go out fifty at a time', async () => {
     const store = heldStore(50);
-    const handler = idempotent(each(), { store, namespace: 'many' });
+    const handler = idempotent(bench.each(), { store, namespace: 'many' });
     expect(failedIn(await handler(sqsEvent(...messages(200)), lambdaContext()))).toEqual([]);
     expect(store.most.PutItem).toBe(50);
     expect(store.most.UpdateItem).toBeLessThanOrEqual(60);
-    expect(runs).toHaveLength(200);
+    expect(bench.runs).toHaveLength(200);
   });
 
   it('complete a record before the next one of its group starts, while other groups go on', async () => {
@@ -138,14 +120,14 @@ describe('requests for a batch', () => {
         return plain.complete(completion);
       },
     };
-    const handled = idempotent(each(), { store })(sqsEvent(...messages(200)), lambdaContext());
+    const handled = idempotent(bench.each(), { store })(sqsEvent(...messages(200)), lambdaContext());
     for (let i = 0; i < 300; i++) await turn();
     expect(underWay).toBeGreaterThanOrEqual(50);
     expect(underWay).toBeLessThanOrEqual(60);
-    expect(runs.length).toBe(underWay);
+    expect(bench.runs.length).toBe(underWay);
     answers.resolve();
     expect(failedIn(await handled)).toEqual([]);
-    expect(runs).toHaveLength(200);
+    expect(bench.runs).toHaveLength(200);
   });
 
   it('are so few at once for ten thousand records, too', async () => {
@@ -161,10 +143,10 @@ describe('requests for a batch', () => {
         return verb(...args);
       };
     const store = { ...plain, claim: slow(plain.claim), complete: slow(plain.complete) };
-    const handler = idempotent(each(), { store });
+    const handler = idempotent(bench.each(), { store });
     const event = sqsEvent(...messages(10_000));
     expect(failedIn(await handler(event, lambdaContext()))).toEqual([]);
-    expect(runs).toHaveLength(10_000);
+    expect(bench.runs).toHaveLength(10_000);
     expect(most).toBeLessThanOrEqual(60);
     const plainHandler = idempotent(
       async ({ Records }: SQSEvent) => ({
@@ -190,10 +172,10 @@ describe('a store that is set up wrongly', () => {
         return written;
       },
     };
-    const handler = idempotent(each(), { store: broken });
+    const handler = idempotent(bench.each(), { store: broken });
     const event = sqsEvent(...messages(3));
     await expect(handler(event, lambdaContext())).rejects.toMatchObject({ code: 'STORE_MISCONFIGURED' });
-    expect(runs).toEqual([]);
+    expect(bench.runs).toEqual([]);
     expect(store.calls).toEqual(['claim', 'claim', 'claim', 'giveBack', 'giveBack']);
     wrong = false;
     // The one whose claim was refused was applied all the same here, so it is busy.

@@ -1,6 +1,6 @@
 import type { KinesisStreamRecord } from 'aws-lambda';
-import { afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
-import { dynamoStore, type EachRecordOptions, eachRecord, type IdempotentOptions } from '../../lib/index.ts';
+import { describe, expect, it } from 'vitest';
+import { eachRecord } from '../../lib/index.ts';
 import {
   failedIn,
   kafkaMessage,
@@ -16,80 +16,13 @@ import {
   streamRecord,
 } from '../support/batch-events.ts';
 import { doors } from '../support/doors.ts';
-import { createTable, type TestTable } from '../support/dynamodb.ts';
-import { deferred, turn } from '../support/hands.ts';
+import { dynamoBatchBench } from './bench.ts';
 
-let table: TestTable;
-let namespace: string;
-let sequence = 0;
-/** What was worked on, in order: of the payload the `id`, or where there is none the record's own. */
-let runs: string[];
-/** Of these the work fails. */
-let failing: Set<string>;
-
-beforeAll(async () => {
-  table = await createTable();
-});
-beforeEach(() => {
-  namespace = `batch-${++sequence}`;
-  runs = [];
-  failing = new Set();
-  vi.spyOn(console, 'error').mockImplementation(() => {});
-});
-afterEach(() => {
-  vi.restoreAllMocks();
-});
-
-const options = (more: IdempotentOptions = {}): IdempotentOptions => ({
-  store: dynamoStore(table.store),
-  namespace,
-  ...more,
-});
-
-const nameOf = (record: any): string => {
-  const { id, at, offset } = record.payload;
-  return String(id ?? record.dynamodb?.SequenceNumber ?? at ?? offset ?? record.s3?.object.key);
-};
-const work = async (record: any): Promise<void> => {
-  const name = nameOf(record);
-  runs.push(name);
-  await turn();
-  if (failing.has(name)) throw new Error(`${name} is down`);
-};
-const each = (more: EachRecordOptions<any, any> = {}) =>
-  eachRecord<any, any>(work, { onFailure: () => {}, ...more });
-
+const bench = dynamoBatchBench();
 /** Numbers from `first` to `last`. */
 const range = (first: number, last: number) => Array.from({ length: last - first + 1 }, (_, i) => first + i);
 
 describe.each(doors)('%s: a batch', (_, guard) => {
-  /** Another invocation that has claimed these records and does not end before it is told to. */
-  async function busyWith(event: unknown, more: IdempotentOptions = {}) {
-    const started = deferred();
-    const end = deferred();
-    const held = guard(
-      eachRecord<any>(
-        async () => {
-          started.resolve();
-          await end.promise;
-        },
-        { onFailure: () => {} },
-      ),
-      options(more),
-    )(event);
-    await started.promise;
-    return {
-      async completes() {
-        end.resolve();
-        await held;
-      },
-      async fails() {
-        end.reject(new Error('gave up'));
-        await held.catch(() => {});
-      },
-    };
-  }
-
   describe.each<[string, (...at: number[]) => object]>([
     ['Kinesis', (...at) => kinesisEvent(...at.map((n) => kinesisRecord(n)))],
     ['DynamoDB Streams', (...at) => streamEvent(...at.map((n) => streamRecord(n)))],
@@ -97,28 +30,28 @@ describe.each(doors)('%s: a batch', (_, guard) => {
     const names = (first: number, last: number) => range(first, last).map(String);
 
     it('stops at the first failure and reports it alone; what comes again runs once, however it is cut', async () => {
-      failing = new Set(['10']);
-      const handler = guard(each(), options());
+      bench.failing = new Set(['10']);
+      const handler = guard(bench.each(), bench.options());
       expect(failedIn(await handler(event(...range(7, 13))))).toEqual(['10']);
-      expect(runs).toEqual(names(7, 10));
-      failing.clear();
-      runs = [];
+      expect(bench.runs).toEqual(names(7, 10));
+      bench.failing.clear();
+      bench.runs = [];
       // From the failure on, bisected, and once more as a whole, and in disorder.
       expect(failedIn(await handler(event(10, 11)))).toEqual([]);
       expect(failedIn(await handler(event(12, 13)))).toEqual([]);
       expect(failedIn(await handler(event(...range(7, 13))))).toEqual([]);
       expect(failedIn(await handler(event(13, 8, 11)))).toEqual([]);
-      expect(runs).toEqual(names(10, 13));
+      expect(bench.runs).toEqual(names(10, 13));
     });
 
     it('stops at a record that is being worked on elsewhere', async () => {
-      const elsewhere = await busyWith(event(10));
-      const handler = guard(each(), options());
+      const elsewhere = await bench.busyWith(guard, event(10));
+      const handler = guard(bench.each(), bench.options());
       expect(failedIn(await handler(event(...range(8, 12))))).toEqual(['10']);
-      expect(runs).toEqual(['8', '9']);
+      expect(bench.runs).toEqual(['8', '9']);
       await elsewhere.completes();
       expect(failedIn(await handler(event(...range(10, 12))))).toEqual([]);
-      expect(runs).toEqual(['8', '9', '11', '12']);
+      expect(bench.runs).toEqual(['8', '9', '11', '12']);
     });
 
     it('reports the lowest of many failures of a plain handler, and loses nothing behind it', async () => {
@@ -129,7 +62,7 @@ describe.each(doors)('%s: a batch', (_, guard) => {
           Records.map((r) => (r.kinesis ?? r.dynamodb)[r.kinesis ? 'sequenceNumber' : 'SequenceNumber']),
         );
         return { batchItemFailures: failures.map((itemIdentifier) => ({ itemIdentifier })) };
-      }, options());
+      }, bench.options());
       expect(failedIn(await handler(event(...range(8, 13))))).toEqual(['10']);
       failures = [];
       expect(failedIn(await handler(event(...range(8, 13))))).toEqual([]);
@@ -137,23 +70,23 @@ describe.each(doors)('%s: a batch', (_, guard) => {
     });
 
     it('answers a batch of which nothing is fresh without the handler', async () => {
-      const handler = guard(each(), options());
+      const handler = guard(bench.each(), bench.options());
       await handler(event(1, 2));
       expect(await handler(event(1, 2))).toEqual({ batchItemFailures: [] });
-      expect(runs).toEqual(['1', '2']);
+      expect(bench.runs).toEqual(['1', '2']);
     });
   });
 
   it('of Kinesis is two effects for a record that its producer sent twice, and one with a key', async () => {
     const sent = kinesisEvent(kinesisRecord(1, { id: 'order-1' }), kinesisRecord(2, { id: 'order-1' }));
-    await guard(each(), options())(sent);
-    expect(runs).toEqual(['order-1', 'order-1']);
-    runs = [];
+    await guard(bench.each(), bench.options())(sent);
+    expect(bench.runs).toEqual(['order-1', 'order-1']);
+    bench.runs = [];
     const key = ({ kinesis }: KinesisStreamRecord) =>
       JSON.parse(Buffer.from(kinesis.data, 'base64').toString()).id;
-    namespace += '-keyed';
-    expect(failedIn(await guard(each(), options({ key }))(sent))).toEqual([]);
-    expect(runs).toEqual(['order-1']);
+    bench.namespace += '-keyed';
+    expect(failedIn(await guard(bench.each(), bench.options({ key }))(sent))).toEqual([]);
+    expect(bench.runs).toEqual(['order-1']);
   });
 
   describe.each<[string, (...records: any[]) => object]>([
@@ -161,33 +94,33 @@ describe.each(doors)('%s: a batch', (_, guard) => {
     ['a Kafka of your own', selfManagedKafkaEvent],
   ])('of %s', (_, event) => {
     it('goes by partition and offset, keeps to the order of each, and fails once the rest is settled', async () => {
-      failing = new Set(['b1']);
+      bench.failing = new Set(['b1']);
       const [a, b] = [0, 1].map((partition) =>
         range(0, 2).map((n) => kafkaMessage(partition, n, { id: `${'ab'[partition]}${n}` })),
       ) as [any[], any[]];
-      const handler = guard(each(), options());
+      const handler = guard(bench.each(), bench.options());
       await expect(handler(event(...a, ...b))).rejects.toThrow('b1 is down');
-      expect(runs.filter((run) => run.startsWith('a'))).toEqual(['a0', 'a1', 'a2']);
-      expect(runs.filter((run) => run.startsWith('b'))).toEqual(['b0', 'b1']);
-      failing.clear();
-      runs = [];
+      expect(bench.runs.filter((run) => run.startsWith('a'))).toEqual(['a0', 'a1', 'a2']);
+      expect(bench.runs.filter((run) => run.startsWith('b'))).toEqual(['b0', 'b1']);
+      bench.failing.clear();
+      bench.runs = [];
       expect(await handler(event(...a, ...b))).toBeUndefined();
-      expect(runs).toEqual(['b1', 'b2']);
+      expect(bench.runs).toEqual(['b1', 'b2']);
       // Only topic, partition and offset tell records apart.
       expect(await handler(event(kafkaMessage(1, 2, { id: 'other' })))).toBeUndefined();
-      expect(runs).toEqual(['b1', 'b2']);
+      expect(bench.runs).toEqual(['b1', 'b2']);
     });
 
     it('fails with the errors of all partitions that failed, and gives a plain handler what is fresh', async () => {
-      failing = new Set(['2', 'c0']);
+      bench.failing = new Set(['2', 'c0']);
       const records = range(0, 2).map((n) => kafkaMessage(0, n, { id: n }));
       const other = kafkaMessage(2, 0, { id: 'c0' });
-      await expect(guard(each(), options())(event(...records, other))).rejects.toMatchObject({
+      await expect(guard(bench.each(), bench.options())(event(...records, other))).rejects.toMatchObject({
         code: 'BATCH_FAILED',
         message: expect.stringContaining('2 of 4'),
       });
       const seen: object[] = [];
-      const handler = guard(async ({ records }: any) => void seen.push(records), options());
+      const handler = guard(async ({ records }: any) => void seen.push(records), bench.options());
       await handler(event(...records, kafkaMessage(1, 0, { id: 'b0' })));
       expect(seen).toEqual([{ 'orders-0': [records[2]], 'orders-1': [kafkaMessage(1, 0, { id: 'b0' })] }]);
     });
@@ -198,33 +131,33 @@ describe.each(doors)('%s: a batch', (_, guard) => {
     ['S3', (...ids) => s3Event(...ids.map((id) => s3Notification(id)))],
   ])('of %s', (_, event) => {
     it('fails with the error of one, or with all of several; what was done is not done again', async () => {
-      failing = new Set(['2', '3']);
-      const handler = guard(each(), options());
+      bench.failing = new Set(['2', '3']);
+      const handler = guard(bench.each(), bench.options());
       await expect(handler(event('1', '2', '3'))).rejects.toMatchObject({
         code: 'BATCH_FAILED',
         effect: 'possible',
         cause: { errors: [new Error('2 is down'), new Error('3 is down')] },
       });
-      failing.delete('3');
-      runs = [];
+      bench.failing.delete('3');
+      bench.runs = [];
       await expect(handler(event('1', '2', '3'))).rejects.toThrow('2 is down');
-      failing.clear();
+      bench.failing.clear();
       expect(await handler(event('1', '2', '3'))).toBeUndefined();
-      expect(runs).toEqual(['2', '3', '2']);
+      expect(bench.runs).toEqual(['2', '3', '2']);
       expect(await handler(event('1', '2', '3'))).toBeUndefined();
-      expect(runs).toEqual(['2', '3', '2']);
+      expect(bench.runs).toEqual(['2', '3', '2']);
     });
 
     it('is refused while one is being worked on elsewhere', async () => {
-      const elsewhere = await busyWith(event('2'));
-      const handler = guard(each(), options());
+      const elsewhere = await bench.busyWith(guard, event('2'));
+      const handler = guard(bench.each(), bench.options());
       await expect(handler(event('1', '2'))).rejects.toMatchObject({
         ...{ code: 'IN_PROGRESS', effect: 'possible', retryAfterSeconds: expect.any(Number) },
       });
-      expect(runs).toEqual(['1']);
+      expect(bench.runs).toEqual(['1']);
       await elsewhere.completes();
       await handler(event('1', '2'));
-      expect(runs).toEqual(['1']);
+      expect(bench.runs).toEqual(['1']);
     });
 
     it('fails, too, with what is no error', async () => {
@@ -234,13 +167,15 @@ describe.each(doors)('%s: a batch', (_, guard) => {
         },
         { onFailure: () => {} },
       );
-      await expect(guard(throwing, options())(event('1'))).rejects.toMatchObject({ code: 'BATCH_FAILED' });
+      await expect(guard(throwing, bench.options())(event('1'))).rejects.toMatchObject({
+        code: 'BATCH_FAILED',
+      });
     });
   });
 
   it('of S3 tells one version of an object from the next', async () => {
-    const handler = guard(each(), options());
+    const handler = guard(bench.each(), bench.options());
     for (const sequencer of ['01', '02', '01']) await handler(s3Event(s3Notification('a.txt', sequencer)));
-    expect(runs).toEqual(['a.txt', 'a.txt']);
+    expect(bench.runs).toEqual(['a.txt', 'a.txt']);
   });
 });

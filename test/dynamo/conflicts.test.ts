@@ -14,7 +14,7 @@ const broken = { status: 500, type: 'InternalServerError' };
 function guarded(more: object = {}) {
   const own = { runs: 0 };
   const call = idempotent(
-    async (_: any, context) => {
+    async (_: unknown, context) => {
       own.runs++;
       return { statusCode: 200, body: String(operation(context).guarded) };
     },

@@ -52,7 +52,7 @@ interface User {
   readonly id?: string;
 }
 const user = (name: string, more: object = {}): User => ({ pk, sk: 'user', name, ...more });
-const create = (item: User, by: { send(command: any): Promise<any> } = client) =>
+const create = (item: User, by: { send(command: never): Promise<any> } = client) =>
   createOnce(by, { tableName, partitionKey: 'pk', item });
 
 async function stored(sk: string): Promise<Record<string, any> | undefined> {
@@ -230,7 +230,7 @@ describe('createOnce', () => {
 
   it('refuses what is no client', async () => {
     const options = { tableName, partitionKey: 'pk', item: user('Ann') } as const;
-    expect(await refusal(() => (createOnce as any)(options))).toMatch(
+    expect(await refusal(() => (createOnce as (...args: unknown[]) => unknown)(options))).toMatch(
       /^Expected a DynamoDBClient or a DynamoDBDocumentClient as the first argument, got .*\. For an entry of `writes`, call \.write\(options\)\.$/,
     );
   });

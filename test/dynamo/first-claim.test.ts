@@ -3,7 +3,14 @@ import { randomUUID } from 'node:crypto';
 import { type DynamoDBClient, PutItemCommand, ScanCommand } from '@aws-sdk/client-dynamodb';
 import { describe, expect, test, vi } from 'vitest';
 import { itemsOf } from '../../lib/dynamo/items.ts';
-import { dynamoStore, eachRecord, type IdempotentOptions, idempotent, operation } from '../../lib/index.ts';
+import {
+  dynamoStore,
+  eachRecord,
+  type IdempotencyError,
+  type IdempotentOptions,
+  idempotent,
+  operation,
+} from '../../lib/index.ts';
 import type { Store } from '../../lib/store.ts';
 import { createTable as createAnyTable } from '../../local/aws/dynamodb-tables.ts';
 import { startFaultProxy } from '../../local/faults/fault-proxy.ts';
@@ -24,7 +31,8 @@ async function newTable(description: Partial<Parameters<typeof createAnyTable>[1
 /** The error of a first call, and how often the handler ran. */
 async function firstCall(store: Store, door = doors[2]![1]) {
   const handler = vi.fn(async () => 'charged');
-  const error = await door(handler, { ...keyed, store })({ id: randomUUID() }).catch((thrown) => thrown);
+  const failure = door(handler, { ...keyed, store })({ id: randomUUID() }).catch((thrown: unknown) => thrown);
+  const error = (await failure) as IdempotencyError;
   return { error, runs: handler.mock.calls.length };
 }
 

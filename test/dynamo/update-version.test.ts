@@ -75,7 +75,7 @@ describe('updateVersion', () => {
   const update = (
     { version }: { version?: string | number },
     change: Partial<UpdateVersionOptions<Order>>,
-    by: { send(command: any): Promise<any> } = client,
+    by: { send(command: never): Promise<any> } = client,
   ) => updateVersion<Order>(by, { tableName, key: key(), version, ...change });
 
   it('changes the version that was read, and gives it a new one', async () => {

@@ -244,7 +244,7 @@ describe('the cache', () => {
     const namespace = `cache-${++sequence}`;
     const guard = (goOn: Promise<void>, committed: () => void) =>
       idempotent(
-        async (_: any, context) => {
+        async (_: unknown, context) => {
           const answer = await operation(context).commit({ result: { statusCode: 201, body: 'committed' } });
           committed();
           await goOn;

@@ -28,10 +28,10 @@ const styles: Record<
   (work: (payment: any) => Promise<unknown>, options: IdempotentOptions) => Handle
 > = {
   wrapper: (work, options) => idempotent(work, options),
-  'Middy 6': (work, options) => middy6<any, any>().use(idempotent(options)).handler(work) as Handle,
-  'Middy 7': (work, options) => middy7<any, any>().use(idempotent(options)).handler(work) as Handle,
-  'wrapper inside Middy 7': (work, options) => middy7<any, any>(idempotent(work, options)) as Handle,
-  'wrapper around Middy 7': (work, options) => idempotent(middy7<any, any>(work) as Handle, options),
+  'Middy 6': (work, options) => middy6().use(idempotent(options)).handler(work) as Handle,
+  'Middy 7': (work, options) => middy7().use(idempotent(options)).handler(work) as Handle,
+  'wrapper inside Middy 7': (work, options) => middy7(idempotent(work, options)) as Handle,
+  'wrapper around Middy 7': (work, options) => idempotent(middy7(work) as Handle, options),
 };
 
 describe.each(Object.entries(styles))('%s', (style, guard) => {
@@ -65,7 +65,7 @@ describe.each(Object.entries(styles))('%s', (style, guard) => {
 describe('a guard over HTTP', () => {
   test(`answers ${duplicates} concurrent duplicates with 201 or 409, then all with the first answer`, async () => {
     let runs = 0;
-    const handle = middy7<any, any>()
+    const handle = middy7()
       .use(idempotent({ store: dynamoStore(table.store), namespace: 'http' }))
       .handler(async () => {
         runs++;

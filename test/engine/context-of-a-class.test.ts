@@ -1,5 +1,5 @@
 import middy from '@middy/core';
-import type { Context } from 'aws-lambda';
+import type { Context, SQSEvent } from 'aws-lambda';
 import { describe, expect, it } from 'vitest';
 import { type IdempotentContext, idempotent, operation } from '../../lib/index.ts';
 import { memoryStore } from '../../lib/testing.ts';
@@ -109,7 +109,7 @@ describe.each(doors)('%s gives a handler a context that', (_, door) => {
 
   it('works for a batch', async () => {
     const handler = door(
-      (event, its) => {
+      (event: SQSEvent, its: TracedContext) => {
         expect(operation(its, event.Records[0]).guarded).toBe(true);
         expect(its.log('paid')).toBe(1);
       },
@@ -145,7 +145,7 @@ describe('a context whose remaining time is private', () => {
 describe('a frozen context', () => {
   it('is guarded as well', async () => {
     const context = Object.freeze(new TracedContext());
-    const call = middy<any, any>()
+    const call = middy()
       .use(idempotent({ ...options(), lease: { seconds: 60 } }))
       .handler(async (_event, its: any) => [its.functionName, operation(its).key]);
     expect(await call({}, context as unknown as Context)).toEqual(['orders', 'key']);

@@ -224,7 +224,7 @@ const doors: Record<string, Door> = {
     return (event) => call(event);
   },
   Middy: (handler, options) => {
-    const call = middy<any, any>().use(idempotent(options)).handler(handler);
+    const call = middy().use(idempotent(options)).handler(handler);
     return async (event) => call(event, {} as never);
   },
 };

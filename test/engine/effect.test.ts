@@ -21,7 +21,7 @@ describe('an overtaken attempt whose successor left no answer', () => {
   const overtaken = () => {
     const own = { charges: 0 };
     const notStorable = { statusCode: 201, close: () => {} };
-    const guarded = (handler: () => unknown) => idempotent(async (_: any) => handler(), bench.options());
+    const guarded = (handler: () => unknown) => idempotent(async (_: unknown) => handler(), bench.options());
     const successor = guarded(() => {
       own.charges++;
       return notStorable;

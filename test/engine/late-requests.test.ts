@@ -1,5 +1,5 @@
 /** Requests that arrive after their sender has given them up, or has sent them again. */
-import { PutItemCommand, type PutItemCommandInput } from '@aws-sdk/client-dynamodb';
+import { type DynamoDBClient, PutItemCommand, type PutItemCommandInput } from '@aws-sdk/client-dynamodb';
 import { describe, expect, test } from 'vitest';
 import type { DynamoClient } from '../../lib/dynamo/client.ts';
 import { dynamoStore, type IdempotentOptions } from '../../lib/index.ts';
@@ -24,7 +24,7 @@ function lateStore({ first, beforeTakeover }: Network) {
       (error: Error) => error.name,
     );
   const network: DynamoClient = {
-    async send(command: any): Promise<any> {
+    async send(command): Promise<unknown> {
       if (command instanceof PutItemCommand && held === undefined) {
         held = command.input;
         if (first === 'never answered') throw new Error('socket hang up');
@@ -169,11 +169,11 @@ describe('a claim that was given back', () => {
 
 describe('a claim that met a transaction, is given back and asked for again by a call that waits', () => {
   /** Fails the first claim by conflicts; `sent` sees every other request on its way. */
-  function conflicting(sent: (command: any) => Promise<unknown>) {
+  function conflicting(sent: (command: Parameters<DynamoDBClient['send']>[0]) => Promise<unknown>) {
     const { tableName } = bench.table;
     let conflicts = 0;
     const network: DynamoClient = {
-      async send(command: any): Promise<any> {
+      async send(command): Promise<unknown> {
         const isClaim = command instanceof PutItemCommand && command.input.Item?.status?.S === 'IN_PROGRESS';
         if (!isClaim || ++conflicts > 6) return sent(command);
         const error = new Error('another transaction');
@@ -197,7 +197,8 @@ describe('a claim that met a transaction, is given back and asked for again by a
   test('is not ended by a late copy of the request that gave it back', async () => {
     let held: PutItemCommandInput | undefined;
     const options = conflicting((command) => {
-      if (command.input.Item?.status?.S === 'RELEASED') held = command.input;
+      if (command instanceof PutItemCommand && command.input.Item?.status?.S === 'RELEASED')
+        held = command.input;
       return bench.table.client.send(command);
     });
     const handler = bench.guard(async () => {

@@ -17,10 +17,10 @@ const call = (handler: (event: any, context: any) => unknown, key: string) =>
 describe.each(middys)('one middleware object under %s', (_, middy) => {
   it('in two chains is told like two guards on one namespace', async () => {
     const guard = idempotent({ store: memoryStore() });
-    const charge = middy<any, any>()
+    const charge = middy()
       .use(guard)
       .handler(async () => 'charged');
-    const refund = middy<any, any>()
+    const refund = middy()
       .use([guard])
       .handler(async () => 'refunded');
     expect(await call(charge, 'k')).toBe('charged');
@@ -30,10 +30,10 @@ describe.each(middys)('one middleware object under %s', (_, middy) => {
 
   it('in two chains may serve both under a namespace that was chosen for that', async () => {
     const guard = idempotent({ store: memoryStore(), namespace: 'payments' });
-    const charge = middy<any, any>()
+    const charge = middy()
       .use(guard)
       .handler(async () => ({ statusCode: 201, body: 'charged' }));
-    const refund = middy<any, any>()
+    const refund = middy()
       .use(guard)
       .handler(async () => ({ statusCode: 201, body: 'refunded' }));
     await call(charge, 'k');
@@ -41,7 +41,7 @@ describe.each(middys)('one middleware object under %s', (_, middy) => {
   });
 
   it('serves one chain as often as that is called', async () => {
-    const charge = middy<any, any>()
+    const charge = middy()
       .use(idempotent({ store: memoryStore() }))
       .handler(async () => 'charged');
     for (const key of ['1', '2', '3']) expect(await call(charge, key)).toBe('charged');
@@ -70,7 +70,7 @@ describe('one middleware object', () => {
 
   it('can be spread', async () => {
     const guard = { ...idempotent({ store: memoryStore() }) };
-    const charge = middy7<any, any>()
+    const charge = middy7()
       .use(guard)
       .handler(async () => 'charged');
     expect(await call(charge, '1')).toBe('charged');

@@ -295,14 +295,14 @@ describe('an overtaken attempt', () => {
       namespace: `http-${id}`,
       lease: { seconds: 10 },
     };
-    const caller = idempotent(async (_event: any) => {
+    const caller = idempotent(async (_event: unknown) => {
       started.resolve();
       await gate.promise;
       return { statusCode: 201, body: 'first' };
     }, shared)(paymentEvent({ key: id }));
     await started.promise;
     clock.advance(10_000);
-    void idempotent(async (_event: any) => crash(), shared)(paymentEvent({ key: id }));
+    void idempotent(async (_event: unknown) => crash(), shared)(paymentEvent({ key: id }));
     await expect.poll(async () => await attemptIn(shared.namespace)).toBe('2');
     gate.resolve(undefined);
     expect(await caller).toMatchObject({ statusCode: 409, headers: { 'Retry-After': '5' } });

@@ -16,7 +16,7 @@ const headers = (key: string) => ({ request: { headers: { 'idempotency-key': key
 
 function resolver(options: IdempotentOptions = {}) {
   let runs = 0;
-  return idempotent(async (_: any) => ({ run: ++runs }), { store: memoryStore(), ...options });
+  return idempotent(async (_: unknown) => ({ run: ++runs }), { store: memoryStore(), ...options });
 }
 const codeOf = (work: Promise<unknown>) => work.then(() => 'none').catch(({ code }) => code);
 
@@ -102,7 +102,7 @@ describe('other AppSync events', () => {
 
   test('in a batch are refused, with the fix', async () => {
     const work = vi.fn();
-    const batch = idempotent(async (_: any) => work(), { store: memoryStore(), key: () => 'k' });
+    const batch = idempotent(async (_: unknown) => work(), { store: memoryStore(), key: () => 'k' });
     await expect(batch([resolverEvent(), resolverEvent()])).rejects.toMatchObject({
       code: 'UNSUPPORTED',
       message: expect.stringContaining('A batch of AppSync records'),

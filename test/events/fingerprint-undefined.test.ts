@@ -15,7 +15,7 @@ afterEach(() => {
 /** Ids are keys; what `fingerprint` returns of them is as given. */
 const guarded = (fingerprint: (event: any) => unknown) => {
   const options = { store: memoryStore(), namespace: 'orders', fingerprint };
-  return idempotent(async (_: any) => 'done', {
+  return idempotent(async (_: unknown) => 'done', {
     ...options,
     key: ({ id, messageId }: any) => id ?? messageId,
   });
@@ -46,8 +46,8 @@ describe('a `fingerprint` that returns undefined', () => {
 
   it('is no fault where nothing is to be compared', async () => {
     const options = { store: memoryStore(), namespace: 'orders', key: ({ id }: any) => id };
-    await idempotent(async (_: any) => 'done', { ...options, fingerprint: false })({ id: '1' });
-    await idempotent(async (_: any) => 'done', { ...options, fingerprint: () => null })({ id: '2' });
+    await idempotent(async (_: unknown) => 'done', { ...options, fingerprint: false })({ id: '1' });
+    await idempotent(async (_: unknown) => 'done', { ...options, fingerprint: () => null })({ id: '2' });
     expect(warn).not.toHaveBeenCalled();
   });
 });

@@ -155,7 +155,7 @@ describe('http.keySyntax', () => {
   test('strict refuses a bare key with 400', async () => {
     let runs = 0;
     const handler = idempotent(
-      async (_: any) => {
+      async (_: unknown) => {
         runs++;
         return { statusCode: 200 };
       },

@@ -83,7 +83,7 @@ function api(
   handler: (event: any, context: any) => Promise<any> = chargeInText,
   eventOf: (request: HttpRequest) => unknown = httpApiEvent,
 ) {
-  const lambda = middy<any, any>()
+  const lambda = middy()
     .use([...middlewares])
     .handler(handler);
   return async (request: HttpRequest = order()): Promise<HttpResponse> =>

@@ -97,7 +97,7 @@ describe('the OpenAPI fragment', () => {
     'describes what a guard with the profile %s answers',
     async (errors) => {
       const options = { store: memoryStore(), http: { errors } };
-      const handler = idempotent(async (_: any) => ({ statusCode: 201 }), options);
+      const handler = idempotent(async (_: unknown) => ({ statusCode: 201 }), options);
       const answer: any = await handler(paymentEvent({ key: null }));
       const { components, operation } = openApi(options);
       expect(operation.responses[answer.statusCode]).toBeDefined();

@@ -24,12 +24,12 @@ afterEach(() => {
 describe.each(doors)('%s:', (_, door) => {
   it('a refusal goes out without the headers of a `http.answerHeaders` that throws', async () => {
     const handler = door(() => 'not run', options({ answerHeaders: fail }));
-    const answer = await handler(paymentEvent({ key: null }));
+    const answer = (await handler(paymentEvent({ key: null }))) as HttpResponse;
     expect(answer).toMatchObject({
       statusCode: 400,
       headers: { 'Content-Type': 'application/problem+json' },
     });
-    expect(JSON.parse(answer.body)).toMatchObject({ code: 'MISSING_KEY' });
+    expect(JSON.parse(answer.body ?? '')).toMatchObject({ code: 'MISSING_KEY' });
     expect(warn).toHaveBeenCalledOnce();
     expect(warn.mock.calls[0]?.[0]).toContain('`http.answerHeaders`');
   });
@@ -49,8 +49,8 @@ describe.each(doors)('%s:', (_, door) => {
     ['returns no status', () => ({ body: 'no' })],
   ])('a refusal is the standard one where `http.errors` %s', async (_what, errors) => {
     const handler = door(() => 'not run', options({ errors: errors as () => HttpResponse }));
-    const answer = await handler(paymentEvent({ key: null }));
-    expect(JSON.parse(answer.body)).toMatchObject({ code: 'MISSING_KEY', status: 400 });
+    const answer = (await handler(paymentEvent({ key: null }))) as HttpResponse;
+    expect(JSON.parse(answer.body ?? '')).toMatchObject({ code: 'MISSING_KEY', status: 400 });
     expect(warn.mock.calls[0]?.[0]).toContain('`http.errors`');
   });
 
@@ -67,9 +67,9 @@ describe.each(doors)('%s:', (_, door) => {
       },
       options({ answerHeaders: fail, errors: fail }, { store, lease: { seconds: 60 } }),
     );
-    const answer = await handler(paymentEvent({ key: 'k' }));
+    const answer = (await handler(paymentEvent({ key: 'k' }))) as HttpResponse;
     expect(answer.statusCode).toBe(409);
-    expect(JSON.parse(answer.body)).toMatchObject({ code: 'OVERTAKEN' });
+    expect(JSON.parse(answer.body ?? '')).toMatchObject({ code: 'OVERTAKEN' });
     expect(await handler(paymentEvent({ key: 'k' }))).toMatchObject({ body: 'paid' });
   });
 

@@ -39,7 +39,7 @@ async function idsOf(
 ): Promise<string[]> {
   return Promise.all(
     events.map((event) =>
-      idempotent(async (_: any, context) => deduplicationId(operation(context), name), {
+      idempotent(async (_: unknown, context) => deduplicationId(operation(context), name), {
         namespace: 'orders',
         ...options,
         store: memoryStore(),

@@ -1,21 +1,22 @@
 import middy7 from '@middy/core';
 import type { Context } from 'aws-lambda';
 import middy6 from 'middy6';
-import { type IdempotentOptions, idempotent } from '../../lib/index.ts';
+import { type IdempotentContext, type IdempotentOptions, idempotent } from '../../lib/index.ts';
 import { lambdaContext } from './invocation.ts';
 
-export type Call = (event: unknown, context?: Context) => Promise<any>;
+export type Call = (event: unknown, context?: Context) => Promise<unknown>;
+type Handler = (event: never, context: never) => unknown;
 export type Door = (
-  handler: (event: any, context: any) => unknown,
+  handler: Handler,
   options: IdempotentOptions,
   /** Middlewares inside of the guard; the wrapper has them around the handler by Middy 7. */
-  ...inner: middy7.MiddlewareObj<any, any>[]
+  ...inner: middy7.MiddlewareObj[]
 ) => Call;
 
 const called =
-  (handler: (event: any, context: any) => unknown): Call =>
+  (handler: Handler): Call =>
   async (event, context = lambdaContext()) =>
-    handler(event, context);
+    handler(event as never, context as never);
 
 /** Every way to guard a handler of batches. */
 export const doors: readonly (readonly [string, Door])[] = [
@@ -23,32 +24,30 @@ export const doors: readonly (readonly [string, Door])[] = [
     'Middy 6',
     (handler, options, ...inner) =>
       called(
-        middy6<any, any>()
-          .use([idempotent(options), ...(inner as middy6.MiddlewareObj<any, any>[])])
-          .handler(handler as () => any),
+        middy6()
+          .use([idempotent(options), ...(inner as middy6.MiddlewareObj[])])
+          .handler(handler as never),
       ),
   ],
   [
     'Middy 7',
     (handler, options, ...inner) =>
       called(
-        middy7<any, any>()
+        middy7()
           .use([idempotent(options), ...inner])
-          .handler(handler as () => any),
+          .handler(handler as never),
       ),
   ],
   [
     'the wrapper',
-    (handler, options, ...inner) =>
-      called(
-        idempotent(
-          inner.length === 0
-            ? handler
-            : (middy7<any, any>()
-                .use(inner)
-                .handler(handler as () => any) as typeof handler),
-          options,
-        ),
-      ),
+    (handler, options, ...inner) => {
+      const chain =
+        inner.length === 0
+          ? handler
+          : middy7()
+              .use(inner)
+              .handler(handler as never);
+      return called(idempotent(chain as (event: unknown, context: IdempotentContext) => unknown, options));
+    },
   ],
 ];
