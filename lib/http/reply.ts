@@ -200,28 +200,31 @@ const hasHeader = ({ headers, multiValueHeaders }: Response, name: string): bool
   Object.keys({ ...headers, ...multiValueHeaders }).some((one) => one.toLowerCase() === name);
 
 function withHeaders(http: HttpEvent, response: Response, more: Record<string, string>): Response {
-  const replaced = new Set(Object.keys(more).map((name) => name.toLowerCase()));
+  const added = Object.entries(more).filter(isSent);
+  const replaced = new Set(added.map(([name]) => name.toLowerCase()));
   const kept = <T>(headers: Readonly<Record<string, T>> | undefined): [string, T][] =>
     Object.entries(headers ?? {}).filter(([name]) => !replaced.has(name.toLowerCase()));
 
   if (http.multiValue) {
-    const single = kept(response.headers).map(([name, value]): [string, unknown[]] => [name, [value]]);
-    const added = Object.entries(more).map(([name, value]): [string, unknown[]] => [name, [value]]);
-    const { headers: _, ...rest } = response;
+    const listed = ([name, value]: [string, unknown]): [string, unknown[]] => [name, [value]];
+    const { headers: single, ...rest } = response;
     return {
       ...rest,
       multiValueHeaders: Object.fromEntries([
-        ...single,
+        ...kept(single).filter(isSent).map(listed),
         ...kept(response.multiValueHeaders),
-        ...added,
+        ...added.map(listed),
       ]) as Record<string, string[]>,
     };
   }
   return {
     ...response,
-    headers: { ...Object.fromEntries(kept(response.headers)), ...more },
+    headers: Object.fromEntries([...kept(response.headers), ...added]),
     ...(response.multiValueHeaders && {
       multiValueHeaders: Object.fromEntries(kept(response.multiValueHeaders)),
     }),
   };
 }
+
+/** JSON leaves a header without a value out. In a list it would be `null`, of which a load balancer makes a 502. */
+const isSent = ([, value]: [string, unknown]): boolean => value !== undefined && value !== null;

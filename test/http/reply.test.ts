@@ -75,6 +75,21 @@ describe('a replayed answer', () => {
     });
   });
 
+  it('has no line for a header without a value, be it the handler’s or of `http.answerHeaders`', async () => {
+    const headers: any = { 'X-Receipt': 'r-1', 'X-Trace': undefined, 'X-Next': null };
+    const options = { http: { answerHeaders: () => ({ 'X-Receipt': undefined, 'X-Region': 'eu' }) as any } };
+    for (const event of [restEvent, albMultiValueEvent]) {
+      const { repeated } = await twice({ statusCode: 201, headers }, event, options);
+      const refused = await api(created, options).call(event());
+      if (event === albMultiValueEvent) {
+        for (const name of ['X-Trace', 'X-Next']) expect(header(repeated, name)).toEqual([]);
+      }
+      expect(header(repeated, 'X-Receipt')).toEqual(['r-1']);
+      expect(header(refused, 'X-Receipt')).toEqual([]);
+      expect(header(refused, 'X-Region')).toEqual(['eu']);
+    }
+  });
+
   it('and a refusal have single headers for any other load balancer', async () => {
     const { repeated } = await twice(created, albEvent);
     expect(repeated).not.toHaveProperty('multiValueHeaders');
