@@ -1,9 +1,9 @@
 /** Claims every record of a batch before the handler is called, all at once. */
 import type { Context } from 'aws-lambda';
 import {
+  type Call,
   enter,
   plainReply,
-  type Request,
   refusalOf,
   type Settings,
   sendUnrecorded,
@@ -39,7 +39,7 @@ export async function claimBatch(
   context: Context | undefined,
 ): Promise<RecordStates> {
   const states = new RecordStates(batch.records);
-  await claimAll(settings, requestsOf(settings, batch, context, states), states);
+  await claimAll(settings, callsOf(settings, batch, context, states), states);
   if (batch.report !== 'throw') logFailures(states);
   failAcrossGroups(states);
   await giveBack(states, freshBehindFailures(states));
@@ -47,13 +47,13 @@ export async function claimBatch(
 }
 
 /** What each record claims with. Records that claim nothing get their state here. */
-function requestsOf(
+function callsOf(
   settings: BatchSettings,
   { records }: Batch,
   context: Context | undefined,
   states: RecordStates,
-): Map<BatchRecord, Request> {
-  const requests = new Map<BatchRecord, Request>();
+): Map<BatchRecord, Call> {
+  const calls = new Map<BatchRecord, Call>();
   const leaders = new Map<string, BatchRecord>();
   for (const record of records) {
     const identity = identityOf(settings, record, context, states);
@@ -63,26 +63,26 @@ function requestsOf(
       leaders.set(identity.pk, record);
       const startedAtMs = settings.clock().now();
       const { raw: event } = record;
-      requests.set(record, { settings, event, context, reply: plainReply, identity, startedAtMs });
-    } else if (requests.get(leader)?.identity.fingerprint !== identity.fingerprint) {
+      calls.set(record, { settings, event, context, reply: plainReply, identity, startedAtMs });
+    } else if (calls.get(leader)?.identity.fingerprint !== identity.fingerprint) {
       states.fail(record, mismatchInBatch(leader));
     } else {
       states.set(record, { kind: 'follows', leader });
     }
   }
-  return requests;
+  return calls;
 }
 
 async function claimAll(
   settings: BatchSettings,
-  requests: ReadonlyMap<BatchRecord, Request>,
+  calls: ReadonlyMap<BatchRecord, Call>,
   states: RecordStates,
 ): Promise<void> {
   let faultOfSetUp: unknown;
-  await inParallel([...requests], maxParallel, async ([record, request]) => {
+  await inParallel([...calls], maxParallel, async ([record, call]) => {
     if (faultOfSetUp !== undefined) return;
     try {
-      states.set(record, await claimRecord(settings, request));
+      states.set(record, await claimRecord(settings, call));
     } catch (error) {
       if (isFaultOfSetUp(error)) faultOfSetUp = error;
       states.fail(record, error);
@@ -111,8 +111,8 @@ function identityOf(
   return undefined;
 }
 
-async function claimRecord(settings: BatchSettings, request: Request): Promise<RecordState> {
-  const entered = await enter(request);
+async function claimRecord(settings: BatchSettings, call: Call): Promise<RecordState> {
+  const entered = await enter(call);
   switch (entered.outcome) {
     case 'run': {
       const { execution } = entered;

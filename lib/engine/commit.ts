@@ -11,9 +11,9 @@ import { type AtomicWork, isEmpty, outcomeUnknown, rejected, transact } from './
 
 /** How a commit ended. */
 export type Commit =
-  | { readonly kind: 'applied'; readonly encoded: Encoded; readonly record: ClaimRecord }
+  | { readonly outcome: 'applied'; readonly encoded: Encoded; readonly record: ClaimRecord }
   /** The operation had been completed: that is the answer. */
-  | { readonly kind: 'duplicate'; readonly record: ClaimRecord };
+  | { readonly outcome: 'duplicate'; readonly record: ClaimRecord };
 
 /** @throws `OVERTAKEN`, `COMMIT_REJECTED`, what `transact` throws */
 export async function commitClaimed(
@@ -26,7 +26,7 @@ export async function commitClaimed(
   const stopped = await write(attempt, settings, work, { kind: 'complete', completion });
   const isOurs = stopped?.found?.owner === attempt.owner && stopped.found.status === 'COMPLETED';
   // Ours: it was applied, and the answer to it was lost.
-  if (!stopped || isOurs) return { kind: 'applied', encoded, record: attempt.completedRecord(completion) };
+  if (!stopped || isOurs) return { outcome: 'applied', encoded, record: attempt.completedRecord(completion) };
   throw overtaken(stopped.found, attempt.request.clock.now());
 }
 
@@ -43,7 +43,7 @@ export async function commitUnclaimed(
   encoded: Encoded,
   work: AtomicWork,
   isInDoubt: boolean,
-): Promise<Commit | { readonly kind: 'taken-over'; readonly attempt: Attempt }> {
+): Promise<Commit | { readonly outcome: 'taken-over'; readonly attempt: Attempt }> {
   const startedAtMs = request.clock.now();
   const settled = <Outcome extends Claimed>(claimed: Outcome): Outcome => {
     const occurrence = claimOccurrence(request.pk, claimed, request.clock.now(), startedAtMs);
@@ -52,7 +52,7 @@ export async function commitUnclaimed(
   };
   const takenOver = (attempt: Attempt) => {
     settled({ outcome: 'won', attempt, takenOver: true });
-    return { kind: 'taken-over', attempt } as const;
+    return { outcome: 'taken-over', attempt } as const;
   };
   let found: ClaimRecord | undefined;
   for (let races = 0; races < maxRaces; races++) {
@@ -61,7 +61,7 @@ export async function commitUnclaimed(
     const claim = { kind: 'record', claim: attempt.newClaim, completion } as const;
     const stopped = await write(attempt, settings, work, claim);
     const record = attempt.completedRecord(completion);
-    if (!stopped) return { kind: 'applied', encoded, record };
+    if (!stopped) return { outcome: 'applied', encoded, record };
     found = stopped.found;
     let stands = stand(found, request, owner);
     if (stands === 'abandoned' && found) {
@@ -82,14 +82,14 @@ export async function commitUnclaimed(
         throw refusalOf(settled({ outcome: 'busy', record: found }), request.clock.now());
       case 'completed':
         settled({ outcome: 'replay', record: found });
-        return { kind: 'duplicate', record: found };
+        return { outcome: 'duplicate', record: found };
       case 'mine': {
         if (found.status === 'COMPLETED') {
           // By an earlier commit of this attempt, where one ended in doubt; else its answer was lost.
           return isInDoubt
-            ? { kind: 'duplicate', record: found }
+            ? { outcome: 'duplicate', record: found }
             : {
-                kind: 'applied',
+                outcome: 'applied',
                 encoded,
                 record: { ...found, ...(record.answer && { answer: record.answer }) },
               };

@@ -35,7 +35,8 @@ export interface OperationIdentity {
   readonly fingerprint: string | undefined;
 }
 
-export interface Request {
+/** One guarded call, or one record of a batch. */
+export interface Call {
   readonly settings: Settings;
   readonly event: unknown;
   readonly context: Context | undefined;
@@ -54,22 +55,22 @@ export type Entered =
  *
  * @throws what `claim` throws
  */
-export async function enter(request: Request): Promise<Entered> {
-  const { settings, identity, startedAtMs } = request;
-  const toClaim = await claimRequest(request);
-  const claimed = settings.claim === 'at-commit' ? recognised(toClaim) : await claim(toClaim);
+export async function enter(call: Call): Promise<Entered> {
+  const { settings, identity, startedAtMs } = call;
+  const request = await claimRequest(call);
+  const claimed = settings.claim === 'at-commit' ? recognised(request) : await claim(request);
   if (claimed === undefined) {
-    return { outcome: 'run', execution: new Execution(request, unclaimed(toClaim), false) };
+    return { outcome: 'run', execution: new Execution(call, unclaimed(request), false) };
   }
   const occurrence = claimOccurrence(identity.pk, claimed, settings.clock().now(), startedAtMs);
   if (occurrence) settings.observe(occurrence);
   return claimed.outcome === 'won'
-    ? { outcome: 'run', execution: new Execution(request, claimed.attempt) }
+    ? { outcome: 'run', execution: new Execution(call, claimed.attempt) }
     : claimed;
 }
 
-async function claimRequest(request: Request): Promise<ClaimRequest> {
-  const { settings, identity } = request;
+async function claimRequest(call: Call): Promise<ClaimRequest> {
+  const { settings, identity } = call;
   const clock = settings.clock();
   return {
     store: settings.store(),
@@ -77,11 +78,11 @@ async function claimRequest(request: Request): Promise<ClaimRequest> {
     pk: identity.pk,
     fingerprint: identity.fingerprint,
     ttlMs: settings.ttlMs,
-    lease: leaseOf(settings, request.context),
+    lease: leaseOf(settings, call.context),
     waitMs: settings.waitMs,
     known: settings.cache?.get(identity.pk),
     ...(settings.keep.key && { rawKey: identity.key }),
-    ...(settings.keep.input && { rawInput: await keptInput(request) }),
+    ...(settings.keep.input && { rawInput: await keptInput(call) }),
   };
 }
 
@@ -92,14 +93,14 @@ export const sendUnrecorded = (settings: Settings) => (name: string, work: Atomi
 /** A handler's execution, up to the end of its claim. One of its methods is called, once. */
 export class Execution {
   readonly operation: GuardedOperation;
-  readonly #request: Request;
+  readonly #call: Call;
   readonly #work: Work;
   readonly #startedAtMs: number;
 
   /** @param hasClaim false for an attempt that claims at its commit */
-  constructor(request: Request, attempt: Attempt, hasClaim = true) {
-    const { settings, reply, identity } = request;
-    this.#request = request;
+  constructor(call: Call, attempt: Attempt, hasClaim = true) {
+    const { settings, reply, identity } = call;
+    this.#call = call;
     this.#work = new Work(attempt, {
       settings,
       isClaimed: hasClaim,
@@ -111,7 +112,7 @@ export class Execution {
 
   /** The handler returned: resolves to what the caller gets, which is `result` unless another attempt has answered. */
   async returned(result: unknown): Promise<unknown> {
-    const { settings, reply } = this.#request;
+    const { settings, reply } = this.#call;
     try {
       const settled = await this.#settleReturned(result);
       switch (settled?.outcome) {
@@ -142,7 +143,7 @@ export class Execution {
       throw this.#work.leaving(error);
     }
     if (settled?.outcome === 'overtaken') {
-      throw overtaken(settled.record, this.#request.settings.clock().now());
+      throw overtaken(settled.record, this.#call.settings.clock().now());
     }
   }
 
@@ -164,7 +165,7 @@ export class Execution {
     } catch {
       // Then the error itself says what is known.
     }
-    return IdempotencyError.is(left) ? this.#request.reply.refused(left) : { kind: 'error', error: left };
+    return IdempotencyError.is(left) ? this.#call.reply.refused(left) : { kind: 'error', error: left };
   }
 
   /** It returned, but the answer was lost on the way out: it must not run again. Never rejects. */
@@ -204,9 +205,9 @@ export class Execution {
   }
 
   async #settleClaimed(value: unknown, isRecord: boolean, isIdle: boolean): Promise<Settled | undefined> {
-    if (isToBeRemembered(this.#request, value)) {
+    if (isToBeRemembered(this.#call, value)) {
       const encoded = await this.#encode(isRecord ? undefined : value);
-      tellUnavailable(this.#request.settings, 'answer', encoded);
+      tellUnavailable(this.#call.settings, 'answer', encoded);
       return this.#settle(encoded);
     }
     const settled = await this.#giveUp(isIdle && !this.#deadlineIsHere());
@@ -223,8 +224,8 @@ export class Execution {
     isRecord: boolean,
     wasRejected: boolean,
   ): Promise<Settled | undefined> {
-    const isRefusal = wasRejected || (this.#request.reply.statusOf(value) ?? 0) >= 400;
-    const isWanted = isToBeRemembered(this.#request, value);
+    const isRefusal = wasRejected || (this.#call.reply.statusOf(value) ?? 0) >= 400;
+    const isWanted = isToBeRemembered(this.#call, value);
     if (!isRefusal) throw notCommitted();
     if (!isWanted) {
       this.operation.end();
@@ -244,7 +245,7 @@ export class Execution {
     value: unknown,
     isRecord: boolean,
   ): Promise<Settled> {
-    const { settings, reply } = this.#request;
+    const { settings, reply } = this.#call;
     const settlingAtMs = settings.clock().now();
     this.operation.end();
     let settled: Settled = { outcome: 'done', record };
@@ -253,12 +254,12 @@ export class Execution {
     if (!isSame && reply.isAmended) {
       const final = await this.#encode(value);
       // What is not worth remembering, or cannot be kept, must not replace the answer that was committed.
-      if (final.kind === 'bytes' && isToBeRemembered(this.#request, value)) {
+      if (final.kind === 'bytes' && isToBeRemembered(this.#call, value)) {
         settled = await this.#work.attempt.amend(record, final.bytes);
         stored = final;
       }
     }
-    this.#tell(settled, settlingAtMs, complete(stored));
+    this.#tell(settled, settlingAtMs, completeEvent(stored));
     this.#cache(settled);
     if (!isSame && !reply.isAmended) throw resultDiffers();
     return settled;
@@ -266,24 +267,24 @@ export class Execution {
 
   /** Whether `value` is what was committed. Compared as serialised, and before it is sealed: that may be a call to KMS. */
   async #isSame(value: unknown, { plain }: Encoded): Promise<boolean> {
-    const stored = this.#request.reply.toStore(value);
+    const stored = this.#call.reply.toStore(value);
     const encoded = await encode(stored, { operation: '', maxBytes: Number.POSITIVE_INFINITY });
     if (plain === undefined || encoded.plain === undefined) return plain === encoded.plain;
     return Buffer.compare(encoded.plain, plain) === 0;
   }
 
   async #settle(encoded: Encoded): Promise<Settled> {
-    const settlingAtMs = this.#request.settings.clock().now();
+    const settlingAtMs = this.#call.settings.clock().now();
     this.operation.end();
     const { attempt, phase } = this.#work;
     const settled = await attempt.complete(answerIn(encoded), isInDoubt(phase));
-    this.#tell(settled, settlingAtMs, complete(encoded));
+    this.#tell(settled, settlingAtMs, completeEvent(encoded));
     this.#cache(settled);
     return settled;
   }
 
   async #giveUp(isOver: boolean): Promise<Settled | undefined> {
-    const { settings } = this.#request;
+    const { settings } = this.#call;
     const settlingAtMs = settings.clock().now();
     this.operation.end();
     // What was begun may still be under way although the handler is over: its outcome belongs to this attempt.
@@ -292,7 +293,7 @@ export class Execution {
     const { attempt, phase } = this.#work;
     if (phase.at === 'committed') {
       const settled: Settled = { outcome: 'done', record: phase.record };
-      this.#tell(settled, settlingAtMs, complete(phase.encoded));
+      this.#tell(settled, settlingAtMs, completeEvent(phase.encoded));
       this.#cache(settled);
       return settled;
     }
@@ -317,20 +318,20 @@ export class Execution {
     const { attempt, phase } = this.#work;
     if (phase.at === 'committed' || phase.at === 'duplicate') return phase.record;
     if (phase.at === 'unclaimed') return undefined;
-    const record = await inTime(this.#request.settings.store().read(attempt.pk), attempt.settleTimeMs);
+    const record = await inTime(this.#call.settings.store().read(attempt.pk), attempt.settleTimeMs);
     return record?.window === attempt.window && record.status === 'COMPLETED' ? record : undefined;
   }
 
   async #replay(record: ClaimRecord): Promise<unknown> {
     try {
-      return await replay(this.#request, record);
+      return await replay(this.#call, record);
     } catch (error) {
       throw this.#work.leaving(error, answeredElsewhere(error));
     }
   }
 
   async #encode(value: unknown): Promise<Encoded> {
-    const { settings, reply } = this.#request;
+    const { settings, reply } = this.#call;
     const store = settings.store();
     return encode(reply.toStore(value), {
       operation: this.#work.attempt.pk,
@@ -341,11 +342,11 @@ export class Execution {
   }
 
   #cache(settled: Settled): void {
-    if (settled.outcome === 'done' && settled.record) this.#request.settings.cache?.put(settled.record);
+    if (settled.outcome === 'done' && settled.record) this.#call.settings.cache?.put(settled.record);
   }
 
   #tell(settled: Settled, settlingAtMs: number, whenDone: Settlement): void {
-    const { settings } = this.#request;
+    const { settings } = this.#call;
     const { pk: operation, number: attempt, owner } = this.#work.attempt;
     // A commit in doubt turned out to have been applied.
     const isOurs = settled.outcome === 'replay' && settled.record.owner === owner;
@@ -356,7 +357,7 @@ export class Execution {
       console.error(`[idemkit] An answer could not be recorded: ${settled.cause.message}`);
     }
     settings.observe({
-      ...(isOurs ? completed(settled.record) : settledOccurrence(settled, whenDone)),
+      ...(isOurs ? completedEarlierEvent(settled.record) : settledOccurrence(settled, whenDone)),
       operation,
       attempt,
       durationMs: settings.clock().now() - settlingAtMs,
@@ -366,12 +367,12 @@ export class Execution {
 
   /** So near to the deadline a release gains a retry next to nothing over the end of the lease. */
   #deadlineIsHere(): boolean {
-    const remainingMs = remainingTimeOf(this.#request.context);
+    const remainingMs = remainingTimeOf(this.#call.context);
     return remainingMs !== undefined && remainingMs() < deadlineMs;
   }
 }
 
-const complete = (encoded: Encoded): Settlement =>
+const completeEvent = (encoded: Encoded): Settlement =>
   encoded.kind === 'bytes'
     ? { type: 'complete', answerBytes: encoded.bytes.length }
     : {
@@ -381,7 +382,7 @@ const complete = (encoded: Encoded): Settlement =>
         ...(encoded.cause !== undefined && { cause: encoded.cause }),
       };
 
-const completed = ({ answer }: ClaimRecord): Settlement => ({
+const completedEarlierEvent = ({ answer }: ClaimRecord): Settlement => ({
   type: 'complete',
   answerBytes: answer?.kind === 'inline' ? answer.bytes.length : 0,
 });
@@ -412,7 +413,7 @@ function isEarlyTimeout(error: unknown): boolean {
 }
 
 /** A `remember` that throws must not cost the caller its answer; remembering is the side that runs nothing twice. */
-function isToBeRemembered({ settings, reply }: Request, value: unknown): boolean {
+function isToBeRemembered({ settings, reply }: Call, value: unknown): boolean {
   try {
     return settings.remember({ value, statusCode: reply.statusOf(value) });
   } catch (error) {
@@ -444,7 +445,7 @@ export function answerOrThrow(reply: Reply, error: unknown): unknown {
 const maxKeptInputBytes = 65_536;
 const keptInputSealTimeMs = 2_000;
 
-async function keptInput({ settings, event, identity }: Request): Promise<Uint8Array | undefined> {
+async function keptInput({ settings, event, identity }: Call): Promise<Uint8Array | undefined> {
   const encoded = await encode(event, {
     operation: identity.pk,
     maxBytes: maxKeptInputBytes,

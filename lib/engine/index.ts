@@ -4,7 +4,7 @@
  * Middy, nor the shapes of events: a call comes with its identity and its reply.
  */
 export { AnswerCache, type CacheOptions } from './cache.ts';
-export { answerOrThrow, type Execution, enter, type Request, sendUnrecorded } from './execution.ts';
+export { answerOrThrow, type Call, type Execution, enter, sendUnrecorded } from './execution.ts';
 export { remainingTimeOf } from './lease.ts';
 export { type Guard, refuseSharedNamespace } from './namespace.ts';
 export {

@@ -193,7 +193,7 @@ export class Work {
       this.#phase = this.#phaseAfter(error, before);
       throw error;
     }
-    if (commit.kind === 'applied') {
+    if (commit.outcome === 'applied') {
       this.#phase = { at: 'committed', record: commit.record, encoded: commit.encoded };
       return result;
     }
@@ -205,7 +205,7 @@ export class Work {
   async #commitEncoded(encoded: Encoded, work: AtomicWork, isInDoubt: boolean): Promise<Commit> {
     if (!isClaimed(this.#phase)) {
       const commit = await commitUnclaimed(this.#attempt, this.#settings, encoded, work, isInDoubt);
-      if (commit.kind !== 'taken-over') return commit;
+      if (commit.outcome !== 'taken-over') return commit;
       this.#attempt = commit.attempt;
       this.#phase = { at: 'committing', isClaimed: true };
     }

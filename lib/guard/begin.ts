@@ -61,15 +61,15 @@ async function beginOne(
   const identity = identify(settings, event, context as Context, http);
   if (identity.kind === 'none') return unguarded(settings, event, context, identity.reason);
   refuseSharedNamespace(guard);
-  const request = { settings, event, context, reply, identity, startedAtMs: settings.clock().now() };
-  const entered = await enter(request);
+  const call = { settings, event, context, reply, identity, startedAtMs: settings.clock().now() };
+  const entered = await enter(call);
   switch (entered.outcome) {
     case 'run': {
       const { execution: run } = entered;
       return { kind: 'run', event, context: withOperation(context, run.operation), run };
     }
     case 'replay':
-      return { kind: 'answer', answer: await replay(request, entered.record) };
+      return { kind: 'answer', answer: await replay(call, entered.record) };
     case 'mismatch':
     case 'busy':
       throw refusalOf(entered, settings.clock().now());
