@@ -84,6 +84,7 @@ function primary(reader: Reader): Condition {
     const low = readOperand(reader);
     if (!reader.takeWord('AND')) throw reader.syntaxError();
     const high = readOperand(reader);
+    for (const bound of [low, high]) refuseSame(reader, 'BETWEEN', operand, bound);
     checkBounds(reader, operand, low, high);
     return { kind: 'between', operand, low, high };
   }
@@ -91,6 +92,7 @@ function primary(reader: Reader): Condition {
     reader.expectSymbol('(');
     const choices = list(reader);
     if (choices.length > maxChoices) throw reader.refuse('Too many operands for operator IN;');
+    for (const choice of choices) refuseSame(reader, 'IN', operand, choice);
     return { kind: 'in', operand, choices };
   }
   const { kind, text } = reader.peek();
@@ -279,9 +281,37 @@ function holds(comparator: Comparator, left: Value | undefined, right: Value | u
   }
 }
 
+/** Attributes that a condition reads. */
+export function namesIn(condition: Condition): string[] {
+  const paths = (operands: readonly Operand[]): string[] =>
+    operands.flatMap((operand) => (operand.kind === 'value' ? [] : [String(operand.path[0])]));
+  switch (condition.kind) {
+    case 'and':
+    case 'or':
+      return [...namesIn(condition.left), ...namesIn(condition.right)];
+    case 'not':
+      return namesIn(condition.condition);
+    case 'compare':
+      return paths([condition.left, condition.right]);
+    case 'between':
+      return paths([condition.operand, condition.low, condition.high]);
+    case 'in':
+      return paths([condition.operand, ...condition.choices]);
+    case 'exists':
+    case 'type':
+      return [String(condition.path[0])];
+    case 'begins':
+      return paths([condition.operand, condition.prefix]);
+    case 'contains':
+      return paths([condition.operand, condition.part]);
+  }
+}
+
 /** Which items a query asks for. */
 export interface KeyCondition {
   readonly partition: Value;
+  /** What the sort key is held against. */
+  readonly bounds: readonly Value[];
   isInRange(sortKey: Value | undefined): boolean;
 }
 
@@ -309,7 +339,7 @@ export function readKeyCondition(
   }
   const partition = ofPartition.right.value;
   const ofSort = parts.find((part) => part !== ofPartition);
-  if (!ofSort) return { partition, isInRange: () => true };
+  if (!ofSort) return { partition, bounds: [], isInRange: () => true };
   const isRange =
     ofSort.kind === 'between' ||
     ofSort.kind === 'begins' ||
@@ -320,6 +350,12 @@ export function readKeyCondition(
   if (!isRange) throw invalid('Query key condition not supported');
   return {
     partition,
+    bounds: constantsIn(ofSort),
     isInRange: (value) => value !== undefined && isMet(ofSort, { [sortKey]: value }),
   };
+}
+
+function constantsIn(condition: Condition): Value[] {
+  const { left, right, low, high, prefix } = condition as unknown as Partial<Record<string, Operand>>;
+  return [left, right, low, high, prefix].flatMap((one) => (one?.kind === 'value' ? [one.value] : []));
 }

@@ -8,4 +8,4 @@
 export { modelClient } from './client.ts';
 export { sdkError } from './errors.ts';
 export { type Applied, type Change, createDynamoModel } from './model.ts';
-export type { Item } from './values.ts';
+export type { Item, Value } from './values.ts';

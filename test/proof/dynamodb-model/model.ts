@@ -226,7 +226,7 @@ function modelOf(state: State, options: Omit<DynamoModelOptions, 'tables'>): Dyn
       case 'check':
         return { ...judged, after: before };
       case 'update': {
-        const after = applyUpdate(action.update, before ?? key);
+        const after = applyUpdate(action.update, before ?? key, keyNamesOf(description));
         checkIndexKeys(description, after);
         checkSize(after, 'Item size to update has exceeded the maximum allowed size');
         return { ...judged, after };
@@ -266,7 +266,7 @@ function modelOf(state: State, options: Omit<DynamoModelOptions, 'tables'>): Dyn
     const { before, after } = single(request);
     const paths = request.action.update.map(({ path }) => path);
     const attributes = returned(input.ReturnValues, before, after, paths);
-    return attributes ? { Attributes: copyItem(attributes) } : {};
+    return attributes && Object.keys(attributes).length > 0 ? { Attributes: copyItem(attributes) } : {};
   };
 
   const get = (input: Input): Record<string, any> => {
@@ -606,8 +606,7 @@ function readCheck(table: Table, input: Input): Request {
 function readUpdateRequest(table: Table, input: Input) {
   const placeholders = placeholdersOf(input, ['UpdateExpression', 'ConditionExpression']);
   const expression = input.UpdateExpression as string | undefined;
-  const update =
-    expression === undefined ? [] : readUpdate(expression, placeholders, keyNamesOf(table.description));
+  const update = expression === undefined ? [] : readUpdate(expression, placeholders);
   const condition = conditionOf(input, placeholders);
   placeholders.refuseUnused();
   const key = readKey(table.description, input.Key);

@@ -1,5 +1,5 @@
 /** Queries of a table or an index: range, order, pages, filter. */
-import { isMet, readCondition, readKeyCondition } from './condition.ts';
+import { isMet, namesIn, readCondition, readKeyCondition } from './condition.ts';
 import { invalid } from './errors.ts';
 import { project, readProjection } from './projection.ts';
 import { keyNamesOf, keyTypeOf, readKey, type TableDescription, textOfKey } from './tables.ts';
@@ -35,7 +35,11 @@ export function queryItems(
   if (input.Limit !== undefined && !(input.Limit >= 1)) throw invalid('Limit must be at least 1');
   const { partitionKey, sortKey } = index ?? table;
   const condition = readKeyCondition(input.KeyConditionExpression, placeholders, partitionKey, sortKey);
-  if (typeOf(condition.partition) !== keyTypeOf(table, partitionKey)) {
+  const isOther = (value: Value, key: string): boolean => typeOf(value) !== keyTypeOf(table, key);
+  if (
+    isOther(condition.partition, partitionKey) ||
+    (sortKey !== undefined && condition.bounds.some((bound) => isOther(bound, sortKey)))
+  ) {
     throw invalid(
       'One or more parameter values were invalid: Condition parameter type does not match schema type',
     );
@@ -44,6 +48,12 @@ export function queryItems(
     input.FilterExpression === undefined
       ? undefined
       : readCondition('FilterExpression', input.FilterExpression, placeholders);
+  const keyInFilter = filter && namesIn(filter).find((name) => [partitionKey, sortKey].includes(name));
+  if (keyInFilter !== undefined) {
+    throw invalid(
+      `Filter Expression can only contain non-primary key attributes: Primary key attribute: ${keyInFilter}`,
+    );
+  }
   const paths =
     input.ProjectionExpression === undefined
       ? undefined
@@ -69,6 +79,9 @@ export function queryItems(
 
   const startNames = [...new Set([...keyNamesOf(index ?? table), ...keyNamesOf(table)])];
   const start = readStart(table, input.ExclusiveStartKey, startNames, condition.partition, partitionKey);
+  if (start && sortKey !== undefined && !condition.isInRange(start[sortKey])) {
+    throw invalid('The provided starting key does not match the range key predicate');
+  }
   const rest = start ? items.filter((item) => direction * order(item, start) > 0) : items;
   const page: Item[] = [];
   let bytes = 0;

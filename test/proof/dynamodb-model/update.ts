@@ -21,12 +21,7 @@ export type Update = readonly Action[];
 const parameter = 'UpdateExpression';
 const sections = ['SET', 'REMOVE', 'ADD', 'DELETE'] as const;
 
-/** @param keyNames attributes that an update may not touch */
-export function readUpdate(
-  expression: string,
-  placeholders: Placeholders,
-  keyNames: readonly string[],
-): Update {
+export function readUpdate(expression: string, placeholders: Placeholders): Update {
   const reader = new Reader(parameter, expression, placeholders);
   const actions: Action[] = [];
   const seen = new Set<string>();
@@ -41,13 +36,6 @@ export function readUpdate(
     while (reader.takeSymbol(','));
   }
   refuseOverlap(reader, actions);
-  for (const { path } of actions) {
-    if (keyNames.includes(String(path[0]))) {
-      throw invalid(
-        `One or more parameter values were invalid: Cannot update attribute ${path[0]}. This attribute is part of the key`,
-      );
-    }
-  }
   return actions;
 }
 
@@ -99,6 +87,11 @@ function readOperand(reader: Reader): Operand {
       reader.expectSymbol(',');
       const otherwise = readOperand(reader);
       reader.expectSymbol(')');
+      if (otherwise.kind === 'path' && JSON.stringify(otherwise.path) === JSON.stringify(path)) {
+        throw reader.refuse(
+          `The first operand must be distinct from the remaining operands for this operator or function; operator: ${name}`,
+        );
+      }
       return { kind: name, path, otherwise };
     }
     case 'list_append': {
@@ -135,9 +128,17 @@ function refuseOverlap(reader: Reader, actions: Update): void {
 /**
  * The item after the update. Everything on the right is read from the item as it was before.
  *
+ * @param keyNames attributes that an update may not touch
  * @throws `ValidationException` where the item has not what the expression needs
  */
-export function applyUpdate(update: Update, before: Item): Item {
+export function applyUpdate(update: Update, before: Item, keyNames: readonly string[]): Item {
+  for (const { path } of update) {
+    if (keyNames.includes(String(path[0]))) {
+      throw invalid(
+        `One or more parameter values were invalid: Cannot update attribute ${path[0]}. This attribute is part of the key`,
+      );
+    }
+  }
   const changes = update.map((action) => ({ path: action.path, value: valueAfter(action, before) }));
   // Places in lists are those from before: removals come last, and the last place first.
   const sets = changes.filter(({ value }) => value !== undefined);
@@ -186,8 +187,11 @@ function evaluate(operand: Operand, item: Item): Value {
       if (value) return value;
       throw invalid('The provided expression refers to an attribute that does not exist in the item');
     }
-    case 'if_not_exists':
-      return valueAt(item, operand.path) ?? evaluate(operand.otherwise, item);
+    case 'if_not_exists': {
+      // Read even where it is not needed: DynamoDB refuses it where it is not there.
+      const otherwise = evaluate(operand.otherwise, item);
+      return valueAt(item, operand.path) ?? otherwise;
+    }
     case 'list_append': {
       const [first, second] = [evaluate(operand.first, item), evaluate(operand.second, item)];
       if (!('L' in first) || !('L' in second)) throw wrongOperand();

@@ -20,7 +20,7 @@ export type Type = 'S' | 'N' | 'B' | 'BOOL' | 'NULL' | 'M' | 'L' | 'SS' | 'NS' |
 
 export const types: readonly Type[] = ['S', 'N', 'B', 'BOOL', 'NULL', 'M', 'L', 'SS', 'NS', 'BS'];
 
-/** With the nesting that DynamoDB allows. */
+/** A value within an item is on the first level, and on one more in each list or map around it. */
 const maxDepth = 32;
 /** Names and values of one item. */
 export const maxItemBytes = 400 * 1024;
@@ -38,7 +38,7 @@ const textOf = (bytes: Uint8Array): string => Buffer.from(bytes).toString('latin
  * @throws `ValidationException`
  */
 export function readValue(given: unknown, depth = 0): Value {
-  if (depth > maxDepth) throw invalid('Nesting Levels have exceeded supported limits');
+  if (depth >= maxDepth) throw invalid('Nesting Levels have exceeded supported limits');
   const entries = Object.entries((given ?? {}) as object).filter(([, content]) => content !== undefined);
   const [type, content] = entries[0] ?? [];
   if (entries.length !== 1) {
@@ -118,30 +118,28 @@ export function sizeOfValue(value: Value): number {
 export const sizeOfItem = (item: Item): number =>
   Object.entries(item).reduce((sum, [name, value]) => sum + bytesOf(name) + sizeOfValue(value), 0);
 
-/** Text that is the same for equal values and no others. */
+/** Text that is the same for equal values and no others. Nothing is quoted twice: its length is linear in any depth. */
 export function textOfValue(value: Value): string {
   const type = typeOf(value);
   const content = contentOf(value);
   switch (type) {
     case 'B':
-      return `B${textOf(content)}`;
+      return `B${JSON.stringify(textOf(content))}`;
     case 'BS':
       return `BS${JSON.stringify(content.map(textOf))}`;
     case 'L':
-      return `L${JSON.stringify(content.map(textOfValue))}`;
+      return `[${content.map(textOfValue).join()}]`;
     case 'M':
-      return `M${textOfItem(content)}`;
+      return textOfItem(content);
     default:
       return type + JSON.stringify(content);
   }
 }
 
-export const textOfItem = (item: Item): string =>
-  JSON.stringify(
-    Object.entries(item)
-      .map(([name, value]) => [name, textOfValue(value)] as const)
-      .sort(([one], [other]) => (one < other ? -1 : 1)),
-  );
+export function textOfItem(item: Item): string {
+  const names = Object.keys(item).sort();
+  return `{${names.map((name) => `${JSON.stringify(name)}:${textOfValue(item[name] as Value)}`).join()}}`;
+}
 
 export const isEqual = (one: Value, other: Value): boolean => textOfValue(one) === textOfValue(other);
 
@@ -156,9 +154,9 @@ export function compare(one: Value, other: Value): number | undefined {
   return undefined;
 }
 
-/** What `size()` says; `undefined` where a type has none. */
+/** What `size()` says, of a text its characters; `undefined` where a type has none. */
 export function sizeFunction(value: Value): number | undefined {
-  if ('S' in value) return bytesOf(value.S);
+  if ('S' in value) return value.S.length;
   if ('B' in value) return value.B.length;
   if ('M' in value) return Object.keys(value.M).length;
   return Array.isArray(contentOf(value)) ? contentOf(value).length : undefined;
