@@ -141,49 +141,19 @@ export class IdempotentQueue extends QueueBase {
     if (target) namespaceOf(target.fn);
 
     this.#alarmOptions = props;
-    const kind: QueueProps = {
+    this.#kind = {
       ...(fifo && { fifo }),
       enforceSSL: true,
       ...(props.encryptionKey
         ? { encryption: QueueEncryption.KMS, encryptionMasterKey: props.encryptionKey }
         : { encryption: QueueEncryption.SQS_MANAGED }),
     };
-    this.#kind = kind;
     this.deadLetterQueue = new Queue(this, 'DeadLetterQueue', {
-      ...kind,
+      ...this.#kind,
       retentionPeriod: props.deadLetterRetentionPeriod ?? Duration.days(14),
     });
-    this.queue = new Queue(this, 'Queue', {
-      ...kind,
-      ...(props.queueName !== undefined && { queueName: props.queueName }),
-      ...(contentBasedDeduplication && { contentBasedDeduplication }),
-      ...(highThroughput && {
-        deduplicationScope: DeduplicationScope.MESSAGE_GROUP,
-        fifoThroughputLimit: FifoThroughputLimit.PER_MESSAGE_GROUP_ID,
-      }),
-      retentionPeriod: props.retentionPeriod ?? Duration.days(4),
-      visibilityTimeout: props.visibilityTimeout ?? visibilityFor(target?.fn, maxBatchingWindow),
-      deadLetterQueue: { queue: this.deadLetterQueue, maxReceiveCount },
-    });
-    if (highThroughput) {
-      Annotations.of(this).addInfo(
-        'highThroughput narrows deduplication to each message group: the same deduplication id in two groups is two messages',
-      );
-    }
-    if (known(maxReceiveCount) < 5) {
-      Annotations.of(this).addWarningV2(
-        'idemkit:queue:max-receive-count',
-        `maxReceiveCount is ${maxReceiveCount}, and deliveries that are throttled or find the operation busy count as well: use at least 5`,
-      );
-    }
-    // An escape hatch may have removed the redrive policy.
-    this.node.addValidation({
-      validate: () => {
-        adviseDeadLetterQueue(this.queue.node.defaultChild as CfnQueue);
-        return [];
-      },
-    });
-
+    this.queue = this.#createQueue(props, maxReceiveCount, target?.fn);
+    this.#advise(maxReceiveCount);
     target?.called.addEventSource(
       new SqsEventSource(this.queue, {
         batchSize,
@@ -205,6 +175,48 @@ export class IdempotentQueue extends QueueBase {
         threshold: 1,
         evaluationPeriods: 1,
         alarmDescription: `Messages that could not be handled lie in the dead-letter queue of '${this.node.path}'.`,
+      },
+    });
+  }
+
+  #createQueue(
+    props: IdempotentQueueProps,
+    maxReceiveCount: number,
+    consumer: LambdaFunction | undefined,
+  ): Queue {
+    const { queueName, maxBatchingWindow } = props;
+    return new Queue(this, 'Queue', {
+      ...this.#kind,
+      ...(queueName !== undefined && { queueName }),
+      ...(this.contentBasedDeduplication && { contentBasedDeduplication: true }),
+      ...(this.highThroughput && {
+        deduplicationScope: DeduplicationScope.MESSAGE_GROUP,
+        fifoThroughputLimit: FifoThroughputLimit.PER_MESSAGE_GROUP_ID,
+      }),
+      retentionPeriod: props.retentionPeriod ?? Duration.days(4),
+      visibilityTimeout: props.visibilityTimeout ?? visibilityFor(consumer, maxBatchingWindow),
+      deadLetterQueue: { queue: this.deadLetterQueue, maxReceiveCount },
+    });
+  }
+
+  /** Says at synthesis what is allowed but unwise. */
+  #advise(maxReceiveCount: number): void {
+    if (this.highThroughput) {
+      Annotations.of(this).addInfo(
+        'highThroughput narrows deduplication to each message group: the same deduplication id in two groups is two messages',
+      );
+    }
+    if (known(maxReceiveCount) < 5) {
+      Annotations.of(this).addWarningV2(
+        'idemkit:queue:max-receive-count',
+        `maxReceiveCount is ${maxReceiveCount}, and deliveries that are throttled or find the operation busy count as well: use at least 5`,
+      );
+    }
+    // An escape hatch may have removed the redrive policy.
+    this.node.addValidation({
+      validate: () => {
+        adviseDeadLetterQueue(this.queue.node.defaultChild as CfnQueue);
+        return [];
       },
     });
   }

@@ -67,36 +67,64 @@ export class OutboxPipe extends Construct {
       retentionPeriod: Duration.days(14),
     });
     this.logGroup = new LogGroup(this, 'Log', { retention: RetentionDays.ONE_MONTH });
-    this.role = new Role(this, 'Role', {
+    this.role = this.#createRole();
+    const source = table.openOutbox(destination);
+    this.#grant(props, source);
+    this.pipe = this.#createPipe(props, source);
+    // A pipe fails if it is created before its role may read.
+    this.pipe.node.addDependency(this.role);
+
+    this.alarms = alarmsIn(this, props, {
+      FailedExecutions: {
+        metric: this.metricFailedExecutions({ period: Duration.minutes(1) }),
+        ...onAnything,
+        alarmDescription: `Executions of the pipe for '${destination}' fail: messages wait and are tried again.`,
+      },
+      FailedDeliveries: {
+        metric: this.metricFailedDeliveries({ period: Duration.minutes(1) }),
+        ...onAnything,
+        alarmDescription: `The queue refuses messages for '${destination}', or cannot be reached: they wait and are tried again.`,
+      },
+      DeadLetters: {
+        metric: this.metricDeadLetters(),
+        threshold: 1,
+        evaluationPeriods: 1,
+        alarmDescription: `Messages for '${destination}' could not be published; they are still in the table.`,
+      },
+    });
+  }
+
+  #createRole(): Role {
+    const { account } = Stack.of(this);
+    // Any pipe of the account: a pipe with a fixed name could not be replaced.
+    const anyPipe = Stack.of(this).formatArn({ service: 'pipes', resource: 'pipe', resourceName: '*' });
+    return new Role(this, 'Role', {
       assumedBy: new ServicePrincipal('pipes.amazonaws.com', {
         conditions: {
-          StringEquals: { 'aws:SourceAccount': Stack.of(this).account },
-          // Any pipe of the account: a pipe with a fixed name could not be replaced.
-          ArnLike: {
-            'aws:SourceArn': Stack.of(this).formatArn({
-              service: 'pipes',
-              resource: 'pipe',
-              resourceName: '*',
-            }),
-          },
+          StringEquals: { 'aws:SourceAccount': account },
+          ArnLike: { 'aws:SourceArn': anyPipe },
         },
       }),
     });
+  }
 
-    const source = table.openOutbox(destination);
+  /** Lets the pipe read the stream, send to the queue and to the dead-letter queue, and write its log. */
+  #grant({ table, queue }: OutboxPipeProps, stream: string): void {
     const allow = (actions: string[], resource: string) =>
       this.role.addToPolicy(new PolicyStatement({ actions, resources: [resource] }));
     allow(
       ['dynamodb:DescribeStream', 'dynamodb:GetRecords', 'dynamodb:GetShardIterator', 'dynamodb:ListStreams'],
-      source,
+      stream,
     );
     const tableKey = table.table.encryptionKey;
     if (tableKey) grantThrough('dynamodb', tableKey, this.role, 'kms:Decrypt');
     queue.grantSendMessages(this.role);
     allow(['sqs:SendMessage'], this.deadLetterQueue.queueArn);
     this.logGroup.grantWrite(this.role);
+  }
 
-    this.pipe = new CfnPipe(this, 'Pipe', {
+  #createPipe({ destination, queue, ...props }: OutboxPipeProps, source: string): CfnPipe {
+    return new CfnPipe(this, 'Pipe', {
       description: `Messages staged for '${destination}'`,
       roleArn: this.role.roleArn,
       source,
@@ -135,27 +163,6 @@ export class OutboxPipe extends Construct {
       logConfiguration: {
         level: 'ERROR',
         cloudwatchLogsLogDestination: { logGroupArn: this.logGroup.logGroupArn },
-      },
-    });
-    // A pipe fails if it is created before its role may read.
-    this.pipe.node.addDependency(this.role);
-
-    this.alarms = alarmsIn(this, props, {
-      FailedExecutions: {
-        metric: this.metricFailedExecutions({ period: Duration.minutes(1) }),
-        ...onAnything,
-        alarmDescription: `Executions of the pipe for '${destination}' fail: messages wait and are tried again.`,
-      },
-      FailedDeliveries: {
-        metric: this.metricFailedDeliveries({ period: Duration.minutes(1) }),
-        ...onAnything,
-        alarmDescription: `The queue refuses messages for '${destination}', or cannot be reached: they wait and are tried again.`,
-      },
-      DeadLetters: {
-        metric: this.metricDeadLetters(),
-        threshold: 1,
-        evaluationPeriods: 1,
-        alarmDescription: `Messages for '${destination}' could not be published; they are still in the table.`,
       },
     });
   }

@@ -1,3 +1,4 @@
+/** What callers import, in browsers too, as `idemkit/client`. */
 export {
   newIdempotencyKey,
   RequestTimeoutError,

@@ -1,3 +1,4 @@
+/** What the author of a handler imports, as `idemkit`. */
 export {
   type BatchAnswer,
   type EachRecordOptions,

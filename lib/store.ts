@@ -1,3 +1,4 @@
+/** What the author of a store imports, as `idemkit/store`. */
 export {
   type ClaimRecord,
   type ClaimWritten,

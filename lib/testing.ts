@@ -1,3 +1,4 @@
+/** What tests of handlers import, as `idemkit/testing`. */
 export { type MemoryRecord, type MemoryStore, type MemoryStoreOptions, memoryStore } from './store/index.ts';
 export {
   type AlbRequest,

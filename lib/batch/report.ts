@@ -72,6 +72,6 @@ function withFailures(answer: unknown, ids: readonly string[]): object {
 const notStarted = (someWere: boolean): IdempotencyError =>
   new IdempotencyError(
     'NO_TIME_LEFT',
-    'There was no time left to start all records of the batch. The others are delivered again.',
+    'There was no time left to start all records of the batch. Those not started are delivered again.',
     { effect: someWere ? 'possible' : 'none', retryAfterSeconds: 1 },
   );
