@@ -1,0 +1,43 @@
+import type { Auditor, ClaimItem, Execution, History } from '../simulation/history.ts';
+
+/** A handler runs under a claim that it has won, while its lease holds, and never once its window is completed. */
+export const turns: Auditor = {
+  promise: 'one handler at a time, and none after a completion',
+  audit: (history) =>
+    history.executions
+      .filter(
+        ({ isGuarded, owner, call }) => isGuarded && (owner !== undefined || !atCommit(history, call.id)),
+      )
+      .flatMap((execution) => problemsOf(execution, history).map((problem) => `${execution.id}: ${problem}`)),
+};
+
+/** A call that claims at its commit has no claim of its own before. */
+const atCommit = (history: History, callId: string): boolean => history.claimsAtCommit.has(callId);
+
+function problemsOf(execution: Execution, { transitions, executions }: History): string[] {
+  const { owner, window, pk, startedAtMs, startedAtClockMs, claim } = execution;
+  if (!claim) return ['its handler ran without a claim'];
+  const problems: string[] = [];
+  if (startedAtClockMs >= claim.leaseUntilMs) problems.push('its handler began after its lease');
+  const completion = transitions.find(
+    ({ pk: place, after }) => place === pk && after?.window === window && after?.status === 'COMPLETED',
+  );
+  if (completion && completion.atMs < startedAtMs)
+    problems.push('its handler began after the window was completed');
+  const givenUp = transitions.find(
+    (one) =>
+      one.pk === pk &&
+      one.before?.owner === owner &&
+      one.after &&
+      one.after.owner === owner &&
+      isGivenUp(one.after),
+  );
+  if (givenUp && givenUp.atMs < (execution.endedAtMs ?? 0))
+    problems.push('its claim was given up while it ran');
+  const twice = executions.find((other) => other !== execution && other.owner === owner && other.pk === pk);
+  if (twice) problems.push(`its claim is also that of ${twice.id}`);
+  return problems;
+}
+
+const isGivenUp = ({ status, leaseUntilMs }: ClaimItem): boolean =>
+  status === 'RELEASED' || (status === 'IN_PROGRESS' && leaseUntilMs === 0);

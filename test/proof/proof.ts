@@ -1,0 +1,49 @@
+/**
+ * `npm run proof -- --seeds 1000 [--seed 42] [--workload 'at commit'] [--all]`: runs seeds until one breaks a promise, shrinks it, and prints
+ * its time line. With `--seed` alone it runs that one. With `--all` it goes on after a failure and prints no time lines.
+ */
+import { parseArgs } from 'node:util';
+import { reportText } from './simulation/report.ts';
+import { runSeed } from './simulation/run.ts';
+import { shrink } from './simulation/shrink.ts';
+
+const { values } = parseArgs({
+  options: {
+    seeds: { type: 'string' },
+    seed: { type: 'string' },
+    workload: { type: 'string' },
+    all: { type: 'boolean', default: false },
+  },
+});
+const from = Number(values.seed ?? 1);
+const count = Number(values.seeds ?? (values.seed === undefined ? 1_000 : 1));
+if (!Number.isSafeInteger(from) || !Number.isSafeInteger(count) || count < 1) {
+  throw new Error('Expected --seed and --seeds to be whole numbers, e.g. --seed 42 --seeds 1000.');
+}
+
+const startedAtMs = performance.now();
+const counts = { seeds: 0, calls: 0, faults: 0, events: 0 };
+const failed: number[] = [];
+for (let seed = from; seed < from + count; seed++) {
+  const report = await runSeed(seed, { workload: values.workload });
+  counts.seeds++;
+  counts.calls += report.calls;
+  counts.faults += report.faults.length;
+  counts.events += report.events;
+  if (report.complaints.length === 0) continue;
+  failed.push(seed);
+  if (values.all) {
+    console.log(`Seed ${seed}, workload '${report.workload}': ${report.complaints[0]}`);
+    continue;
+  }
+  const { report: smallest, runs } = await shrink(report);
+  console.log(reportText(smallest));
+  console.log(`Shrunk from ${report.faults.length} faults in ${runs} runs.`);
+  console.log(`Again: npm run proof -- --seed ${seed} --workload '${report.workload}'`);
+  break;
+}
+const seconds = ((performance.now() - startedAtMs) / 1000).toFixed(1);
+console.log(
+  `${counts.seeds} seeds, ${counts.calls} calls, ${counts.faults} faults, ${counts.events} events, ${failed.length} failed, ${seconds} s`,
+);
+process.exitCode = failed.length > 0 ? 1 : 0;

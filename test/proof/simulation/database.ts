@@ -1,0 +1,144 @@
+/** The database of a run. What changes in it is written into the history. */
+import { type Applied, type Change, createDynamoModel, type Item } from '../dynamodb-model/index.ts';
+import type { Call, ClaimItem, History } from './history.ts';
+
+export const recordsTable = 'records';
+export const effectsTable = 'effects';
+
+export interface Sender {
+  readonly call: Call | undefined;
+  readonly sentAtClockMs: number;
+  readonly commandName: string;
+}
+
+export class Database {
+  readonly #history: History;
+  readonly #nowMs: () => number;
+  readonly #model;
+  /** Told once a message was staged. */
+  onStaged: () => void = () => {};
+  #sender: Sender | undefined;
+
+  constructor(history: History, nowMs: () => number) {
+    this.#history = history;
+    this.#nowMs = nowMs;
+    const keys = { partitionKey: 'pk', sortKey: 'sk' };
+    this.#model = createDynamoModel({
+      tables: [
+        { name: recordsTable, ...keys, ttlAttribute: 'expiresAt' },
+        { name: effectsTable, ...keys },
+      ],
+      nowMs,
+      onChange: (change) => this.#changed(change),
+    });
+  }
+
+  apply(input: object, sender: Sender): Applied {
+    return this.#as(sender, input, () => this.#model.apply(sender.commandName, input));
+  }
+
+  /** Locks the items of a transaction. Resolves to what ends it, or to the answer where it was refused. */
+  prepare(
+    input: object,
+    sender: Sender,
+  ): Applied | { readonly finish: () => Applied; readonly abandon: () => Applied } {
+    const { prepared, ...answer } = this.#as(sender, input, () => this.#model.prepare(input));
+    if (prepared === undefined) return answer as Applied;
+    return {
+      finish: () => this.#as(sender, input, () => this.#model.finish(prepared)),
+      abandon: () => this.#as(sender, input, () => this.#model.abandon(prepared)),
+    };
+  }
+
+  item(tableName: string, pk: string, sk: string): Item | undefined {
+    const Key = { pk: { S: pk }, sk: { S: sk } };
+    return this.#model.apply('GetItem', { TableName: tableName, Key, ConsistentRead: true }).ok?.Item;
+  }
+
+  items(tableName: string): readonly Item[] {
+    return this.#model.dump(tableName);
+  }
+
+  /** Keys of what the records' TTL may delete by now. */
+  expirable(): readonly Item[] {
+    return this.#model.expirable(recordsTable);
+  }
+
+  expire(key: Item): void {
+    this.#model.expire(recordsTable, key);
+  }
+
+  #as<T>(sender: Sender, input: object, work: () => T): T {
+    this.#sender = sender;
+    for (const pk of partitionsIn(input)) sender.call?.touched.add(pk);
+    try {
+      return work();
+    } finally {
+      this.#sender = undefined;
+    }
+  }
+
+  #changed({ tableName, key, before, after }: Change): void {
+    const { call, sentAtClockMs = this.#nowMs(), commandName = 'TTL' } = this.#sender ?? {};
+    const history = this.#history;
+    const atMs = this.#nowMs();
+    const [pk, sk] = [textIn(key, 'pk'), textIn(key, 'sk')];
+    if (tableName === effectsTable) {
+      const effect = { execution: pk, pk: after ? textIn(after, 'operation') : '', atMs };
+      if (sk === 'by' && !before) history.committed.push(effect);
+      if (sk === 'reserve' && !before) history.reserved.push(effect);
+      return;
+    }
+    if (sk === 'claim') {
+      history.transitions.push({
+        ...{ atMs, pk, operation: commandName, call, sentAtClockMs },
+        ...{ before: before && claimOf(before), after: after && claimOf(after) },
+      });
+    } else if (sk.includes('#step#')) {
+      if (after && textIn(after, 'status') === 'DONE') history.stepsRecorded.push({ pk, sk, atMs });
+    } else if (sk.includes('#outbox#') && after && !before) {
+      history.staged.push({
+        ...{ pk, sk, atMs },
+        destination: textIn(after, 'destination'),
+        body: textIn(after, 'body'),
+        groupId: textIn(after, 'groupId'),
+        deduplicationId: textIn(after, 'deduplicationId'),
+      });
+      this.onStaged();
+    }
+  }
+}
+
+type Fields = Readonly<Record<string, Item>>;
+
+/** Partitions of records that a request names. */
+function partitionsIn(input: object): string[] {
+  const { TransactItems, ExpressionAttributeValues } = input as {
+    TransactItems?: readonly Fields[];
+    ExpressionAttributeValues?: Item;
+  };
+  const actions = TransactItems ? TransactItems.flatMap((item) => Object.values(item)) : [input as Item];
+  return actions.flatMap((action) => {
+    const { TableName, Key, Item: item } = action as { TableName?: unknown; Key?: Item; Item?: Item };
+    if (TableName !== recordsTable) return [];
+    const pk = textIn(Key ?? item ?? {}, 'pk') || textIn(ExpressionAttributeValues ?? {}, ':pk');
+    return pk === '' ? [] : [pk];
+  });
+}
+
+const textIn = (item: Item, name: string): string => (item[name] as { S?: string } | undefined)?.S ?? '';
+const numberIn = (item: Item, name: string): number => Number((item[name] as { N?: string } | undefined)?.N);
+
+const claimOf = (item: Item): ClaimItem => ({
+  status: textIn(item, 'status'),
+  owner: textIn(item, 'owner'),
+  window: textIn(item, 'window'),
+  attempt: numberIn(item, 'attempt'),
+  leaseUntilMs: numberIn(item, 'leaseUntil'),
+  endsAtMs: numberIn(item, 'endsAt'),
+  createdAtMs: numberIn(item, 'createdAt'),
+  answer: JSON.stringify([item.data, item.writeId, item.chunks, item.unavailable], inBase64),
+});
+
+const inBase64 = (_: string, value: unknown): unknown =>
+  value instanceof Uint8Array ? Buffer.from(value).toString('base64') : value;

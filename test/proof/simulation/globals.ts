@@ -1,0 +1,60 @@
+/** Time and chance of this process, replaced while a run goes on: the library asks for both by their global names. */
+import crypto from 'node:crypto';
+import { syncBuiltinESMExports } from 'node:module';
+import type { Chance } from './chance.ts';
+import { invocation } from './sandbox.ts';
+import type { Cancel, VirtualTime } from './virtual-time.ts';
+
+/** @returns what puts the system's back */
+export function replaceGlobals(time: VirtualTime, chance: Chance, log: (line: string) => void): () => void {
+  const theirs = {
+    setTimeout: globalThis.setTimeout,
+    clearTimeout: globalThis.clearTimeout,
+    random: Math.random,
+    now: Date.now,
+    performanceNow: performance.now,
+    randomUUID: crypto.randomUUID,
+    warn: console.warn,
+    error: console.error,
+  };
+  const here = (): string => invocation.getStore()?.call?.id ?? 'nobody';
+  const nowMs = () => time.nowMs + (invocation.getStore()?.sandbox.skewMs ?? 0);
+  globalThis.setTimeout = ((happen: () => void, ms = 0) => {
+    const place = invocation.getStore()?.sandbox ?? time;
+    return new Timer(place.after(ms, happen));
+  }) as never;
+  globalThis.clearTimeout = ((timer?: Timer) => {
+    timer?.cancel();
+  }) as never;
+  Math.random = () => chance.fraction(`random ${here()}`);
+  Date.now = nowMs;
+  performance.now = () => time.nowMs;
+  crypto.randomUUID = () => chance.uuid(`uuid ${here()}`);
+  syncBuiltinESMExports();
+  console.warn = (text: unknown) => log(`warns: ${String(text)}`);
+  console.error = (text: unknown) => log(`tells: ${String(text)}`);
+  return () => {
+    globalThis.setTimeout = theirs.setTimeout;
+    globalThis.clearTimeout = theirs.clearTimeout;
+    Math.random = theirs.random;
+    Date.now = theirs.now;
+    performance.now = theirs.performanceNow;
+    crypto.randomUUID = theirs.randomUUID;
+    syncBuiltinESMExports();
+    console.warn = theirs.warn;
+    console.error = theirs.error;
+  };
+}
+
+class Timer {
+  readonly cancel: Cancel;
+  constructor(cancel: Cancel) {
+    this.cancel = cancel;
+  }
+  unref(): this {
+    return this;
+  }
+  ref(): this {
+    return this;
+  }
+}

@@ -1,0 +1,145 @@
+/** What happened in a run, as the auditors read it. */
+import type { IdempotencyEvent } from '../../../lib/index.ts';
+
+/** A claim item, as far as auditors look into it. */
+export interface ClaimItem {
+  readonly status: string;
+  readonly owner: string;
+  readonly window: string;
+  readonly attempt: number;
+  readonly leaseUntilMs: number;
+  readonly endsAtMs: number;
+  readonly createdAtMs: number;
+  /** All that the item says of its answer, as one text. */
+  readonly answer: string;
+}
+
+/** A claim item was changed by one request. */
+export interface Transition {
+  readonly atMs: number;
+  readonly pk: string;
+  readonly before: ClaimItem | undefined;
+  readonly after: ClaimItem | undefined;
+  readonly operation: string;
+  /** The call whose request it was. */
+  readonly call: Call | undefined;
+  /** What the sender's clock said when it sent the request. */
+  readonly sentAtClockMs: number;
+}
+
+export type CallOutcome =
+  | { readonly kind: 'answered'; readonly value: unknown }
+  | { readonly kind: 'failed'; readonly error: unknown };
+
+/** One invocation of a guarded handler. */
+export interface Call {
+  readonly id: string;
+  readonly tenant: string;
+  readonly key: string;
+  /** Of its keys' records. */
+  readonly pks: ReadonlySet<string>;
+  readonly payload: string;
+  readonly sandbox: string;
+  readonly startedAtMs: number;
+  /** Made once all faults are over. */
+  readonly isProbe: boolean;
+  outcome: CallOutcome | undefined;
+  endedAtMs: number | undefined;
+  readonly observed: IdempotencyEvent[];
+  /** Partitions of records that its requests touched. */
+  readonly touched: Set<string>;
+  requests: number;
+}
+
+/** A handler's run, from its first line on. */
+export interface Execution {
+  readonly id: string;
+  readonly call: Call;
+  readonly key: string;
+  readonly pk: string;
+  readonly isGuarded: boolean;
+  readonly attempt: number;
+  readonly startedAtMs: number;
+  readonly startedAtClockMs: number;
+  /** By the last claim that this call has won; absent where nothing was claimed before. */
+  readonly claim: ClaimItem | undefined;
+  readonly claimedAtMs: number | undefined;
+  readonly owner: string | undefined;
+  readonly window: string | undefined;
+  /** When its window ends, as it was told at its start. */
+  readonly endsAtMs: number;
+  endedAtMs: number | undefined;
+  ended: 'returned' | 'threw' | undefined;
+}
+
+/** A handler's own function of a step was called. */
+export interface StepRun {
+  readonly execution: Execution;
+  readonly name: string;
+  readonly token: string;
+  readonly atMs: number;
+}
+
+/** A step's record was written. */
+export interface StepRecorded {
+  readonly pk: string;
+  readonly sk: string;
+  readonly atMs: number;
+}
+
+export interface StagedItem {
+  readonly sk: string;
+  readonly pk: string;
+  readonly destination: string;
+  readonly body: string;
+  readonly groupId: string;
+  readonly deduplicationId: string;
+  readonly atMs: number;
+}
+
+export interface Published {
+  readonly body: string;
+  readonly groupId: string;
+  readonly deduplicationId: string;
+  readonly atMs: number;
+}
+
+export class History {
+  readonly transitions: Transition[] = [];
+  readonly calls: Call[] = [];
+  readonly executions: Execution[] = [];
+  /** Calls of guards with `claim: 'at-commit'`. */
+  readonly claimsAtCommit = new Set<string>();
+  /** What each execution stages with its commit. */
+  readonly expectedMessages = new Map<string, readonly string[]>();
+  readonly stepRuns: StepRun[] = [];
+  readonly stepsRecorded: StepRecorded[] = [];
+  readonly staged: StagedItem[] = [];
+  readonly published: Published[] = [];
+  /** Names of effects outside of commits, by execution. */
+  readonly effects: { readonly execution: Execution; readonly name: string; readonly atMs: number }[] = [];
+  /** Effects of commits: which execution's transaction was applied. */
+  readonly committed: { readonly execution: string; readonly pk: string; readonly atMs: number }[] = [];
+  /** The same of transactions within the operation. */
+  readonly reserved: { readonly execution: string; readonly pk: string; readonly atMs: number }[] = [];
+  /** The counter that every commit of a key adds to, as it stands at the end. */
+  readonly counters = new Map<string, number>();
+  /** Messages of a queue that the handler has acknowledged, in the order in which they were. */
+  readonly acknowledged: { readonly group: string; readonly key: string; readonly atMs: number }[] = [];
+  /** What a queue holds, in the order in which it was sent. */
+  readonly queued: { readonly group: string; readonly key: string }[] = [];
+
+  /** The window that an execution's owner, or else its commit, belongs to. */
+  windowOf(execution: Execution): string | undefined {
+    if (execution.window !== undefined) return execution.window;
+    return this.transitions.find(
+      ({ call, after, before }) => call === execution.call && after?.owner !== before?.owner,
+    )?.after?.window;
+  }
+}
+
+/** Says what is wrong with a history, in a sentence for each fault found. */
+export interface Auditor {
+  readonly promise: string;
+  audit(history: History): string[];
+}

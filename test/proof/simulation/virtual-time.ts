@@ -1,0 +1,82 @@
+/** Time that passes only from one event to the next; what happens at one moment happens in the order in which it was planned. */
+
+interface Planned {
+  readonly atMs: number;
+  readonly order: number;
+  happen: (() => void) | undefined;
+}
+
+export type Cancel = () => void;
+
+// The system's, taken before anything replaces it.
+const nextTurn = setImmediate;
+
+/** Every promise that can settle without another event has settled by then. */
+const settled = (): Promise<void> => new Promise((resolve) => void nextTurn(resolve));
+
+export class VirtualTime {
+  nowMs: number;
+  /** How many events have happened. */
+  events = 0;
+  readonly #heap: Planned[] = [];
+  #order = 0;
+
+  constructor(startMs: number) {
+    this.nowMs = startMs;
+  }
+
+  /** Plans something. What is cancelled before it happens takes no time. */
+  after(delayMs: number, happen: () => void): Cancel {
+    const atMs = this.nowMs + Math.max(0, Math.ceil(delayMs));
+    const planned: Planned = { atMs, order: this.#order++, happen };
+    this.#push(planned);
+    return () => {
+      planned.happen = undefined;
+    };
+  }
+
+  /** Lets everything happen that is planned, until nothing is. */
+  async untilQuiet(mostEvents: number): Promise<void> {
+    await settled();
+    for (let next = this.#pop(); next; next = this.#pop()) {
+      if (!next.happen) continue;
+      if (++this.events > mostEvents) throw new Error(`More than ${mostEvents} events: it does not end.`);
+      this.nowMs = Math.max(this.nowMs, next.atMs);
+      next.happen();
+      await settled();
+    }
+  }
+
+  #push(planned: Planned): void {
+    const heap = this.#heap;
+    let at = heap.push(planned) - 1;
+    while (at > 0) {
+      const parent = (at - 1) >> 1;
+      if (!isBefore(planned, heap[parent]!)) break;
+      heap[at] = heap[parent]!;
+      at = parent;
+    }
+    heap[at] = planned;
+  }
+
+  #pop(): Planned | undefined {
+    const heap = this.#heap;
+    const first = heap[0];
+    const last = heap.pop();
+    if (first === undefined || last === undefined || heap.length === 0) return first;
+    let at = 0;
+    for (;;) {
+      let child = 2 * at + 1;
+      if (child >= heap.length) break;
+      if (child + 1 < heap.length && isBefore(heap[child + 1]!, heap[child]!)) child++;
+      if (!isBefore(heap[child]!, last)) break;
+      heap[at] = heap[child]!;
+      at = child;
+    }
+    heap[at] = last;
+    return first;
+  }
+}
+
+const isBefore = (one: Planned, other: Planned): boolean =>
+  one.atMs < other.atMs || (one.atMs === other.atMs && one.order < other.order);
