@@ -108,6 +108,10 @@ export async function claim(request: ClaimRequest): Promise<Claimed> {
   // Zero milliseconds left is a deadline, not the lack of one.
   if (lease.timeLeftMs() <= 0) throw noTimeLeft();
   let owner = uniqueId();
+  /** Of requests that were refused: a sending of one may have been applied before, or may be yet. */
+  const earlierOwners = new Set<string>();
+  const standingOf = (record: ClaimRecord | undefined): Standing =>
+    stand(record, request, record && earlierOwners.has(record.owner) ? record.owner : owner);
   const waitUntilMs = clock.now() + Math.min(request.waitMs, lease.timeLeftMs() - reserveMs);
   const settled = recognised(request);
   if (settled) return settled;
@@ -141,14 +145,14 @@ export async function claim(request: ClaimRequest): Promise<Claimed> {
       standing = 'busy';
     } else {
       found = written.found;
-      standing = stand(found, request, owner);
+      standing = standingOf(found);
     }
     while (standing === 'busy' && clock.now() < waitUntilMs) {
       const jitterMs = pauseMs * (0.5 + Math.random() / 2);
       await clock.sleep(Math.max(1, Math.min(jitterMs, waitUntilMs - clock.now())));
       pauseMs = Math.min(pauseMs * 2, backoff.mostMs);
       found = await inTime(store.read(pk), claimTimeMs(lease));
-      standing = stand(found, request, owner);
+      standing = standingOf(found);
     }
     switch (standing) {
       case 'mine': {
@@ -164,7 +168,9 @@ export async function claim(request: ClaimRequest): Promise<Claimed> {
         return { outcome: 'busy', record: found };
       case 'free':
       case 'abandoned':
-        continue;
+        // Under one name, what another attempt sent to take over from the last request would apply to the next one as well.
+        earlierOwners.add(owner);
+        owner = uniqueId();
     }
   }
   return { outcome: 'busy', record: found };
