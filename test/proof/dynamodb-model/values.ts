@@ -94,7 +94,9 @@ const sortedSet = <T>(members: readonly T[], keyOf: (member: T) => string): T[] 
 export function readItem(given: unknown, depth = 0): Item {
   const item: Record<string, Value> = Object.create(null);
   for (const [name, value] of Object.entries((given ?? {}) as object)) {
-    if (value !== undefined) item[name] = readValue(value, depth);
+    if (value === undefined) continue;
+    if (name === '') throw invalid('Empty attribute name');
+    item[name] = readValue(value, depth);
   }
   return item;
 }
