@@ -226,6 +226,21 @@ describe.each(stores)('on a %s, nothing of a value is shown', (_, open) => {
       [{ Put: { TableName, Item: { ...item(), call: Symbol(secret()) } } }],
       [{ Put: { TableName, Item: { ...item(), list: [new Set([secret(), 1])] } } }],
       [{ Put: { TableName, Item: { ...item(), when: { at: new Date() } } } }],
+      [
+        {
+          Put: {
+            TableName,
+            Item: {
+              ...item(),
+              lazy: {
+                get at() {
+                  throw new Error(secret());
+                },
+              },
+            },
+          },
+        },
+      ],
     ]) {
       await told(
         () => guard(store, (_event, op) => op.commit({ result: secret(), writes: writes as never }))(call()),
@@ -351,6 +366,17 @@ it('createOnce and updateVersion show nothing of an item', async () => {
     { item: { pk: { S: secret() } } },
     { item: { pk, when: new Date() } },
     { item: { pk, sk: 'a', call: Symbol(secret()) } },
+    {
+      item: {
+        pk,
+        sk: 'a',
+        lazy: {
+          get at() {
+            throw new Error(secret());
+          },
+        },
+      },
+    },
   ];
   for (const options of wrong) {
     await told(

@@ -5,6 +5,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import { PutItemCommand, UpdateItemCommand } from '@aws-sdk/client-dynamodb';
 import { IdempotencyError, show } from '../errors.ts';
+import { whyUnstorable } from '../store/index.ts';
 import { uniqueId } from '../unique-id.ts';
 import { checkKnown, isFunction, isPlain, isRecord, kindOf } from '../validate.ts';
 import type { DynamoClient } from './client.ts';
@@ -319,7 +320,7 @@ function asAttributes<Stored>(option: string, convert: () => Stored): Stored {
   try {
     return convert();
   } catch (error) {
-    throw bad(`\`${option}\` has a value that DynamoDB cannot hold: ${(error as Error).message}.`);
+    throw bad(`\`${option}\` has a value that DynamoDB cannot hold: ${whyUnstorable(error)}.`);
   }
 }
 

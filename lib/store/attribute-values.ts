@@ -44,6 +44,10 @@ export class UnstorableValue extends TypeError {
   override readonly name = 'UnstorableValue';
 }
 
+/** What a message may say of an error of {@link toStored}: one that a getter threw may quote what it was to read. */
+export const whyUnstorable = (error: unknown): string =>
+  error instanceof UnstorableValue ? error.message : 'reading it threw an error';
+
 /** @throws `UnstorableValue` */
 export function toStored(values: object, options: ToStoredOptions = {}): Stored {
   return mapOf(Object.entries(values), '', { removeUndefinedValues: true, ...options }, 0);

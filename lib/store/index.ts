@@ -8,6 +8,7 @@ export {
   fromStored,
   type ToStoredOptions,
   toStored,
+  whyUnstorable,
 } from './attribute-values.ts';
 export { type ContractCase, type ContractOptions, storeContract } from './contract.ts';
 export { type MemoryRecord, type MemoryStore, type MemoryStoreOptions, memoryStore } from './memory-store.ts';

@@ -1,7 +1,7 @@
 /** A handler's own writes: what can be told to be wrong with them before anything is sent. No message shows what they hold. */
 import { IdempotencyError } from '../errors.ts';
 import { isRecord, kindOf } from '../validate.ts';
-import type { AttributeValue } from './attribute-values.ts';
+import { type AttributeValue, whyUnstorable } from './attribute-values.ts';
 import type { TransactionRequest, TransactWrite } from './store.ts';
 
 /** @see https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html */
@@ -73,7 +73,7 @@ function storedWrite(write: TransactWrite, index: number, toStored: ToStored): S
       converted[name] = toStored(values);
     } catch (error) {
       throw badWrites(
-        `Write ${index} (${kind}) has a value that DynamoDB cannot hold: ${name}: ${(error as Error).message}.`,
+        `Write ${index} (${kind}) has a value that DynamoDB cannot hold: ${name}: ${whyUnstorable(error)}.`,
       );
     }
   }
