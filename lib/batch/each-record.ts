@@ -20,7 +20,7 @@ import type {
 import { batchOf, type Operation } from '../engine/index.ts';
 import { IdempotencyError, show } from '../errors.ts';
 import { asBatch } from '../events/index.ts';
-import { check, checkKnown, isFunction } from '../validate.ts';
+import { checkOptions, isFunction, type Rules } from '../validate.ts';
 import type { RecordByRecord } from './guarded-batch.ts';
 import { lanesOf } from './lanes.ts';
 import { Pass, type PassSettings, type RecordHandler } from './pass.ts';
@@ -151,25 +151,32 @@ const noBatch =
 const notAsGuarded =
   'eachRecord() was given records that are not those of the guarded batch: a middleware has made others of them. Let it keep all members that the service sends, or change the records in place. Records may be taken out.';
 
+const rules = {
+  schema: {
+    expected: 'a schema that speaks Standard Schema',
+    isFine: (value) => isFunction((value as Schema | null)?.['~standard']?.validate),
+  },
+  concurrency: {
+    expected: 'a whole number of 1 and up',
+    isFine: (value) => Number.isSafeInteger(value) && (value as number) >= 1,
+    fallback: 10,
+  },
+  stopBeforeDeadlineMs: {
+    expected: 'a number of milliseconds, 0 to 900000',
+    isFine: (value) => typeof value === 'number' && value >= 0 && value <= 900_000,
+    fallback: 1_000,
+  },
+  onFailure: { expected: 'a function', isFine: isFunction, fallback: logFailure },
+} satisfies Rules<EachRecordOptions>;
+
 function resolve(options: EachRecordOptions<any, any>): PassSettings {
-  checkKnown('', options, ['schema', 'concurrency', 'stopBeforeDeadlineMs', 'onFailure']);
-  check('schema', options.schema, 'a schema that speaks Standard Schema', (value) =>
-    isFunction((value as Schema | null)?.['~standard']?.validate),
-  );
-  check(
-    'concurrency',
-    options.concurrency,
-    'a whole number of 1 and up',
-    (value) => Number.isSafeInteger(value) && (value as number) >= 1,
-  );
-  check(
-    'stopBeforeDeadlineMs',
-    options.stopBeforeDeadlineMs,
-    'a number of milliseconds, 0 to 900000',
-    (value) => typeof value === 'number' && value >= 0 && value <= 900_000,
-  );
-  check('onFailure', options.onFailure, 'a function', isFunction);
-  const { schema, concurrency = 10, stopBeforeDeadlineMs = 1_000, onFailure = logFailure } = options;
+  checkOptions(options, rules);
+  const {
+    schema,
+    concurrency = rules.concurrency.fallback,
+    stopBeforeDeadlineMs = rules.stopBeforeDeadlineMs.fallback,
+    onFailure = rules.onFailure.fallback,
+  } = options;
   return { ...(schema && { schema }), concurrency, stopBeforeDeadlineMs, onFailure };
 }
 

@@ -1,5 +1,5 @@
 import { metric } from '../record.ts';
-import { check, checkKnown, isFunction } from '../validate.ts';
+import { checkOptions, isFunction, type Rules } from '../validate.ts';
 import type { IdempotencyEvent } from './events.ts';
 
 /** Options of {@link emf}. */
@@ -29,15 +29,8 @@ export interface EmfOptions {
  * @throws `BAD_OPTION`
  */
 export function emf(options: EmfOptions = {}): (event: IdempotencyEvent) => void {
-  checkKnown('', options, ['metricNamespace', 'write']);
-  const { metricNamespace = metric.cloudWatchNamespace } = options;
-  check(
-    'metricNamespace',
-    metricNamespace,
-    'a CloudWatch namespace of 1 to 255 letters, digits and ._-/#:',
-    (value) => typeof value === 'string' && /^[\w.\-/#:]{1,255}$/.test(value) && !value.startsWith(':'),
-  );
-  check('write', options.write, 'a function that takes a line', isFunction);
+  checkOptions(options, rules);
+  const { metricNamespace = rules.metricNamespace.fallback } = options;
   // Where Lambda's log format is JSON, console.log would wrap the line in another JSON object.
   const write = options.write ?? ((line: string) => process.stdout.write(line));
 
@@ -72,6 +65,16 @@ export function emf(options: EmfOptions = {}): (event: IdempotencyEvent) => void
     write(`${JSON.stringify(line)}\n`);
   };
 }
+
+const rules = {
+  metricNamespace: {
+    expected: 'a CloudWatch namespace of 1 to 255 letters, digits and ._-/#:',
+    isFine: (value) =>
+      typeof value === 'string' && /^[\w.\-/#:]{1,255}$/.test(value) && !value.startsWith(':'),
+    fallback: metric.cloudWatchNamespace,
+  },
+  write: { expected: 'a function that takes a line', isFine: isFunction },
+} satisfies Rules<EmfOptions>;
 
 const countNames: Readonly<Record<string, string>> = metric.count;
 
