@@ -1,8 +1,10 @@
 /**
  * `npm run proof -- --seeds 1000 [--seed 42] [--workload 'at commit'] [--all]`: runs seeds until one breaks a promise, shrinks it, and prints
  * its time line. With `--seed` alone it runs that one. With `--all` it goes on after a failure and prints no time lines.
+ * `npm run proof -- --compare 100000` compares the model of DynamoDB with DynamoDB Local on as many random requests instead.
  */
 import { parseArgs } from 'node:util';
+import { runComparison } from './comparison/run.ts';
 import { reportText } from './simulation/report.ts';
 import { runSeed } from './simulation/run.ts';
 import { shrink } from './simulation/shrink.ts';
@@ -12,6 +14,7 @@ const { values } = parseArgs({
     seeds: { type: 'string' },
     seed: { type: 'string' },
     workload: { type: 'string' },
+    compare: { type: 'string' },
     all: { type: 'boolean', default: false },
   },
 });
@@ -19,6 +22,14 @@ const from = Number(values.seed ?? 1);
 const count = Number(values.seeds ?? (values.seed === undefined ? 1_000 : 1));
 if (!Number.isSafeInteger(from) || !Number.isSafeInteger(count) || count < 1) {
   throw new Error('Expected --seed and --seeds to be whole numbers, e.g. --seed 42 --seeds 1000.');
+}
+
+if (values.compare !== undefined) {
+  const requests = Number(values.compare);
+  if (!Number.isSafeInteger(requests) || requests < 1) {
+    throw new Error('Expected --compare to be a number of requests, e.g. --compare 100000.');
+  }
+  process.exit((await runComparison(requests, from)) ? 0 : 1);
 }
 
 const startedAtMs = performance.now();
