@@ -2,10 +2,13 @@
 
 import { IdempotencyError } from '../errors.ts';
 import type { ClaimRecord, ClaimWritten, TransactionRequest } from '../store/index.ts';
+import { Attempt } from './attempt.ts';
 import type { Encoded } from './codec.ts';
 import { answerIn } from './codec.ts';
+import { insist, inTime } from './in-time.ts';
 import { claimOccurrence } from './occurrence.ts';
-import { Attempt, type Claimed, insist, inTime, maxRaces, overtaken, refusalOf, stand } from './protocol.ts';
+import { type Claimed, maxRaces, stand } from './protocol.ts';
+import { overtaken, refusalOf } from './refusals.ts';
 import type { Settings } from './settings.ts';
 import { type AtomicWork, isEmpty, outcomeUnknown, rejected, transact } from './transact.ts';
 
@@ -27,7 +30,7 @@ export async function commitClaimed(
   const isOurs = stopped?.found?.owner === attempt.owner && stopped.found.status === 'COMPLETED';
   // Ours: it was applied, and the answer to it was lost.
   if (!stopped || isOurs) return { outcome: 'applied', encoded, record: attempt.completedRecord(completion) };
-  throw overtaken(stopped.found, attempt.request.clock.now());
+  throw overtaken(stopped.found, attempt.deps.clock.now());
 }
 
 /**
@@ -44,9 +47,9 @@ export async function commitUnclaimed(
   work: AtomicWork,
   isInDoubt: boolean,
 ): Promise<Commit | { readonly outcome: 'taken-over'; readonly attempt: Attempt }> {
-  const startedAtMs = request.clock.now();
+  const startedAtMs = request.deps.clock.now();
   const settled = <Outcome extends Claimed>(claimed: Outcome): Outcome => {
-    const occurrence = claimOccurrence(request.pk, claimed, request.clock.now(), startedAtMs);
+    const occurrence = claimOccurrence(request.pk, claimed, request.deps.clock.now(), startedAtMs);
     if (occurrence) settings.observe(occurrence);
     return claimed;
   };
@@ -74,15 +77,7 @@ export async function commitUnclaimed(
     if (found === undefined) continue;
     switch (stands) {
       case 'free':
-      case 'abandoned':
         continue;
-      case 'mismatch':
-        throw refusalOf(settled({ outcome: 'mismatch', record: found }), request.clock.now());
-      case 'busy':
-        throw refusalOf(settled({ outcome: 'busy', record: found }), request.clock.now());
-      case 'completed':
-        settled({ outcome: 'replay', record: found });
-        return { outcome: 'duplicate', record: found };
       case 'mine': {
         if (found.status === 'COMPLETED') {
           // By an earlier commit of this attempt, where one ended in doubt; else its answer was lost.
@@ -96,9 +91,18 @@ export async function commitUnclaimed(
         }
         return takenOver(Attempt.recorded(found, request, attempt.askedAtMs));
       }
+      case 'mismatch':
+        throw refusalOf(settled({ outcome: 'mismatch', record: found }), request.deps.clock.now());
+      case 'completed':
+        settled({ outcome: 'replay', record: found });
+        return { outcome: 'duplicate', record: found };
+      case 'busy':
+        throw refusalOf(settled({ outcome: 'busy', record: found }), request.deps.clock.now());
+      case 'abandoned':
+        continue;
     }
   }
-  throw refusalOf(settled({ outcome: 'busy', record: undefined }), request.clock.now());
+  throw refusalOf(settled({ outcome: 'busy', record: undefined }), request.deps.clock.now());
 }
 
 async function tryTakeover(attempt: Attempt): Promise<ClaimWritten> {
@@ -123,7 +127,7 @@ async function write(
     if (cancelled && !cancelled.claim) throw rejected(cancelled);
     return cancelled?.claim;
   }
-  const { store, clock } = attempt.request;
+  const { store, clock } = attempt.deps;
   try {
     const written = await insist(clock, attempt.settleTimeMs, () =>
       claim.kind === 'complete'

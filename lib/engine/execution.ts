@@ -6,22 +6,15 @@ import { Buffer } from 'node:buffer';
 import type { Context } from 'aws-lambda';
 import { IdempotencyError, withoutMessage } from '../errors.ts';
 import type { ClaimRecord } from '../store/index.ts';
+import { type Attempt, type ClaimRequest, unclaimed } from './attempt.ts';
 import { answerIn, type Encoded, encode } from './codec.ts';
+import { inTime } from './in-time.ts';
 import { leaseOf, remainingTimeOf } from './lease.ts';
 import { claimOccurrence, type Settlement, settledOccurrence } from './occurrence.ts';
 import { GuardedOperation } from './operation.ts';
-import {
-  type Attempt,
-  type Claimed,
-  type ClaimRequest,
-  claim,
-  inTime,
-  overtaken,
-  recognised,
-  type Settled,
-  unclaimed,
-} from './protocol.ts';
+import { amend, type Claimed, claim, complete, recognised, release, type Settled } from './protocol.ts';
 import { replay, tellUnavailable } from './recall.ts';
+import { overtaken } from './refusals.ts';
 import type { Ended, Reply } from './reply.ts';
 import type { Settings } from './settings.ts';
 import { type AtomicWork, transactUnrecorded } from './transact.ts';
@@ -71,14 +64,11 @@ export async function enter(call: Call): Promise<Entered> {
 
 async function claimRequest(call: Call): Promise<ClaimRequest> {
   const { settings, identity } = call;
-  const clock = settings.clock();
   return {
-    store: settings.store(),
-    clock,
+    deps: { store: settings.store(), clock: settings.clock(), lease: leaseOf(settings, call.context) },
     pk: identity.pk,
     fingerprint: identity.fingerprint,
     ttlMs: settings.ttlMs,
-    lease: leaseOf(settings, call.context),
     waitMs: settings.waitMs,
     known: settings.cache?.get(identity.pk),
     ...(settings.keep.key && { rawKey: identity.key }),
@@ -255,7 +245,7 @@ export class Execution {
       const final = await this.#encode(value);
       // What is not worth remembering, or cannot be kept, must not replace the answer that was committed.
       if (final.kind === 'bytes' && isToBeRemembered(this.#call, value)) {
-        settled = await this.#work.attempt.amend(record, final.bytes);
+        settled = await amend(this.#work.attempt, record, final.bytes);
         stored = final;
       }
     }
@@ -277,7 +267,7 @@ export class Execution {
     const settlingAtMs = this.#call.settings.clock().now();
     this.operation.end();
     const { attempt, phase } = this.#work;
-    const settled = await attempt.complete(answerIn(encoded), isInDoubt(phase));
+    const settled = await complete(attempt, answerIn(encoded), isInDoubt(phase));
     this.#tell(settled, settlingAtMs, completeEvent(encoded));
     this.#cache(settled);
     return settled;
@@ -299,7 +289,7 @@ export class Execution {
     }
     if (!isClaimed(phase)) return undefined;
     if (isIdle) {
-      const settled = await attempt.release(phase.at !== 'claimed' || phase.begun);
+      const settled = await release(attempt, phase.at !== 'claimed' || phase.begun);
       this.#tell(settled, settlingAtMs, { type: 'release' });
       return settled;
     }

@@ -19,8 +19,8 @@ export {
   withOperation,
 } from './operation.ts';
 export type { Message } from './outbox.ts';
-export { refusalOf } from './protocol.ts';
 export { replay } from './recall.ts';
+export { refusalOf } from './refusals.ts';
 export { type Ended, plainReply, type Reply } from './reply.ts';
 export type { Begun, Run } from './run.ts';
 export type { Outcome, Settings } from './settings.ts';

@@ -1,6 +1,15 @@
 import type { Context } from 'aws-lambda';
-import type { Lease } from './protocol.ts';
 import type { Settings } from './settings.ts';
+
+/** How long a claim made now holds, and how long its maker has. */
+export interface Lease {
+  /** From the claim to its end, the margin included. */
+  durationMs(): number;
+  /** Allowance for clocks that differ: a claim answered later than this before its end is not used. */
+  readonly marginMs: number;
+  /** Until the invocation is killed; infinite where no deadline is known. */
+  timeLeftMs(): number;
+}
 
 /** Lambda's longest run is 900 s. */
 const longestInvocationMs = 900_000;

@@ -2,7 +2,7 @@ import type { Context } from 'aws-lambda';
 import { afterActing, IdempotencyError } from '../errors.ts';
 import { uniqueId } from '../unique-id.ts';
 import { checkKnown } from '../validate.ts';
-import { leaseIsOver } from './protocol.ts';
+import { leaseIsOver } from './refusals.ts';
 import { tokenOf } from './token.ts';
 import type { AtomicWork } from './transact.ts';
 import type { Work } from './work.ts';

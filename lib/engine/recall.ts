@@ -2,7 +2,7 @@ import type { Context } from 'aws-lambda';
 import { IdempotencyError } from '../errors.ts';
 import type { ClaimRecord, Unavailable, UnavailableReason } from '../store/index.ts';
 import { decode, type Encoded } from './codec.ts';
-import { summarise } from './protocol.ts';
+import { summarise } from './refusals.ts';
 import type { Reply } from './reply.ts';
 import type { Settings } from './settings.ts';
 

@@ -2,9 +2,11 @@
 
 import { IdempotencyError } from '../errors.ts';
 import type { NewStep, StepRecord, StepStore, StepWritten, Store, Unavailable } from '../store/index.ts';
+import type { Attempt } from './attempt.ts';
 import { answerIn, decode, type Encoded, encode } from './codec.ts';
-import { type Attempt, insist, inTime, overtaken } from './protocol.ts';
+import { insist, inTime } from './in-time.ts';
 import { tellUnavailable, whyNot } from './recall.ts';
+import { overtaken } from './refusals.ts';
 import type { Settings } from './settings.ts';
 import { unsupported } from './transact.ts';
 
@@ -23,9 +25,9 @@ export class StepRecords {
 
   /** What an earlier attempt has recorded under `name`: read in one query, once, and only where there was one. */
   async find(name: string): Promise<StepRecord | undefined> {
-    const { pk, window, number, request, settleTimeMs } = this.#attempt;
+    const { pk, window, number, deps, settleTimeMs } = this.#attempt;
     if (number === 1) return undefined;
-    this.#earlier ??= inTime(stepsIn(request.store, 'step()').read({ pk, window }), settleTimeMs).then(
+    this.#earlier ??= inTime(stepsIn(deps.store, 'step()').read({ pk, window }), settleTimeMs).then(
       (records) => new Map(records.map((record) => [record.name, record])),
     );
     try {
@@ -43,17 +45,17 @@ export class StepRecords {
    */
   async recall<T>(record: StepRecord): Promise<T> {
     const { name, value, attempt } = record;
-    const { number, pk: operation, request } = this.#attempt;
-    if (attempt > number) throw overtaken(undefined, request.clock.now());
+    const { number, pk: operation, deps } = this.#attempt;
+    if (attempt > number) throw overtaken(undefined, deps.clock.now());
     if (record.status === 'STARTED') throw indeterminate(name);
     if (!ArrayBuffer.isView(value)) throw unavailable(record, value);
-    return (await decode(value, { operation, seal: request.store.seal })) as T;
+    return (await decode(value, { operation, seal: deps.store.seal })) as T;
   }
 
   /** Records the start of a step that must not be repeated. Resolves to a record that was there before. */
   async start(name: string): Promise<StepRecord | undefined> {
     const step = this.#record(name, 'STARTED');
-    const written = await this.#insist(() => stepsIn(this.#attempt.request.store, 'step()').put(step));
+    const written = await this.#insist(() => stepsIn(this.#attempt.deps.store, 'step()').put(step));
     if (written.outcome === 'applied') return undefined;
     // Ours: the answer to an earlier sending was lost.
     return written.found?.owner === this.#attempt.owner ? undefined : written.found;
@@ -61,7 +63,7 @@ export class StepRecords {
 
   /** Records what a step returned. Of attempts that race on one step the first to finish wins: resolves to its value. */
   async finish<T>(name: string, value: T, isStarted: boolean): Promise<T> {
-    const steps = stepsIn(this.#attempt.request.store, 'step()');
+    const steps = stepsIn(this.#attempt.deps.store, 'step()');
     const step = await this.done(name, value);
     let written: StepWritten;
     try {
@@ -82,8 +84,8 @@ export class StepRecords {
 
   /** A record that says that the step is done. */
   async done(name: string, value: unknown): Promise<NewStep> {
-    const { pk: operation, request, settleTimeMs } = this.#attempt;
-    const { seal } = request.store;
+    const { pk: operation, deps, settleTimeMs } = this.#attempt;
+    const { seal } = deps.store;
     const options = { operation, maxBytes: maxValueBytes, seal, sealTimeMs: settleTimeMs / 2 };
     const encoded = await encode(value, options);
     tellUnavailable(this.#settings, 'step', encoded);
@@ -99,7 +101,7 @@ export class StepRecords {
   }
 
   #insist(write: () => Promise<StepWritten>): Promise<StepWritten> {
-    return insist(this.#attempt.request.clock, this.#attempt.settleTimeMs, write);
+    return insist(this.#attempt.deps.clock, this.#attempt.settleTimeMs, write);
   }
 
   #observe(name: string, outcome: 'recorded' | 'unrecorded', cause?: unknown): void {

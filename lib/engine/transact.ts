@@ -15,8 +15,9 @@ import type {
 } from '../store/index.ts';
 import { uniqueId } from '../unique-id.ts';
 import { kindOf } from '../validate.ts';
+import type { Attempt } from './attempt.ts';
+import { backoff, inTime } from './in-time.ts';
 import { type Message, staged } from './outbox.ts';
-import { type Attempt, backoff, inTime } from './protocol.ts';
 import type { Settings } from './settings.ts';
 
 /** Writes and messages that are to happen at once, or not at all. */
@@ -51,7 +52,7 @@ export async function transact(
   record: Pick<TransactionRequest, 'claim' | 'step'>,
 ): Promise<Cancelled | undefined> {
   const { pk, window, endsAtMs } = attempt;
-  const { store, clock } = attempt.request;
+  const { store, clock } = attempt.deps;
   const transaction = await inTime(
     build(store, settings, name, work, { pk, window, endsAtMs, nowMs: clock.now(), ...record }),
     attempt.settleTimeMs,
@@ -156,8 +157,8 @@ async function sendUntilKnown(transaction: Transaction, clock: Clock, timeMs: nu
 
 /** The token did not match the request, so nothing can be learnt by sending it: the record tells. */
 async function readInstead(attempt: Attempt): Promise<Cancelled> {
-  const { request, pk, owner } = attempt;
-  const found = await inTime(request.store.read(pk), attempt.settleTimeMs).catch((error: unknown) => {
+  const { deps, pk, owner } = attempt;
+  const found = await inTime(deps.store.read(pk), attempt.settleTimeMs).catch((error: unknown) => {
     throw outcomeUnknown(error);
   });
   if (found?.owner === owner && found.status === 'IN_PROGRESS') throw outcomeUnknown(tokenReused());

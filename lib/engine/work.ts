@@ -6,10 +6,12 @@
 import { afterActing, IdempotencyError } from '../errors.ts';
 import type { ClaimRecord } from '../store/index.ts';
 import { kindOf } from '../validate.ts';
+import type { Attempt } from './attempt.ts';
 import { type Encoded, encode } from './codec.ts';
 import { type Commit, commitClaimed, commitUnclaimed } from './commit.ts';
-import { type Attempt, inTime, leaseIsOver, overtaken } from './protocol.ts';
+import { inTime } from './in-time.ts';
 import { storedAnswer, tellUnavailable } from './recall.ts';
+import { leaseIsOver, overtaken } from './refusals.ts';
 import type { Settings } from './settings.ts';
 import { StepRecords, stepsIn } from './steps.ts';
 import { tokenOf } from './token.ts';
@@ -140,7 +142,7 @@ export class Work {
         this.#doubted(error),
       );
       if (cancelled === undefined) return value as T;
-      if (cancelled.claim) throw overtaken(cancelled.claim.found, attempt.request.clock.now());
+      if (cancelled.claim) throw overtaken(cancelled.claim.found, attempt.deps.clock.now());
       if (!cancelled.step) throw rejected(cancelled);
       const { found } = cancelled.step;
       // Ours: it was applied, and the answer to it was lost.
@@ -231,8 +233,8 @@ export class Work {
   }
 
   #encode(result: unknown): Promise<Encoded> {
-    const { pk: operation, request, settleTimeMs } = this.attempt;
-    const { maxAnswerBytes: maxBytes, seal } = request.store;
+    const { pk: operation, deps, settleTimeMs } = this.attempt;
+    const { maxAnswerBytes: maxBytes, seal } = deps.store;
     return encode(this.#toStore(result), { operation, maxBytes, seal, sealTimeMs: settleTimeMs / 2 });
   }
 
@@ -243,7 +245,7 @@ export class Work {
   #enter(what: string, name: string): void {
     this.#refuseUnclaimed(what);
     this.#refuseLate();
-    stepsIn(this.attempt.request.store, what);
+    stepsIn(this.attempt.deps.store, what);
     if (typeof name !== 'string' || name.trim() === '' || name.length > maxNameLength) {
       throw new IdempotencyError(
         'BAD_STEP',
