@@ -51,7 +51,11 @@ export interface IdempotentQueueProps extends AlarmOptions {
    * @default false
    */
   readonly highThroughput?: boolean;
-  /** How long SQS keeps a message that nobody handles. The consumer keeps its records for at least as long. @default Duration.days(4) */
+  /**
+   * How long SQS keeps a message that nobody handles. The consumer keeps its records for at least as long.
+   *
+   * @default Duration.days(4)
+   */
   readonly retentionPeriod?: Duration;
   /**
    * How long SQS hides a message that is being handled.
@@ -79,7 +83,11 @@ export interface IdempotentQueueProps extends AlarmOptions {
   readonly batchSize?: number;
   /** How long Lambda waits for a full batch, at most 300 s. For standard queues only. @default - it does not wait */
   readonly maxBatchingWindow?: Duration;
-  /** How many invocations run at once, 2 to 1,000. @default - as many as the account allows; for FIFO at most one for each group */
+  /**
+   * How many invocations run at once, 2 to 1,000.
+   *
+   * @default - as many as the account allows; for FIFO at most one for each group
+   */
   readonly maxConcurrency?: number;
   /** Your own key. Senders such as SNS and EventBridge need permission to use it. @default - SQS encrypts with its own key */
   readonly encryptionKey?: IKey;

@@ -52,7 +52,7 @@ export function warnOfDeployment(scope: Construct, api: IRestApi): void {
   );
 }
 
-/** An HTTP API passes a request without the header on, and a queue that deduplicates by content takes it. A REST API demands it. */
+/** Without the header, an HTTP API still sends, and a queue that deduplicates by content takes it. A REST API refuses. */
 export function warnOfContent(scope: Construct, queue: IIdempotentQueue): void {
   if (!queue.contentBasedDeduplication) return;
   Annotations.of(scope).addWarningV2(

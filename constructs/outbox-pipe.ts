@@ -30,7 +30,11 @@ export interface OutboxPipeProps extends AlarmOptions {
   readonly parallelizationFactor?: number;
   /** How often the pipe retries a message before it goes to the dead-letter queue, 0 to 10,000. @default 100 */
   readonly maximumRetryAttempts?: number;
-  /** The age at which a message goes to the dead-letter queue, 60 s to a day. The stream keeps it no longer. @default Duration.hours(12) */
+  /**
+   * The age at which a message goes to the dead-letter queue, 60 s to a day. The stream keeps it no longer.
+   *
+   * @default Duration.hours(12)
+   */
   readonly maximumRecordAge?: Duration;
 }
 

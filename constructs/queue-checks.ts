@@ -52,7 +52,7 @@ export function checkQueue(
   if (!fifo && retentionSeconds !== undefined && deadLetterSeconds !== undefined) {
     if (deadLetterSeconds <= retentionSeconds) {
       refuse(
-        `deadLetterRetentionPeriod is ${deadLetterSeconds} s, and a message keeps its age when a standard queue, which keeps it for ${retentionSeconds} s, hands it on: it could expire on the way. Make deadLetterRetentionPeriod longer than retentionPeriod, which may then be at most 13 days`,
+        `deadLetterRetentionPeriod is ${deadLetterSeconds} s and retentionPeriod ${retentionSeconds} s: a message keeps its age when a standard queue moves it, so it could expire on the way. Make deadLetterRetentionPeriod the longer one, and retentionPeriod at most 13 days`,
       );
     }
   }

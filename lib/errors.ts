@@ -23,7 +23,7 @@ import type { ClaimStatus } from './record.ts';
  * | `RESULT_DIFFERS` | a handler returned something else than it had committed |
  * | `BAD_STEP` | a step's name is malformed or was used before, or something was begun after the commit |
  * | `BAD_WRITES` | DynamoDB or the destination would refuse the writes or the messages |
- * | `BATCH_FAILED` | several records of a batch failed, and its service knows no partial failures |
+ * | `BATCH_FAILED` | records of a batch failed, and its service knows no partial failures |
  * | `NAMESPACE_CLASH` | two guards would share one default namespace |
  * | `UNSUPPORTED` | this kind of event, handler or execution cannot be guarded like this |
  * | `NOT_GUARDED` | `operation()` was called outside a guard |

@@ -1,6 +1,6 @@
 import type { BatchRecord } from '../events/index.ts';
 
-/** Sorts records into lanes. The records of a lane are processed one after the other: a group is one, a record without a group too. */
+/** Sorts records into lanes, whose records are processed one after the other. A record without a group has its own lane. */
 export function lanesOf(records: readonly BatchRecord[]): BatchRecord[][] {
   const lanes = new Map<unknown, BatchRecord[]>();
   for (const record of records) {

@@ -31,7 +31,7 @@ export function reportOf(batch: Batch, fate: BatchFate, handlersAnswer?: unknown
   }
 }
 
-/** The error that fails the whole batch: the error of the only record that failed, or one error for several. */
+/** The error that fails the whole batch: the error of the only record that failed, or a `BATCH_FAILED` with all of them. */
 function failureOf(
   failures: ReadonlyMap<BatchRecord, unknown>,
   { records }: Batch,
@@ -51,7 +51,7 @@ function failureOf(
   );
 }
 
-/** One record's error, as it fails the whole batch. It must not report `effect: 'none'` if the handler was called with any record. */
+/** One record's error for the whole batch. Its `effect` is `'possible'` if the handler was called with any record. */
 export function asOfBatch(
   error: unknown,
   failed: BatchRecord | undefined,

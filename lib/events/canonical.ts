@@ -21,7 +21,7 @@ export function canonicalPairs(pairs: Iterable<readonly [string, string]>): stri
   return JSON.stringify([...pairs].sort(([left], [right]) => (left < right ? -1 : left > right ? 1 : 0)));
 }
 
-/** @param ancestors the objects that contain `value`; one set for all levels, because copying it would cost more than the value */
+/** @param ancestors the objects that contain `value`: one set for all levels, because copies of it would be too slow */
 function write(value: unknown, ancestors: Set<object>): string {
   switch (typeof value) {
     case 'string':

@@ -138,7 +138,7 @@ function canonicalBody(event: HttpEvent): unknown {
 const byteTextOf = (text: string): string =>
   text.isWellFormed() ? Buffer.from(text, 'utf8').toString('latin1') : text;
 
-/** The pairs of a form or a query, with one character for each byte. `URLSearchParams` would make one character of all invalid bytes. */
+/** The pairs of a form or a query, one character for each byte. `URLSearchParams` would make all invalid bytes equal. */
 function formPairs(byteText: string): [string, string][] {
   const pairs: [string, string][] = [];
   for (const pair of byteText.split('&')) {

@@ -153,7 +153,7 @@ class GuardedCall {
     switch (this.#progress.at) {
       case 'thrown':
         await this.failed();
-        // Middy throws the error where an `onError` answers with `undefined`. It would take our promise for an answer, so we throw.
+        // Where an `onError` answers with `undefined`, Middy throws the error. It cannot see that behind our promise.
         if (earlyResponse === undefined) throw this.#request.error;
         return answer();
       case 'returned':
