@@ -3,7 +3,7 @@ import { afterActing, IdempotencyError } from '../errors.ts';
 import { uniqueId } from '../unique-id.ts';
 import { checkKnown } from '../validate.ts';
 import { leaseIsOver } from './refusals.ts';
-import { tokenOf } from './token.ts';
+import { checkTokenName, tokenOf } from './token.ts';
 import type { AtomicWork } from './transact.ts';
 import type { Work } from './work.ts';
 
@@ -25,7 +25,8 @@ export interface Operation {
    * A UUID-shaped token to send downstream (`ClientToken`, `Idempotency-Key`, `PayPal-Request-Id`): the same in every
    * attempt of this operation, another one for each `name`. Unguarded, it is the same within one call.
    *
-   * @throws `OVERTAKEN` once the lease is over, `NOT_GUARDED` once the operation has been settled.
+   * @throws `OVERTAKEN` once the lease is over, `NOT_GUARDED` once the operation has been settled, `BAD_STEP` for a name that is
+   * missing or blank.
    */
   token(name: string): string;
   /**
@@ -302,6 +303,7 @@ export class UnguardedOperation implements Operation {
   }
 
   token(name: string): string {
+    checkTokenName(name);
     return tokenOf('', this.#window, name);
   }
 

@@ -1,4 +1,6 @@
 import { createHash } from 'node:crypto';
+import { IdempotencyError } from '../errors.ts';
+import { kindOf } from '../validate.ts';
 
 /**
  * A UUID-shaped hash of its parts: 36 characters, which AWS, Stripe and PayPal take for a token.
@@ -12,5 +14,14 @@ export function tokenOf(...parts: readonly string[]): string {
   const hex = hash.toString('hex');
   return [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20, 32)].join(
     '-',
+  );
+}
+
+/** @throws `BAD_STEP` for what is no name */
+export function checkTokenName(name: unknown): void {
+  if (typeof name === 'string' && name.trim() !== '') return;
+  throw new IdempotencyError(
+    'BAD_STEP',
+    `Expected token() to be given a name, got ${kindOf(name)}. Without one, different requests would share a token, and all but the first be taken for repeats.`,
   );
 }

@@ -14,7 +14,7 @@ import { storedAnswer, tellUnavailable } from './recall.ts';
 import { leaseIsOver, overtaken } from './refusals.ts';
 import type { Settings } from './settings.ts';
 import { StepRecords, stepsIn } from './steps.ts';
-import { tokenOf } from './token.ts';
+import { checkTokenName, tokenOf } from './token.ts';
 import { type AtomicWork, outcomeUnknown, rejected, transact } from './transact.ts';
 
 /** An attempt's life, from its entry up to what its settling finds. */
@@ -107,6 +107,7 @@ export class Work {
     try {
       this.#refuseUnclaimed('token()');
       this.#refuseLate();
+      checkTokenName(name);
     } catch (error) {
       throw this.#own(error);
     }

@@ -116,6 +116,18 @@ describe('idempotent(handler)', () => {
       expect(new Set(tokens).size).toBe(5);
     });
 
+    it.each([undefined, null, '', ' ', 7, {}])(
+      'for a name, and not for %j, which would be one for different requests',
+      async (name: any) => {
+        const call = (more: IdempotentOptions = {}) =>
+          idempotent((_order: Order, context) => operation(context).token(name), options(more))(order);
+        await expect(call()).rejects.toMatchObject({ code: 'BAD_STEP', effect: 'possible' });
+        vi.stubEnv('IDEMPOTENCY_DISABLED', 'true');
+        vi.spyOn(console, 'warn').mockImplementation(() => {});
+        await expect(call()).rejects.toMatchObject({ code: 'BAD_STEP' });
+      },
+    );
+
     it('until the handler has returned', async () => {
       let its: Operation | undefined;
       await attempt((found) => (its = found), order, 'paid');
