@@ -272,6 +272,7 @@ function stubPackage(folder: string): void {
   writeFileSync(join(folder, 'package.json'), '{"type":"module","exports":"./index.js"}');
   const names = [
     'ConditionalCheckFailedException',
+    'DeleteItemCommand',
     'DescribeTableCommand',
     'DescribeTimeToLiveCommand',
     'DynamoDBClient',
