@@ -47,7 +47,7 @@ describe('the payments stack', () => {
     ).toEqual([]);
   });
 
-  it('satisfies the same of its table, which cdk-nag does not know', () => {
+  it('satisfies the same rules with its table, which cdk-nag does not know', () => {
     template.hasResource('AWS::DynamoDB::GlobalTable', {
       DeletionPolicy: 'Retain',
       Properties: {
@@ -111,7 +111,7 @@ describe('cdk synth', () => {
     template = JSON.parse(readFileSync(join(output, 'Payments.template.json'), 'utf8'));
   }, 180_000);
 
-  it('needs no network and no credentials, and has no complaint', () => {
+  it('needs no network and no credentials, and prints no warning', () => {
     expect(report).not.toMatch(/^\s*(?:\[?error|\[?warning)/im);
     expect(Object.keys(template.Resources).length).toBeGreaterThan(30);
   });

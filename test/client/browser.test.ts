@@ -105,8 +105,8 @@ describe('the bundle for a browser', () => {
   });
 });
 
-describe('in a browser, from a page of one origin to an API of another', () => {
-  it('makes keys, on a page without TLS too', async () => {
+describe('the client in a browser, on a page of another origin than the API', () => {
+  it('makes keys on a page without TLS', async () => {
     const keys = await page.evaluate(() => {
       const { idemkit } = globalThis as ClientWindow;
       return [idemkit.newIdempotencyKey(), idemkit.newIdempotencyKey()] as const;
@@ -115,7 +115,7 @@ describe('in a browser, from a page of one origin to an API of another', () => {
     expect(keys[1] > keys[0]).toBe(true);
   });
 
-  it('sends one key in all attempts, after answers and after broken connections', async () => {
+  it('sends one key in all attempts, whether an answer or a broken connection came before', async () => {
     const { origin, received, keys } = await serve([{ status: 503 }, 'lose-answer', 'drop']);
     const answer = await page.evaluate(async (origin) => {
       const { idemkit } = globalThis as ClientWindow;
@@ -138,7 +138,7 @@ describe('in a browser, from a page of one origin to an API of another', () => {
     expect(keys()[0]).toMatch(/^[0-9a-f-]{36}$/);
   });
 
-  it('sends a 409 again, no earlier than the Retry-After that it can read, from a body that it can read', async () => {
+  it('reads Retry-After and the body of a 409, and asks again no earlier', async () => {
     const { origin, received } = await serve([
       { status: 409, headers: { 'Retry-After': '7' } },
       {
@@ -222,7 +222,7 @@ describe('in a browser, from a page of one origin to an API of another', () => {
     expect(received).toHaveLength(1);
   });
 
-  it('ends an attempt that hangs at once when it is aborted', async () => {
+  it('ends a hanging attempt at once when it is aborted', async () => {
     const { origin, arrived } = await serve(['hang']);
     const name = page.evaluate(async (origin) => {
       const { idemkit } = globalThis as ClientWindow;

@@ -52,7 +52,7 @@ describe('the types of the client', () => {
     ['both at once', { lib: ['es2023', 'dom', 'dom.iterable'], types: ['node'] }],
   ];
   for (const [name, platform] of platforms) {
-    it(`compile, and check what is passed, for ${name}`, { timeout: 60_000 }, async () => {
+    it(`compile and refuse wrong arguments with ${name}`, { timeout: 60_000 }, async () => {
       const folder = name.replace(/\W.*/, '');
       writeFileSync(join(scratch, `${folder}.ts`), consumer);
       writeConfig(folder, {

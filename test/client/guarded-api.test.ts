@@ -17,7 +17,7 @@ interface HttpAnswer {
   readonly body: string;
 }
 
-describe('with an API that idemkit guards', () => {
+describe('retryingFetch with an API that idemkit guards', () => {
   /** One handler behind a guard, called as a gateway would call it. */
   function guarded(handler: () => Promise<{ statusCode: number; body: string }>) {
     const guard = idempotent(handler as (event: APIGatewayProxyEventV2) => ReturnType<typeof handler>, {
@@ -34,7 +34,7 @@ describe('with an API that idemkit guards', () => {
     };
   }
 
-  it('charges once though the answer is lost', async () => {
+  it('charges once although the answer is lost', async () => {
     let charges = 0;
     const work = guarded(async () => ({ statusCode: 201, body: `charge ${++charges}` }));
     for (const quote of [false, true]) {
@@ -46,7 +46,7 @@ describe('with an API that idemkit guards', () => {
     expect(charges).toBe(2);
   });
 
-  it('gets the first answer when it comes while the first request runs', async () => {
+  it('gets the first answer for a duplicate that came while the first request ran', async () => {
     let charges = 0;
     const running = deferred();
     const finish = deferred();

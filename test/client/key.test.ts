@@ -34,7 +34,7 @@ describe('newIdempotencyKey', () => {
     expect([...seen].sort()).toEqual(['8', '9', 'a', 'b']);
   });
 
-  it('lays its bits out as the example in RFC 9562, appendix A.6, does', async () => {
+  it('lays its bits out as the example of RFC 9562, appendix A.6', async () => {
     vi.setSystemTime(0x017f22e279b0);
     await load();
     // The example's rand_a has its top bit set, which a counter's first number here never has.

@@ -18,15 +18,15 @@ async function refusal(options: unknown, init: RequestInit = {}, url = 'https://
   }
 }
 
-describe('the options', () => {
-  it('refuse a name that is not known, and name the nearest', async () => {
+describe('the options of retryingFetch', () => {
+  it('are refused under an unknown name, with the nearest known one', async () => {
     expect(await refusal({ maxAttempt: 3 })).toMatch(
       /^BAD_OPTION: Unknown option `maxAttempt`\. Did you mean `maxAttempts`\?/,
     );
     expect(await refusal({ deadlineMS: 3 })).toMatch(/Did you mean `deadlineMs`\?/);
   });
 
-  it('refuse to be anything but an object', async () => {
+  it('are refused where they are no object', async () => {
     expect(await refusal(null)).toMatch(/^BAD_OPTION: Expected the options to be an object, got null/);
     expect(await refusal('key')).toMatch(/^BAD_OPTION: .*got "key" \(string\)/);
   });
@@ -53,21 +53,21 @@ describe('the options', () => {
     ['random', 0.5, /a function/],
   ];
   for (const [name, value, message] of bad) {
-    it(`refuse ${name}: ${String(JSON.stringify(value) ?? value)}`, async () => {
+    it(`are refused where ${name} is ${String(JSON.stringify(value) ?? value)}`, async () => {
       const refused = await refusal({ [name]: value });
       expect(refused).toContain(`BAD_OPTION: Expected option \`${name}\` to be `);
       expect(refused).toMatch(message);
     });
   }
 
-  it('refuse a first wait above the longest', async () => {
+  it('are refused where the first wait is above the longest', async () => {
     expect(await refusal({ baseDelayMs: 500, maxDelayMs: 100 })).toMatch(
       /^BAD_OPTION: Option `baseDelayMs` \(500\) is above `maxDelayMs` \(100\)/,
     );
     expect(await refusal({ baseDelayMs: 20_001 })).toMatch(/is above `maxDelayMs` \(20000\)/);
   });
 
-  it('take undefined for the default', async () => {
+  it('have their defaults where they are undefined', async () => {
     const fetch = async (): Promise<Response> => new Response('done');
     const options = {
       fetch,
@@ -79,7 +79,7 @@ describe('the options', () => {
   });
 });
 
-describe('the key', () => {
+describe('the key that retryingFetch is given', () => {
   it('is refused where no server would take it, and is not shown', async () => {
     for (const key of ['', '   ', 'geheim-ü', 'secret\n', 'secret'.repeat(43)]) {
       const refused = await refusal({ key });
@@ -91,21 +91,21 @@ describe('the key', () => {
     expect(await refusal({ key: 42 })).toMatch(/^BAD_KEY: .*got a number/);
   });
 
-  it('is refused bare where idemkit would refuse it bare', async () => {
+  it('is refused without quotes where idemkit itself would refuse it so', async () => {
     for (const key of ['a b', 'a,b', 'a"b']) {
       expect(await refusal({ key })).toMatch(/^BAD_KEY: .*Set `quote: true`/);
     }
   });
 
-  it('is refused when the header is there and blank', async () => {
+  it('is refused where its header is blank', async () => {
     for (const value of ['', '""', '" "']) {
       expect(await refusal({}, { headers: { 'Idempotency-Key': value } })).toMatch(/^BAD_KEY: .* is blank/);
     }
   });
 });
 
-describe('the request', () => {
-  it('is refused at once where `fetch` would refuse it time and again', async () => {
+describe('the request that retryingFetch is given', () => {
+  it('is refused before the first attempt where `fetch` would refuse every attempt', async () => {
     expect(await refusal({}, {}, '/relative')).toMatch(/^TypeError: .*URL/);
     expect(await refusal({}, {}, 'https://user:secret@api.test/')).toMatch(/^TypeError: .*credentials/);
     expect(await refusal({}, { body: 'a GET with a body' })).toMatch(/^TypeError: .*GET/);

@@ -9,7 +9,7 @@ const { serve, instantly } = bench;
 
 describe('an answer that is final', () => {
   for (const status of [200, 201, 204, 304, 400, 401, 403, 404, 408, 410, 412, 422, 501, 505]) {
-    it(`of status ${status} comes back after one attempt`, async () => {
+    it(`is one of status ${status}, and comes back after one attempt`, async () => {
       const server = await serve([{ status, headers: { 'Retry-After': '1' } }]);
       const response = await retryingFetch(server.origin, post, instantly());
       expect(response.status).toBe(status);
@@ -17,7 +17,7 @@ describe('an answer that is final', () => {
     });
   }
 
-  it('is a 409 that says nothing of an operation in progress, and its body is left to the caller', async () => {
+  it('is a 409 that names no operation in progress; the caller can still read its body', async () => {
     const server = await serve([json(409, { code: 'VERSION_CONFLICT' })]);
     const response = await retryingFetch(server.origin, post, instantly());
     expect(await response.json()).toEqual({ code: 'VERSION_CONFLICT' });
@@ -37,7 +37,7 @@ describe('an answer that is final', () => {
     });
   }
 
-  it('is whatever the server replays: every repeat gets the same', async () => {
+  it('is any replayed answer, as every repeat gets the same', async () => {
     for (const status of [409, 429, 500, 503]) {
       const server = await serve([
         { status, headers: { 'Idempotent-Replayed': 'true', 'Retry-After': '1' } },
@@ -82,21 +82,21 @@ describe('an answer that is not final', () => {
   }
 });
 
-describe('when attempts run out', () => {
-  it('the last answer comes back, its body unread', async () => {
+describe('the last attempt', () => {
+  it('returns its answer with the body unread', async () => {
     const server = await serve(['drop', { status: 500 }, { status: 503, body: 'third' }, 'work']);
     const response = await retryingFetch(server.origin, post, instantly({ maxAttempts: 3 }));
     expect([response.status, await response.text()]).toEqual([503, 'third']);
     expect(server.received).toHaveLength(3);
   });
 
-  it('a 409 comes back with the body that was looked into', async () => {
+  it('returns a 409 whose body can still be read', async () => {
     const server = await serve([problem(409, 'IN_PROGRESS')]);
     const response = await retryingFetch(server.origin, post, { maxAttempts: 1 });
     expect(await response.json()).toEqual({ status: 409, code: 'IN_PROGRESS' });
   });
 
-  it('the last network error is thrown as `fetch` threw it', async () => {
+  it('throws the network error that `fetch` threw', async () => {
     const server = await serve([{ status: 503 }, 'drop', 'drop']);
     const failure = await retryingFetch(server.origin, post, instantly({ maxAttempts: 3 })).catch(
       (error) => error,
@@ -105,14 +105,14 @@ describe('when attempts run out', () => {
     expect(server.received).toHaveLength(3);
   });
 
-  it('no timer is left behind', async () => {
+  it('leaves no timer behind', async () => {
     const server = await serve(['drop', { status: 503 }]);
     await retryingFetch(server.origin, post, instantly());
     await retryingFetch(server.origin, post, instantly());
     expect(bench.timers.pending).toBe(0);
   });
 
-  it('no connection is left behind by the answers that were passed over', async () => {
+  it('leaves no connection of earlier answers behind', async () => {
     const closed = deferred();
     const server = await serve([
       (response) => {

@@ -6,8 +6,8 @@ import { post, retryingBench } from './retrying.ts';
 const bench = retryingBench();
 const { serve, instantly } = bench;
 
-describe('an attempt', () => {
-  it('that hangs is given up after `attemptTimeoutMs`, and the request is sent again', async () => {
+describe('the timeout of an attempt', () => {
+  it('ends an attempt that hangs, and the request is sent again', async () => {
     const server = await serve(['hang']);
     const pending = retryingFetch(server.origin, post, instantly({ attemptTimeoutMs: 2000 }));
     await server.arrived(1);
@@ -19,7 +19,7 @@ describe('an attempt', () => {
     expect(server.keys()[1]).toBe(server.keys()[0]);
   });
 
-  it('that hangs in the body of a 409 is given up too', async () => {
+  it('ends an attempt that hangs in the body of a 409', async () => {
     const begun = deferred();
     const server = await serve([
       (response) => {
@@ -34,7 +34,7 @@ describe('an attempt', () => {
     expect(bench.retries[0]?.error).toMatchObject({ limit: 'attempt' });
   });
 
-  it('that hangs is the error when it was the last, with the key for another try', async () => {
+  it('is the error of the last attempt, with the key for another try', async () => {
     const server = await serve(['hang']);
     const pending = retryingFetch(server.origin, post, { clock: bench.timers, maxAttempts: 1, key: 'k-1' });
     await server.arrived(1);
@@ -45,7 +45,7 @@ describe('an attempt', () => {
     expect((error as Error).message).toContain('`attemptTimeoutMs`');
   });
 
-  it('has no timeout any more once its answer is there: the body may take its time', async () => {
+  it('does not limit the body of an answer that has arrived', async () => {
     const finish = deferred();
     const server = await serve([
       async (response) => {
@@ -61,8 +61,8 @@ describe('an attempt', () => {
   });
 });
 
-describe('the deadline', () => {
-  it('ends an attempt that runs, with an error that names it and the last failure', async () => {
+describe('the deadline of all attempts', () => {
+  it('ends a running attempt with an error that names the deadline and the last failure', async () => {
     const server = await serve(['drop', 'hang']);
     const pending = retryingFetch(server.origin, post, instantly({ deadlineMs: 5000, key: 'k-1' }));
     await server.arrived(2);
@@ -79,7 +79,7 @@ describe('the deadline', () => {
     expect(server.received).toHaveLength(2);
   });
 
-  it('is not waited for: an answer that asks for a longer wait comes back at once', async () => {
+  it('returns an answer at once whose Retry-After is beyond it', async () => {
     const server = await serve([{ status: 503, headers: { 'Retry-After': '60' }, body: 'later' }]);
     const response = await retryingFetch(server.origin, post, instantly({ deadlineMs: 59_000 }));
     expect(response.headers.get('Retry-After')).toBe('60');
@@ -87,14 +87,14 @@ describe('the deadline', () => {
     expect(bench.retries).toHaveLength(0);
   });
 
-  it('is not waited for: a network error is thrown where the next wait would not fit', async () => {
+  it('throws a network error at once where the next wait would not fit', async () => {
     const server = await serve(Array(5).fill('drop'));
     const options = { deadlineMs: 1000, baseDelayMs: 800, random: () => 0.9 };
     await expect(retryingFetch(server.origin, post, instantly(options))).rejects.toThrow(TypeError);
     expect(bench.retries.map(({ delayMs }) => delayMs)).toEqual([720]);
   });
 
-  it('covers the reading of the body of a Request, and says that nothing was sent', async () => {
+  it('covers reading the body of a Request, and then says that nothing was sent', async () => {
     const stream = new ReadableStream({});
     const request = new Request('http://api.test/', { method: 'POST', body: stream, duplex: 'half' });
     const pending = retryingFetch(request, undefined, { clock: bench.timers });
@@ -106,7 +106,7 @@ describe('the deadline', () => {
     });
   });
 
-  it('may be off, and the timeout of an attempt too', async () => {
+  it('can be switched off together with the timeout of an attempt', async () => {
     const server = await serve(['hang']);
     const options = { deadlineMs: Number.POSITIVE_INFINITY, attemptTimeoutMs: Number.POSITIVE_INFINITY };
     const abort = new AbortController();
@@ -119,7 +119,7 @@ describe('the deadline', () => {
 });
 
 describe("the caller's signal", () => {
-  it('that is aborted already keeps everything from being sent', async () => {
+  it('sends nothing where it is aborted already', async () => {
     const server = await serve([]);
     const signal = AbortSignal.abort();
     await expect(retryingFetch(server.origin, { ...post, signal })).rejects.toMatchObject({
@@ -128,7 +128,7 @@ describe("the caller's signal", () => {
     expect(server.received).toHaveLength(0);
   });
 
-  it('that is aborted already is heeded though the given `fetch` takes no signal', async () => {
+  it('is heeded before the first attempt even if the given `fetch` takes no signal', async () => {
     const fetch = vi.fn(async () => new Response('done'));
     const signal = AbortSignal.abort();
     await expect(retryingFetch('https://api.test/', { ...post, signal }, { fetch })).rejects.toMatchObject({
@@ -137,7 +137,7 @@ describe("the caller's signal", () => {
     expect(fetch).not.toHaveBeenCalled();
   });
 
-  it('ends an attempt at once, with its own reason', async () => {
+  it('ends an attempt at once, and its reason is the error', async () => {
     const closed = deferred();
     const server = await serve([(response) => void response.on('close', closed.resolve)]);
     const abort = new AbortController();
@@ -168,7 +168,7 @@ describe("the caller's signal", () => {
     expect(server.received).toHaveLength(1);
   });
 
-  it('ends it all when `onRetry` aborts it', async () => {
+  it('ends the call when `onRetry` aborts it', async () => {
     const server = await serve([{ status: 503 }]);
     const abort = new AbortController();
     const onRetry = (): void => abort.abort();
@@ -179,7 +179,7 @@ describe("the caller's signal", () => {
     expect(server.received).toHaveLength(1);
   });
 
-  it('of a Request counts, unless `init` has another or none', async () => {
+  it('is the one of the Request unless `init` replaces or removes it', async () => {
     const server = await serve([]);
     const request = () => new Request(server.origin, { ...post, signal: AbortSignal.abort() });
     await expect(retryingFetch(request())).rejects.toMatchObject({ name: 'AbortError' });
@@ -187,7 +187,7 @@ describe("the caller's signal", () => {
     expect(server.received).toHaveLength(1);
   });
 
-  it('still reaches the body of the answer', async () => {
+  it('still ends the body of an answer that came back', async () => {
     const server = await serve([(response) => void response.writeHead(200).write('endless')]);
     const abort = new AbortController();
     const response = await retryingFetch(server.origin, { ...post, signal: abort.signal });

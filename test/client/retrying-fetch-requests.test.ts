@@ -103,7 +103,7 @@ describe('every attempt', () => {
     expect(new Set(server.keys().slice(0, 3)).size).toBe(1);
   });
 
-  it('of a Request without a body has none', async () => {
+  it('carries no body where the Request has none', async () => {
     const server = await serve([{ status: 503 }]);
     await retryingFetch(new Request(server.origin, { method: 'DELETE' }), undefined, instantly());
     const sent = server.received.map(({ method, headers, body }) => [
@@ -130,7 +130,7 @@ describe('every attempt', () => {
   });
 });
 
-describe('the key', () => {
+describe('the key that is sent', () => {
   it('is a new one for each call', async () => {
     const server = await serve([]);
     await retryingFetch(server.origin, post);
@@ -138,20 +138,20 @@ describe('the key', () => {
     expect(new Set(server.keys()).size).toBe(2);
   });
 
-  it('is the one given, bare by default', async () => {
+  it('is the given one, without quotes by default', async () => {
     const server = await serve(['drop']);
     await retryingFetch(server.origin, post, instantly({ key: 'order-1' }));
     expect(server.keys()).toEqual(['order-1', 'order-1']);
   });
 
-  it('is quoted on demand, with what a string of RFC 9651 has to escape', async () => {
+  it('is quoted and escaped as a string of RFC 9651 on demand', async () => {
     const server = await serve([{ status: 503 }]);
     await retryingFetch(server.origin, post, instantly({ key: 'a "b", \\c', quote: true }));
     expect(server.keys()).toEqual(Array(2).fill('"a \\"b\\", \\\\c"'));
     expect(bench.retries[0]?.key).toBe('a "b", \\c');
   });
 
-  it('is the one in the headers, as it stands there, of a Request too', async () => {
+  it('is the one in the headers of `init` or of a Request, unchanged', async () => {
     const server = await serve([{ status: 503 }, 'work', { status: 503 }]);
     await retryingFetch(server.origin, { ...post, headers: { 'idempotency-key': '"k 1"' } }, instantly());
     const request = new Request(server.origin, { ...post, headers: { 'Idempotency-Key': 'k-2' } });
@@ -160,7 +160,7 @@ describe('the key', () => {
     expect(bench.retries.map(({ key }) => key)).toEqual(['k 1', 'k-2']);
   });
 
-  it('may be in the headers and in the options, if it is the same', async () => {
+  it('may be given in the headers and in the options if both are equal', async () => {
     const server = await serve([]);
     const init = { ...post, headers: { 'Idempotency-Key': '"k"' } };
     await retryingFetch(server.origin, init, { key: 'k' });
@@ -172,7 +172,7 @@ describe('the key', () => {
     expect(server.received).toHaveLength(1);
   });
 
-  it('goes into another header where the API names it otherwise', async () => {
+  it('is sent in the header that the option `header` names', async () => {
     const server = await serve(['drop']);
     await retryingFetch(server.origin, post, instantly({ header: 'PayPal-Request-Id', key: 'k' }));
     expect(server.received.map(({ headers }) => headers['paypal-request-id'])).toEqual(['k', 'k']);
@@ -180,13 +180,13 @@ describe('the key', () => {
   });
 });
 
-describe('what cannot be sent twice', () => {
+describe('a body that cannot be sent twice', () => {
   const sendNothing = (input: string | Request, init: RequestInit) => {
     const fetch = vi.fn(async () => new Response('done'));
     return { fetch, result: retryingFetch(input, init, { fetch }) };
   };
 
-  it('is refused before anything is sent, with the way out: streams of the web, of Node, and generators', async () => {
+  it('is refused before anything is sent, with the way out, where it is a stream or a generator', async () => {
     const { Readable, Stream } = await import('node:stream');
     async function* parts(): AsyncGenerator<Uint8Array> {
       yield new Uint8Array(1);
@@ -205,7 +205,7 @@ describe('what cannot be sent twice', () => {
     }
   });
 
-  it('is a Request that has been read', async () => {
+  it('is refused where it belongs to a Request that has been read', async () => {
     const request = new Request('https://api.test/', post);
     await request.text();
     const { fetch, result } = sendNothing(request, {});
@@ -216,7 +216,7 @@ describe('what cannot be sent twice', () => {
     expect(fetch).not.toHaveBeenCalled();
   });
 
-  it('can be sent after buffering, as the message says', async () => {
+  it('can be sent once it is buffered as the message says', async () => {
     const server = await serve([{ status: 503 }]);
     const stream = new Blob(['streamed']).stream();
     const body = await new Response(stream).arrayBuffer();

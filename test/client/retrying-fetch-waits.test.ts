@@ -7,8 +7,8 @@ import { post, problem, retryingBench } from './retrying.ts';
 const bench = retryingBench();
 const { serve, instantly } = bench;
 
-describe('a wait', () => {
-  it('is a random part of a bound that doubles up to its ceiling', async () => {
+describe('a wait between attempts', () => {
+  it('is a random part of a bound that doubles up to a ceiling', async () => {
     const server = await serve(Array(7).fill('drop'));
     const options = { maxAttempts: 8, baseDelayMs: 100, maxDelayMs: 1000, random: () => 0.5 };
     await retryingFetch(server.origin, post, instantly(options));
@@ -16,7 +16,7 @@ describe('a wait', () => {
     expect(bench.retries.map(({ attempt }) => attempt)).toEqual([1, 2, 3, 4, 5, 6, 7]);
   });
 
-  it('stays within its bounds, whatever the options and whatever Retry-After says', async () => {
+  it('stays within its bounds under any options and any Retry-After', async () => {
     const part = fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true });
     await fc.assert(
       fc.asyncProperty(
@@ -98,7 +98,7 @@ describe('a wait', () => {
     ['a negative number', { 'Retry-After': '-5' }, 0],
   ];
   for (const [what, headers, leastMs] of afterwards) {
-    it(`is no shorter than Retry-After says: ${what}`, async () => {
+    it(`is no shorter than Retry-After says, where that is ${what}`, async () => {
       const server = await serve([
         (response) => {
           response.sendDate = false;
@@ -110,7 +110,7 @@ describe('a wait', () => {
     });
   }
 
-  it('is told to `onRetry`, with the answer or the error', async () => {
+  it('is reported to `onRetry` with the answer or the error before it', async () => {
     const server = await serve([problem(409, 'IN_PROGRESS'), 'drop']);
     const seen: unknown[] = [];
     await retryingFetch(
@@ -126,7 +126,7 @@ describe('a wait', () => {
     expect(seen).toEqual([409, 'TypeError']);
   });
 
-  it('does not begin when `onRetry` throws, whose error the caller gets', async () => {
+  it('does not begin when `onRetry` throws; the caller gets that error', async () => {
     const closed = deferred();
     const server = await serve([
       (response) => {

@@ -87,7 +87,7 @@ describe('advice', () => {
     Annotations.fromStack(acknowledged).hasNoWarning('*', Match.stringLikeRegexp(message.source));
   });
 
-  it('is not given to a queue and a function that are as they should be', () => {
+  it('is not given where queue and function are as they should be', () => {
     const { stack } = createReader(minute, { ttl: Duration.days(4) });
     new IdempotentQueue(stack, 'Ledger');
     Template.fromStack(stack);
@@ -96,7 +96,7 @@ describe('advice', () => {
 });
 
 describe('what AWS refuses', () => {
-  it('is an error: a visibility timeout below the timeout', () => {
+  it("is an error where a visibility timeout is below the function's timeout", () => {
     expect(() => Template.fromStack(createReader({ visibilityTimeout: Duration.seconds(9) }).stack)).toThrow(
       /visibility timeout of 9 s.*timeout of 10 s: Lambda refuses.*Make it at least 60 s/,
     );
@@ -110,7 +110,7 @@ describe('what AWS refuses', () => {
     [14, 14],
     [7, 4],
   ])(
-    'is an error as well where a standard queue of %i days has a dead-letter queue of %i',
+    'is an error where a standard queue of %i days has a dead-letter queue of %i',
     (days, deadLetterDays) => {
       const create = (fifo: boolean) =>
         new IdempotentQueue(createStack(), 'Ledger', {
@@ -127,11 +127,11 @@ describe('what AWS refuses', () => {
   );
 });
 
-describe('what is known only when it is deployed', () => {
+describe('a value that is known only when it is deployed', () => {
   const tokenIn = (stack: Stack, id: string): number =>
     new CfnParameter(stack, id, { type: 'Number' }).valueAsNumber;
 
-  it('is let through as numbers of a queue', () => {
+  it('is accepted as any number of a queue', () => {
     const stack = createStack();
     const queue = new IdempotentQueue(stack, 'Ledger', {
       fifo: false,
@@ -156,7 +156,7 @@ describe('what is known only when it is deployed', () => {
     Annotations.fromStack(stack).hasNoWarning('*', Match.anyValue());
   });
 
-  it('is let through as timeouts and as a TTL', () => {
+  it('is accepted as a timeout and as a TTL', () => {
     const stack = createStack();
     const reader = createFunction(stack, 'Reader', Duration.seconds(tokenIn(stack, 'Timeout')));
     new IdempotencyTable(stack, 'Idempotency').protect(reader, {
@@ -178,7 +178,7 @@ describe('what is known only when it is deployed', () => {
     Annotations.fromStack(stack).hasNoWarning('*', Match.stringLikeRegexp('idemkit'));
   });
 
-  it('counts as the longest where a visibility timeout is made from it', () => {
+  it('counts as the longest possible where a visibility timeout is derived from it', () => {
     const stack = createStack();
     const table = new IdempotencyTable(stack, 'Idempotency');
     const consumer = {

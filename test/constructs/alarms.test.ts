@@ -40,7 +40,7 @@ function alarmOf(template: Template, id: string): AlarmProperties {
   };
 }
 
-describe("the table's alarms", () => {
+describe('the alarms of a table', () => {
   it('see throttle events of any operation, in reads or in writes alone', () => {
     const { stack, table, template } = synthesize();
     const alarm = alarmOf(template, 'IdempotencyThrottleEvents');
@@ -59,7 +59,7 @@ describe("the table's alarms", () => {
     );
   });
 
-  it('see an error of one operation where the others have no data', () => {
+  it('see an error of one operation while the others have no data', () => {
     const { stack, table, template } = synthesize();
     const alarm = alarmOf(template, 'IdempotencySystemErrors');
     const operations = ['PutItem', 'UpdateItem', 'DeleteItem', 'GetItem', 'Query', 'TransactWriteItems'];
@@ -72,7 +72,7 @@ describe("the table's alarms", () => {
     );
   });
 
-  it('fill in what is missing in metrics of yours, too', () => {
+  it("count missing data as zero in a caller's own metrics", () => {
     const { stack, table } = synthesize();
     const metric = table.metricThrottledRequests({ label: 'Throttled' });
     expect(metric).toMatchObject({
@@ -83,7 +83,7 @@ describe("the table's alarms", () => {
   });
 });
 
-describe("a pipe's alarms", () => {
+describe('the alarms of a pipe', () => {
   it('see executions that fail, in part, in whole or by time', () => {
     const { stack, pipe, template } = synthesize();
     const alarm = alarmOf(template, 'OutboxFailedExecutions');

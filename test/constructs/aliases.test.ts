@@ -31,7 +31,7 @@ const ways: [string, (stack: Stack, fn: LambdaFunction) => Alias | LambdaFunctio
 ];
 
 describe.each(ways)('a queue whose consumer is %s', (_, qualify) => {
-  it('calls that, with the settings and the rights of its function', () => {
+  it('calls it with the settings and the rights of its function', () => {
     const { stack, guarded } = create();
     const consumer = qualify(stack, guarded.function);
     const queue = new IdempotentQueue(stack, 'Ledger', { consumer, retentionPeriod: Duration.days(10) });
@@ -79,7 +79,7 @@ describe.each(ways)('%s of a function that keeps records', (_, qualify) => {
       'REST API',
       (stack, called) => new RestApi(stack, 'Api').root.addMethod('POST', new LambdaIntegration(called)),
     ],
-  ])('warns where its %s gives up before it does', (kind, integrate) => {
+  ])('warns where its %s gives up before the function does', (kind, integrate) => {
     const { stack, guarded } = create(Duration.minutes(1));
     integrate(stack, qualify(stack, guarded.function));
     Template.fromStack(stack);
@@ -91,7 +91,7 @@ describe.each(ways)('%s of a function that keeps records', (_, qualify) => {
 });
 
 describe('an alias that CloudFormation alone knows', () => {
-  it('has its queue checked as well', () => {
+  it('has its queue checked', () => {
     const { stack, guarded } = create();
     const alias = new CfnAlias(stack, 'Live', {
       name: 'live',
@@ -105,7 +105,7 @@ describe('an alias that CloudFormation alone knows', () => {
 });
 
 describe('an alias of one function', () => {
-  it('is not taken for another function', () => {
+  it('counts as that function', () => {
     const { stack, table, guarded } = create();
     const other = new IdempotentFunction(stack, 'Other', { entry, table });
     const version = other.function.currentVersion;
@@ -146,7 +146,7 @@ describe('a consumer of another kind', () => {
     Template.fromStack(stack).hasResourceProperties('AWS::SQS::Queue', { VisibilityTimeout: 18 });
   });
 
-  it('fails where it keeps no records, and so does its alias', () => {
+  it('fails where it keeps no records, by itself and by an alias', () => {
     const { stack } = create();
     const fn = createFunction(stack, 'Plain');
     const alias = new Alias(stack, 'Live', { aliasName: 'live', version: fn.currentVersion });

@@ -42,12 +42,12 @@ function widgetsOf(template: Template): { title: string; metrics: unknown[][] }[
 const many = (count: number) => Array.from({ length: count }, (_, index) => `orders-${index}`);
 
 describe('a dashboard', () => {
-  it('keeps namespaces apart whose names the CDK would make one id of', () => {
+  it('keeps namespaces apart for which the CDK would make one id', () => {
     const namespaces = ['a/b', 'a--b', 'a~1b', 'a~b', 'a/~b'];
     expect(alarmed(create(namespaces).template).sort()).toEqual(namespaces.sort());
   });
 
-  it('takes a namespace, and prices, that are known only when they are deployed', () => {
+  it('takes a namespace and prices that are known only when they are deployed', () => {
     const stack = createStack();
     const namespace = new CfnParameter(stack, 'Namespace');
     const price = new CfnParameter(stack, 'Price', { type: 'Number' });
@@ -60,13 +60,13 @@ describe('a dashboard', () => {
     expect(JSON.stringify(template.findResources('AWS::CloudWatch::Dashboard'))).toContain('{"Ref":"Price"}');
   });
 
-  it('of a few namespaces is one', () => {
+  it('is a single one for a few namespaces', () => {
     const { dashboard, template } = create(many(80));
     expect(dashboard.dashboards).toEqual([dashboard.dashboard]);
     expect(widgetsOf(template)).toHaveLength(1);
   });
 
-  it('of many is several, so that no graph and no page has more metrics than CloudWatch shows', () => {
+  it("is split for many namespaces, so that no graph or page exceeds CloudWatch's limits", () => {
     const { dashboard, template } = create(many(200), { dashboardName: 'guards', alarms: false });
     const pages = widgetsOf(template);
     expect(pages).toHaveLength(3);

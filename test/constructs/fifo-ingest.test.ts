@@ -55,13 +55,13 @@ describe('an ingest through an HTTP API', () => {
     });
   });
 
-  it('may send to the queue, and nothing else', () => {
+  it('may send to the queue and do nothing else', () => {
     const { stack, queue } = create({ authorizer: jwt(), messageGroupId: sub });
     const template = Template.fromStack(stack);
     expect(actionsOn(template, stack.resolve(queue.queue.queueArn))).toEqual(['sqs:SendMessage']);
   });
 
-  it('may use a key of yours', () => {
+  it('may use a customer-managed key', () => {
     const stack = createStack();
     const key = new Key(stack, 'Key');
     const queue = new IdempotentQueue(stack, 'Orders', { encryptionKey: key });
@@ -102,7 +102,7 @@ describe('an ingest through an HTTP API', () => {
     expect(warningsOf(stack).join()).not.toContain('two callers');
   });
 
-  it('can be a route of an API of yours', () => {
+  it('can be a route of an existing API', () => {
     const stack = createStack();
     const api = new HttpApi(stack, 'Api');
     const queue = new IdempotentQueue(stack, 'Orders');
@@ -118,7 +118,7 @@ describe('an ingest through an HTTP API', () => {
     template.hasResourceProperties('AWS::ApiGatewayV2::Route', { AuthorizationType: 'AWS_IAM' });
   });
 
-  it('lets everybody in only when told so', () => {
+  it('is open to everybody only where an option says so', () => {
     const { stack } = create({ authorizer: 'none', messageGroupId: 'orders' });
     Template.fromStack(stack).hasResourceProperties('AWS::ApiGatewayV2::Route', {
       AuthorizationType: 'NONE',

@@ -67,7 +67,7 @@ describe('the dashboard', () => {
     ['idempotency_key_collision_pct', 3, 0],
     ['retry_success_rate', 75, undefined],
     ['throughput_rps', 100 / 300, 0],
-  ])('computes %s, also where nothing happened', (name, value, whenIdle) => {
+  ])('computes %s, even where nothing happened', (name, value, whenIdle) => {
     const expression = formulas(rowsOf(create()))[name] ?? '';
     expect(evaluate(expression, sums)).toBeCloseTo(value);
     expect(evaluate(expression, {})).toBe(whenIdle);
@@ -139,13 +139,13 @@ describe('the dashboard', () => {
     expect([...meanings.values()].filter(({ size }) => size > 1)).toEqual([]);
   });
 
-  it('fails with nothing to show', () => {
+  it('fails where there is nothing to show', () => {
     expect(() => create({ functions: [] })).toThrow(/functions and namespaces are empty/);
   });
 });
 
-describe('its alarms', () => {
-  it('are on what should not happen, for each namespace', () => {
+describe('the alarms of the dashboard', () => {
+  it('watch in each namespace what should not happen', () => {
     const { stack } = create();
     const template = Template.fromStack(stack);
     for (const MetricName of ['Unrecorded', 'Overtaken']) {
@@ -167,7 +167,7 @@ describe('its alarms', () => {
     });
   });
 
-  it('tell whom you say, or are not there', () => {
+  it('notify the given topics, or are switched off', () => {
     const stack = createStack();
     const table = new IdempotencyTable(stack, 'Idempotency', { alarms: false });
     const topic = new Topic(stack, 'Topic');

@@ -53,7 +53,7 @@ describe('a table', () => {
     });
   });
 
-  it('takes all of it as options', () => {
+  it('takes options in place of each default', () => {
     const template = synthesize({
       tableName: 'records',
       billing: Billing.provisioned({
@@ -99,19 +99,19 @@ describe('a table with replicas', () => {
     );
   });
 
-  it('fails just so for one that is added later', () => {
+  it('fails in the same way for a replica that is added later', () => {
     const stack = createStack();
     new IdempotencyTable(stack, 'Idempotency').table.addReplica({ region: 'eu-central-1' });
     expect(() => Template.fromStack(stack)).toThrow(/replicas in eu-central-1/);
   });
 
-  it('is not meant by a table in a stack without a Region', () => {
+  it('is not assumed of a table in a stack without a Region', () => {
     const stack = new Stack(new App(), 'Anywhere');
     new IdempotencyTable(stack, 'Idempotency', { stream: true });
     expect(() => Template.fromStack(stack)).not.toThrow();
   });
 
-  it('is created once that is acknowledged', () => {
+  it('is created once that risk is acknowledged', () => {
     synthesize({ replicas, acknowledgeLastWriterWins: true }).hasResourceProperties(tableType, {
       Replicas: Match.arrayWith([Match.objectLike({ Region: 'eu-central-1' })]),
     });
@@ -156,7 +156,7 @@ describe('the grants', () => {
     ['commit', ['dynamodb:ConditionCheckItem', ...guard]],
     ['inspect', inspect],
     ['operate', [...inspect, 'dynamodb:DeleteItem', 'dynamodb:PutItem', 'dynamodb:UpdateItem'].sort()],
-  ] as const)('of %s are these actions on the table, and nothing else', (use, actions) => {
+  ] as const)('allow for %s exactly these actions on the table', (use, actions) => {
     const stack = createStack();
     const table = new IdempotencyTable(stack, 'Idempotency');
     const role = new Role(stack, 'Role', { assumedBy: new ServicePrincipal('lambda.amazonaws.com') });
@@ -167,7 +167,7 @@ describe('the grants', () => {
     expect(granted.filter((action) => action.includes('*'))).toEqual([]);
   });
 
-  it('of commits cover the tables that are written along', () => {
+  it('cover the other tables that a commit writes to', () => {
     const stack = createStack();
     const orders = TableV2.fromTableName(stack, 'Orders', 'orders');
     const role = new Role(stack, 'Role', { assumedBy: new ServicePrincipal('lambda.amazonaws.com') });
@@ -197,7 +197,7 @@ describe('the grants', () => {
   });
 });
 
-describe('protect', () => {
+describe('protect()', () => {
   it('tells the function its table, its namespace and its TTL', () => {
     const stack = createStack();
     const table = new IdempotencyTable(stack, 'Idempotency');
@@ -247,7 +247,7 @@ describe('a function that has the table only in its environment', () => {
     });
   }
 
-  it('fails the synthesis, with the fix', () => {
+  it('fails the synthesis with the fix', () => {
     const stack = createStack();
     wire(stack, new IdempotencyTable(stack, 'Idempotency'));
     expect(() => Template.fromStack(stack)).toThrow(
@@ -274,7 +274,7 @@ describe('a function that has the table only in its environment', () => {
     expect(() => Template.fromStack(stack)).not.toThrow();
   });
 
-  it('is found in another stack as well', () => {
+  it('is found in another stack', () => {
     const app = new App();
     const records = new Stack(app, 'Records');
     const api = new Stack(app, 'Api');

@@ -45,7 +45,7 @@ describe('a function', () => {
     expect(fn.namespace).toBe('Test/Payments');
   });
 
-  it('knows its table, and may use it as a guard does', () => {
+  it('knows its table and may use it as a guard does', () => {
     const { stack, table } = create();
     const template = Template.fromStack(stack);
     expect(variablesOf(template, 'Payments')).toEqual({
@@ -57,7 +57,7 @@ describe('a function', () => {
     expect(actionsOn(template, stack.resolve(table.tableArn))).not.toContain('dynamodb:ConditionCheckItem');
   });
 
-  it('may write its own log, send traces, and nothing else', () => {
+  it('may write its own log, send traces and do nothing else', () => {
     const { stack, fn } = create();
     const template = Template.fromStack(stack);
     template.hasResourceProperties('AWS::IAM::Role', { ManagedPolicyArns: Match.absent() });
@@ -103,7 +103,7 @@ describe('a function', () => {
     });
   });
 
-  it('takes a log group and a role of your own', () => {
+  it('takes a given log group and a given role', () => {
     const stack = createStack();
     const role = new Role(stack, 'Own', { assumedBy: new ServicePrincipal('lambda.amazonaws.com') });
     const logGroup = new LogGroup(stack, 'Logs');
@@ -226,7 +226,7 @@ describe('a function that an API calls', () => {
         new RestApi(stack, 'Api').root.addMethod('POST', new LambdaIntegration(fn.function));
       },
     ],
-  ])('is warned of when it outlives the %s', (kind, limitSeconds, connect) => {
+  ])('gets a warning when it outlives the %s', (kind, limitSeconds, connect) => {
     const warnings = (seconds: number) => {
       const created = create({ timeout: Duration.seconds(seconds) });
       connect(created);

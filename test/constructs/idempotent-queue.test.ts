@@ -88,7 +88,7 @@ describe('a queue', () => {
     Template.fromStack(create({ alarms: false }).stack).resourceCountIs('AWS::CloudWatch::Alarm', 0);
   });
 
-  it('with high throughput has both attributes, and says that deduplication is narrower', () => {
+  it('sets both attributes of high throughput, and warns that deduplication is narrower', () => {
     const { stack } = create({ highThroughput: true });
     Template.fromStack(stack).hasResourceProperties('AWS::SQS::Queue', {
       DeduplicationScope: 'messageGroup',
@@ -100,7 +100,7 @@ describe('a queue', () => {
     );
   });
 
-  it('takes a key of your own', () => {
+  it('takes a customer-managed key', () => {
     const stack = createStack();
     const key = new Key(stack, 'Key');
     new IdempotentQueue(stack, 'Ledger', { encryptionKey: key });
@@ -154,7 +154,7 @@ describe("a queue's consumer", () => {
     ]);
   });
 
-  it('of a standard queue can collect large batches, which adds to the visibility timeout', () => {
+  it('can collect large batches from a standard queue, which adds to the visibility timeout', () => {
     const { stack } = createConsumed({
       fifo: false,
       batchSize: 100,
@@ -179,7 +179,7 @@ describe("a queue's consumer", () => {
 });
 
 describe('a queue behind a topic', () => {
-  it('gets raw messages, and its dead letters too', () => {
+  it('gets raw messages, as does its dead-letter queue', () => {
     const { stack, queue } = create();
     new Topic(stack, 'Orders', { fifo: true }).addSubscription(queue.asTopicSubscription());
     Template.fromStack(stack).hasResourceProperties('AWS::SNS::Subscription', {
@@ -265,7 +265,7 @@ describe('a queue behind a rule', () => {
     expect(queue.alarms).toHaveLength(3);
   });
 
-  it('lets EventBridge use a key of yours for both queues', () => {
+  it('lets EventBridge use a customer-managed key for both queues', () => {
     const stack = createStack();
     const queue = new IdempotentQueue(stack, 'Ledger', { fifo: false, encryptionKey: new Key(stack, 'Key') });
     new Rule(stack, 'Rule', { eventPattern: { source: ['shop'] } }).addTarget(queue.asRuleTarget());

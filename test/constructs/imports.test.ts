@@ -30,7 +30,7 @@ function importTable(attributes: IdempotencyTableAttributes = { tableArn }) {
 }
 
 describe('an imported table', () => {
-  it('is known by its name or by its ARN, in another Region as well', () => {
+  it('is known by its name or by its ARN, even in another Region', () => {
     const elsewhere = tableArn.replace('eu-west-1', 'us-east-1');
     const { stack, table } = importTable({ tableArn: elsewhere });
     table.protect(createFunction(stack, 'Payments'));
@@ -75,7 +75,7 @@ describe('an imported table', () => {
     expect(variablesOf(template, 'Payments')).toMatchObject({ IDEMPOTENCY_DESTINATIONS: 'ledger' });
   });
 
-  it('fails to feed a pipe where its stream is not known, with the fix', () => {
+  it('refuses a pipe with the fix where its stream is not known', () => {
     const { stack, table } = importTable();
     const queue = new IdempotentQueue(stack, 'Ledger');
     expect(() => new OutboxPipe(stack, 'Outbox', { table, queue, destination: 'ledger' })).toThrow(
@@ -83,7 +83,7 @@ describe('an imported table', () => {
     );
   });
 
-  it('is warned of two pipes for one destination', () => {
+  it('gets a warning for two pipes with one destination', () => {
     const stack = createStack();
     const table = IdempotencyTable.fromTableAttributes(stack, 'Known', { tableArn, tableStreamArn });
     const queue = new IdempotentQueue(stack, 'Ledger');
@@ -96,7 +96,7 @@ describe('an imported table', () => {
 });
 
 describe('an imported queue', () => {
-  it('is FIFO by its name, which may follow tokens', () => {
+  it('is FIFO where its name says so, even after tokens', () => {
     const stack = createStack();
     const isFifo = (arn: string, fifo?: boolean) => {
       const id = `Queue${stack.node.children.length}`;
@@ -114,7 +114,7 @@ describe('an imported queue', () => {
     expect(isFifo(token, true)).toBe(true);
   });
 
-  it('is where a pipe leads', () => {
+  it('can be the target of a pipe', () => {
     const stack = createStack();
     const encryptionKey = Key.fromKeyArn(stack, 'Key', keyArn);
     const queue = IdempotentQueue.fromQueueArn(stack, 'Ledger', queueArn, { encryptionKey });
@@ -156,13 +156,13 @@ describe('an imported queue', () => {
   });
 });
 
-describe('grantSendMessages', () => {
+describe('grantSendMessages()', () => {
   const ways: [string, (stack: Stack) => IIdempotentQueue][] = [
     ['a queue', (stack) => new IdempotentQueue(stack, 'Ledger')],
     ['an imported queue', (stack) => IdempotentQueue.fromQueueArn(stack, 'Ledger', queueArn)],
   ];
 
-  it.each(ways)('of %s is one action on it, and nothing else', (_, create) => {
+  it.each(ways)('allows for %s one action on it and nothing else', (_, create) => {
     const stack = createStack();
     const queue = create(stack);
     const role = new Role(stack, 'Role', { assumedBy: new ServicePrincipal('lambda.amazonaws.com') });
@@ -171,7 +171,7 @@ describe('grantSendMessages', () => {
     expect(actionsOn(template, stack.resolve(queue.queue.queueArn))).toEqual(['sqs:SendMessage']);
   });
 
-  it('allows somebody of another account in the policy of the queue and of its key', () => {
+  it('allows another account in the policies of the queue and of its key', () => {
     const stack = createStack();
     const queue = new IdempotentQueue(stack, 'Ledger', { encryptionKey: new Key(stack, 'Key') });
     queue.grantSendMessages(new AccountPrincipal('444455556666'));
@@ -192,7 +192,7 @@ describe('an ingest on an API that is imported', () => {
   const createQueue = (stack: Stack) => new IdempotentQueue(stack, 'Orders');
   const props = { path: '/orders', authorizer: 'none', messageGroupId: 'orders' } as const;
 
-  it('is a route of the HTTP API, which may tell its address', () => {
+  it("is a route of the HTTP API and knows its URL where the API's is given", () => {
     const stack = createStack();
     const queue = createQueue(stack);
     const known = HttpApi.fromHttpApiAttributes(stack, 'Known', {
@@ -211,7 +211,7 @@ describe('an ingest on an API that is imported', () => {
     template.resourceCountIs('AWS::ApiGatewayV2::Api', 0);
   });
 
-  it('is a method of the REST API, and warns that its deployment is not of this app', () => {
+  it('is a method of the REST API and warns that the deployment belongs to another app', () => {
     const stack = createStack();
     const api = RestApi.fromRestApiAttributes(stack, 'Shop', { restApiId: 'abc', rootResourceId: 'root' });
     const ingest = new FifoIngest(stack, 'Ingest', {
@@ -230,7 +230,7 @@ describe('an ingest on an API that is imported', () => {
     );
   });
 
-  it('has no such warning on a REST API of this app', () => {
+  it('gives no such warning on a REST API of this app', () => {
     const stack = createStack();
     new FifoIngest(stack, 'Ingest', { ...props, via: 'rest-api', queue: createQueue(stack) });
     Annotations.fromStack(stack).hasNoWarning('*', Match.stringLikeRegexp('does not deploy'));
@@ -249,7 +249,7 @@ describe('two ingests on one handler', () => {
     return { stack, handler, orders, refunds: new IdempotentQueue(stack, 'Refunds') };
   }
 
-  it('fail where one would take the queue of the other, with the fix', () => {
+  it('fail with the fix where one would replace the queue of the other', () => {
     const { stack, handler, orders, refunds } = create();
     new FifoIngest(stack, 'TakeOrders', { ...props, path: '/orders', queue: orders, handler });
     expect(
@@ -259,7 +259,7 @@ describe('two ingests on one handler', () => {
     );
   });
 
-  it('tell it both queues by variables of their own', () => {
+  it('name both queues in variables of their own', () => {
     const { stack, handler, orders, refunds } = create();
     new FifoIngest(stack, 'TakeOrders', { ...props, path: '/orders', queue: orders, handler });
     const queueUrlVariable = 'REFUNDS_QUEUE_URL';
@@ -276,7 +276,7 @@ describe('two ingests on one handler', () => {
     });
   });
 
-  it('may share a queue, and fail over a variable that was there before them', () => {
+  it('may share a queue but not a variable that was there before', () => {
     const { stack, handler, orders } = create();
     new FifoIngest(stack, 'First', { ...props, path: '/orders', queue: orders, handler });
     new FifoIngest(stack, 'Second', { ...props, path: '/v2/orders', queue: orders, handler });
@@ -292,7 +292,7 @@ describe('two ingests on one handler', () => {
     ).toThrow(/has another QUEUE_URL/);
   });
 
-  it('call an alias of it, where they are given one', () => {
+  it('call an alias of it where they are given one', () => {
     const { stack, handler, orders } = create();
     const alias = new Alias(stack, 'Live', { aliasName: 'live', version: handler.function.currentVersion });
     new FifoIngest(stack, 'Ingest', { ...props, path: '/orders', queue: orders, handler: alias });

@@ -38,7 +38,7 @@ describe('the access log of an ingest', () => {
     return stage?.Properties.AccessLogSetting.Format;
   };
 
-  it('names the route, as each kind of API calls it', () => {
+  it('names the route in the terms of each kind of API', () => {
     const http = logged(httpFormat(create()), { '$context.routeKey': 'POST /orders' });
     expect(http).toMatchObject({ route: 'POST /orders', error: '-' });
     const rest = logged(restFormat(create({ via: 'rest-api' })), { '$context.resourcePath': '/orders' });
@@ -48,7 +48,7 @@ describe('the access log of an ingest', () => {
   it.each([
     ['http-api', () => httpFormat(create())],
     ['rest-api', () => restFormat(create({ via: 'rest-api' }))],
-  ])('is JSON whatever a caller sends (%s)', (_, format) => {
+  ])('stays JSON whatever a caller sends (%s)', (_, format) => {
     // These repeat what was sent, an Authorization header among others.
     const hostile = '"},{"status":"200';
     const line = logged(format(), {
@@ -63,7 +63,7 @@ describe('the access log of an ingest', () => {
     expect(JSON.stringify(line)).not.toContain('200');
   });
 
-  it('of the payments stack names the route as well', () => {
+  it('names the route in the payments stack', () => {
     const app = new App({ context: { 'aws:cdk:bundling-stacks': [] } });
     const format = httpFormat(new PaymentsStack(app, 'Payments'));
     expect(format).toContain('$context.routeKey');
@@ -97,7 +97,7 @@ describe('an ingest through a REST API of its own', () => {
 });
 
 describe('an ingest into a queue that takes ids from the content', () => {
-  it('through an HTTP API is warned of requests without the header, which can be acknowledged', () => {
+  it('warns through an HTTP API of requests without the header, until that is acknowledged', () => {
     const stack = create({}, { contentBasedDeduplication: true });
     Template.fromStack(stack);
     expect(warnings(stack, 'without the header is taken in all the same')).toHaveLength(1);
@@ -105,15 +105,15 @@ describe('an ingest into a queue that takes ids from the content', () => {
     expect(warnings(stack, 'without the header is taken in all the same')).toHaveLength(0);
   });
 
-  it('through a REST API is not: it demands the header', () => {
+  it('does not warn through a REST API, which demands the header', () => {
     const stack = create({ via: 'rest-api' }, { contentBasedDeduplication: true });
     Template.fromStack(stack);
     expect(warnings(stack, 'without the header is taken in all the same')).toHaveLength(0);
   });
 });
 
-describe('an ingest with what is known only when it is deployed', () => {
-  it('takes it as the group', () => {
+describe('an ingest with a value that is known only when it is deployed', () => {
+  it('accepts it as the group', () => {
     const stack = createStack();
     const messageGroupId = new CfnParameter(stack, 'Group').valueAsString;
     create({ messageGroupId }, {}, stack);
@@ -125,7 +125,7 @@ describe('an ingest with what is known only when it is deployed', () => {
   it.each([
     ['http-api', /A route path must always start with a "\/"/],
     ['rest-api', /path part only allow/],
-  ] as const)('leaves a path to the CDK, which makes ids of it and takes none (%s)', (via, message) => {
+  ] as const)('leaves its refusal as a path to the CDK (%s)', (via, message) => {
     const stack = createStack();
     const path = new CfnParameter(stack, 'Path').valueAsString;
     expect(() => create({ via, path } as Props, {}, stack)).toThrow(message);

@@ -56,9 +56,9 @@ const form = (body: string, key: string, group: string) => [
   ['MessageGroupId', group],
 ];
 
-describe('the form of a REST ingest, in Velocity', () => {
+describe('the template of a REST ingest, run in Velocity', () => {
   it.each(['Idempotency-Key', 'idempotency-key', 'IDEMPOTENCY-KEY', 'idempotency-Key'])(
-    'has the key of the header %s',
+    'takes the key from the header %s',
     async (name) => {
       expect(await formOf({ headers: { Host: 'shop', [name]: 'k-1' }, body: '{"n":1}' })).toEqual(
         form('{"n":1}', 'k-1', 'ann'),
@@ -66,7 +66,7 @@ describe('the form of a REST ingest, in Velocity', () => {
     },
   );
 
-  it.each(hostile)('hands on %j as body, key and group, and as nothing else', async (value) => {
+  it.each(hostile)('hands on %j as body, key and group and as nothing else', async (value) => {
     expect(
       await formOf(
         { body: value, headers: { 'Idempotency-Key': value, 'x-customer': value } },
@@ -101,7 +101,7 @@ describe('the form of a REST ingest, in Velocity', () => {
     );
   });
 
-  it('has a space, which SQS refuses, for a header that is there twice', async () => {
+  it('sends a space, which SQS refuses, for a header that comes twice', async () => {
     const headers = {
       'X-Customer': 'ann',
       'x-customer': 'bob',
@@ -121,24 +121,24 @@ describe('the form of a REST ingest, in Velocity', () => {
     expect(await formOf({ headers }, '$request.body.customer.id')).toEqual(form('', 'k', ''));
   });
 
-  it('takes a number of the body as a group, and a fixed text', async () => {
+  it('takes a number of the body or a fixed text as the group', async () => {
     const headers = { 'Idempotency-Key': 'k' };
     const values = { '$.customer': 42 };
     expect(await formOf({ headers, values }, '$request.body.customer')).toEqual(form('', 'k', '42'));
     expect(await formOf({ headers }, 'orders:eu-1.a')).toEqual(form('', 'k', 'orders:eu-1.a'));
   });
 
-  it('takes a token for a fixed text, which is known when it is deployed', () => {
+  it('takes a token as the fixed text', () => {
     const template = integrationOf(Lazy.string({ produce: () => 'orders' })).Integration.RequestTemplates;
     expect(template['application/json']).toContain("#set($group = 'orders')");
   });
 
-  it('reads a header of your own', async () => {
+  it('reads the header that the options name', async () => {
     const headers = { 'Idempotency-Key': 'other', 'x-request-id': 'mine' };
     expect(await formOf({ headers }, sub, 'X-Request-Id')).toEqual(form('', 'mine', 'ann'));
   });
 
-  it('is demanded by API Gateway to have both headers', () => {
+  it('has API Gateway demand both headers', () => {
     expect(integrationOf('$request.header.X-Customer').RequestParameters).toEqual({
       'method.request.header.Idempotency-Key': true,
       'method.request.header.X-Customer': true,
@@ -152,7 +152,7 @@ interface IntegrationResponse {
   readonly ResponseTemplates: Readonly<Record<'application/json', string>>;
 }
 
-describe("the answer of a REST ingest to SQS's own, in Velocity", () => {
+describe("the answer that a REST ingest makes of SQS's own, in Velocity", () => {
   const xml = (code: string, message = 'No.') =>
     `<?xml version="1.0"?><ErrorResponse xmlns="http://queue.amazonaws.com/doc/2012-11-05/"><Error><Type>Sender</Type><Code>${code}</Code><Message>${message}</Message><Detail/></Error></ErrorResponse>`;
   const json = (code: string, message = 'No.') =>
@@ -202,14 +202,14 @@ describe("the answer of a REST ingest to SQS's own, in Velocity", () => {
     );
   });
 
-  it('cannot be chosen by what the caller sent, which the answer may repeat', async () => {
+  it('cannot be chosen by the caller, even where SQS repeats what was sent', async () => {
     const claimed = '"Code":"RequestThrottled" <Code>RequestThrottled</Code>';
     const escaped = claimed.replaceAll('<', '&lt;').replaceAll('>', '&gt;');
     expect(await answerTo(400, json('InvalidParameterValue', claimed))).toMatchObject({ status: 400 });
     expect(await answerTo(400, xml('InvalidParameterValue', escaped))).toMatchObject({ status: 400 });
   });
 
-  it('lists every status that it can have', () => {
+  it('has one of the statuses that the method lists', () => {
     const responses: { StatusCode: string }[] = integrationOf(sub).MethodResponses;
     expect(responses.map(({ StatusCode }) => StatusCode)).toEqual(['202', '400', '429', '503']);
   });

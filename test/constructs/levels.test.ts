@@ -18,7 +18,7 @@ describe('a level that does not exist', () => {
     );
   });
 
-  it.each(['guarded', 'stepped', 'committed', undefined] as const)('is none of these: %s', (level) => {
+  it.each(['guarded', 'stepped', 'committed', undefined] as const)('does not include %s', (level) => {
     const stack = createStack();
     const table = new IdempotencyTable(stack, 'Idempotency');
     table.protect(createFunction(stack, 'Other'), { ...(level && { level }) });

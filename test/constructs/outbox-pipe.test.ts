@@ -21,7 +21,7 @@ function create(props: Partial<OutboxPipeProps> = {}, tableProps: IdempotencyTab
 }
 
 describe('a pipe', () => {
-  it('reads new items of its destination from the stream, from its beginning', () => {
+  it('reads the stream from its beginning, and of it new items of its destination', () => {
     const { stack, table, pipe } = create();
     const template = Template.fromStack(stack);
     template.hasResourceProperties('AWS::DynamoDB::GlobalTable', {
@@ -53,7 +53,7 @@ describe('a pipe', () => {
     });
   });
 
-  it('sends the body as it is, with whole values as both ids', () => {
+  it('sends the body unchanged, and whole values as both ids', () => {
     const { stack, queue } = create();
     Template.fromStack(stack).hasResourceProperties('AWS::Pipes::Pipe', {
       Target: stack.resolve(queue.queue.queueArn),
@@ -118,7 +118,7 @@ describe('a pipe', () => {
     });
   });
 
-  it('may use keys of yours', () => {
+  it('may use customer-managed keys', () => {
     const stack = createStack();
     const tableKey = new Key(stack, 'TableKey');
     const queueKey = new Key(stack, 'QueueKey');
@@ -169,7 +169,7 @@ describe('two pipes on one table', () => {
     Annotations.fromStack(stack).hasNoWarning('*', Match.stringLikeRegexp('two readers'));
   });
 
-  it('are warned of one destination, which both publish', () => {
+  it('get a warning where both publish one destination', () => {
     const { stack, table, queue } = create();
     table.protect(createFunction(stack, 'Committing'), { level: 'committed' });
     new OutboxPipe(stack, 'Again', { table, queue, destination: 'ledger' });
@@ -181,7 +181,7 @@ describe('two pipes on one table', () => {
     Annotations.fromStack(stack).hasNoWarning('*', published);
   });
 
-  it('are joined by a third one with a warning', () => {
+  it('get a warning from a third one', () => {
     const { stack, table, queue } = create();
     new OutboxPipe(stack, 'Mail', { table, queue, destination: 'mail' });
     new OutboxPipe(stack, 'Audit', { table, queue, destination: 'audit' });
@@ -195,7 +195,7 @@ describe('two pipes on one table', () => {
 describe('a pipe on a table with replicas', () => {
   const replicas = [{ region: 'eu-central-1' }];
 
-  it('reads the very stream that there was before them', () => {
+  it('reads the stream that the table had before the replicas', () => {
     const specificationOf = (props: IdempotencyTableProps) => {
       const [table] = Object.values(
         Template.fromStack(create({}, props).stack).findResources('AWS::DynamoDB::GlobalTable'),

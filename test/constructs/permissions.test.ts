@@ -27,8 +27,8 @@ const through = (service: string) => ({
   StringEquals: { 'kms:ViaService': `${service}.eu-west-1.amazonaws.com` },
 });
 
-describe('a key of yours', () => {
-  it('is used through DynamoDB by who uses the table, and in no other way', () => {
+describe('a customer-managed key', () => {
+  it('can be used by the users of the table, and through DynamoDB only', () => {
     const stack = createStack();
     const key = new Key(stack, 'Key');
     const encryption = TableEncryptionV2.customerManagedKey(key);
@@ -44,7 +44,7 @@ describe('a key of yours', () => {
     expect(granted.map(({ Condition }) => Condition)).toEqual([through('dynamodb'), through('dynamodb')]);
   });
 
-  it('is used through SQS by who sends, and in no other way', () => {
+  it('can be used by the senders, and through SQS only', () => {
     const stack = createStack();
     const key = new Key(stack, 'Key');
     const queue = new IdempotentQueue(stack, 'Ledger', { encryptionKey: key });
@@ -55,7 +55,7 @@ describe('a key of yours', () => {
     expect(granted.map(({ Condition }) => Condition)).toEqual([through('sqs'), through('sqs')]);
   });
 
-  it('of another Region is used through that Region', () => {
+  it('can be used through its own Region where that is another', () => {
     const stack = createStack();
     const key = Key.fromKeyArn(stack, 'Key', 'arn:aws:kms:us-east-1:111122223333:key/1234abcd');
     const queue = new IdempotentQueue(stack, 'Ledger', { encryptionKey: key });
@@ -66,13 +66,13 @@ describe('a key of yours', () => {
   });
 });
 
-describe('a role', () => {
+describe('the role of a service', () => {
   const trustOf = (stack: Stack, service: string) =>
     Object.values(Template.fromStack(stack).findResources('AWS::IAM::Role'))
       .flatMap(({ Properties }) => Properties.AssumeRolePolicyDocument.Statement)
       .find(({ Principal }) => Principal.Service === service);
 
-  it('of a pipe is taken on for pipes of this account and Region alone', () => {
+  it('can be assumed by a pipe of this account and Region only', () => {
     const stack = createStack();
     const table = new IdempotencyTable(stack, 'Idempotency');
     new OutboxPipe(stack, 'Outbox', {
@@ -91,7 +91,7 @@ describe('a role', () => {
   });
 
   it.each(['http-api', 'rest-api'] as const)(
-    'of a gateway (%s) works whether or not it says its account',
+    'can be assumed by a gateway (%s) that does not say its account',
     (via) => {
       const stack = createStack();
       const queue = new IdempotentQueue(stack, 'Orders');
@@ -152,7 +152,7 @@ describe('the role of a function', () => {
     expect(create(props).statements).toContainEqual(logging);
   });
 
-  it.each([{ role: false }, { role: true }])('in a VPC may have network interfaces, with %o', (props) => {
+  it.each([{ role: false }, { role: true }])('may have network interfaces in a VPC, with %o', (props) => {
     const { statements, template } = create({ ...props, vpc: true });
     expect(statements).toContainEqual(networking);
     // AWS's managed policies for functions allow to write any log of the account.
@@ -162,7 +162,7 @@ describe('the role of a function', () => {
     }
   });
 
-  it('outside of a VPC has no business with the network', () => {
+  it('may do nothing with the network outside of a VPC', () => {
     expect(JSON.stringify(create({}).statements)).not.toContain('ec2:');
   });
 });

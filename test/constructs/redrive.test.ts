@@ -108,7 +108,7 @@ describe("a function's default window", () => {
     expect(ttlOf(stack) / day).toBe(expectedDays);
   });
 
-  it('is warned of where one that is given is shorter than both queues keep a message', () => {
+  it('gives a warning where a given one is shorter than both queues keep a message', () => {
     const stack = createStack();
     new IdempotentQueue(stack, 'Ledger', { consumer: createReader(stack, { ttl: days(14) }) });
     expect(warningsOf(stack, 'idemkit:function:ttl')).toEqual([
@@ -118,7 +118,7 @@ describe("a function's default window", () => {
     ]);
   });
 
-  it('is not warned of where nobody knows how long messages are kept', () => {
+  it('gives no warning where nobody knows how long messages are kept', () => {
     const stack = createStack();
     const consumer = createReader(stack, { ttl: days(1) });
     new IdempotentQueue(stack, 'Ledger', { consumer, retentionPeriod: tokenIn(stack, 'R') });
@@ -138,7 +138,7 @@ describe('a queue with a dead-letter queue', () => {
     ['FIFO', {}, 'SQS replaces the deduplication id'],
     ['standard', { fifo: false }, 'a redrive gives a message a new id'],
   ])(
-    'that is %s is warned of where the key of its messages is not named, which can be acknowledged',
+    'gives a warning, which can be acknowledged, where it is %s and no key of its messages is named',
     (_, props, says) => {
       expect(warningsOf(withQueue(props), id)).toEqual([
         expect.stringMatching(
@@ -153,11 +153,11 @@ describe('a queue with a dead-letter queue', () => {
     },
   );
 
-  it('is fine where the function says that its guard names the key', () => {
+  it('gives no warning where the function says that its guard names the key', () => {
     expect(warningsOf(withQueue({}, { namesKey: true }), id)).toEqual([]);
   });
 
-  it("is looked for at queues of the CDK's own, too", () => {
+  it("gives the same warning where it is one of the CDK's own queues", () => {
     const stack = createStack();
     const reader = createReader(stack);
     const queue = new Queue(stack, 'Queue', { fifo: true });

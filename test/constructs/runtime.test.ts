@@ -75,7 +75,7 @@ describe('what the runtime asks of DynamoDB', () => {
     return { actions, call: (order: Order) => handle(order, lambdaContext()) };
   }
 
-  it('is what `guard` and `steps` grant, nothing more and nothing less', async () => {
+  it('is exactly what `guard` and `steps` grant', async () => {
     const { actions, call } = guardOn('guarded');
     await call({ id: 'large', large: true });
     await call({ id: 'large', large: true });
@@ -95,7 +95,7 @@ describe('what the runtime asks of DynamoDB', () => {
     expect([...actions].sort()).toEqual(granted('steps'));
   });
 
-  it('is what `commit` grants, where the handler commits', async () => {
+  it('is exactly what `commit` grants where the handler commits', async () => {
     const { actions, call } = guardOn('committed');
     await call({ id: 'committed', commits: true });
     await call({ id: 'committed', commits: true });
@@ -107,7 +107,7 @@ describe('what the runtime asks of DynamoDB', () => {
   });
 });
 
-describe('what a handler stages', () => {
+describe('a staged message', () => {
   const messages = [
     { destination: 'ledger', body: { amount: 42, note: 'says "hi"\n' }, groupId: 'customer-1' },
     { destination: 'mail', body: 'plain', groupId: 'customer-1' },
@@ -175,7 +175,7 @@ describe('what a handler stages', () => {
       }));
   }
 
-  it('is found by the pipe of its destination, and only there', () => {
+  it('is found by the pipe of its destination only', () => {
     expect(items.length).toBeGreaterThan(messages.length);
     expect(
       piped('ledger')
@@ -190,7 +190,7 @@ describe('what a handler stages', () => {
     expect(piped('ledger', eventName)).toEqual([]);
   });
 
-  it('is the same message from the pipe as from a relay', async () => {
+  it('is the same from a pipe as from a relay', async () => {
     const sent: unknown[] = [];
     const sqs = {
       send: async ({ input }: { input: Record<string, unknown> }) => {

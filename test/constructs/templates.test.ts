@@ -54,7 +54,7 @@ describe("CloudFormation's schemas", () => {
       { Type: 'AWS::SQS::Queue', Properties: { RedrivePolicy: { arn: { 'Fn::GetAtt': ['Q', 'Stream'] } } } },
       "X refers to Stream of 'Q', and AWS::SQS::Queue has no such attribute",
     ],
-  ])('are seen to refuse %s', (_, resource, problem) => {
+  ])('refuse %s', (_, resource, problem) => {
     const problems = problemsOf({ Resources: { X: resource, Q: queue } });
     expect(problems).toContainEqual(expect.stringContaining(problem));
     expect(problemsOf({ Resources: { Q: queue } })).toEqual([]);
@@ -97,14 +97,14 @@ describe("cdk-nag's AWS Solutions rules", () => {
       .filter(({ constructPath }) => !theirs.test(constructPath));
   };
 
-  it.each(variantNames)('find nothing that is not meant in %s', (name) => {
+  it.each(variantNames)('find nothing in %s but what is suppressed', (name) => {
     const found = findingsIn(name).filter(
       ({ ruleName, constructPath }) => !meant[ruleName]?.test(constructPath),
     );
     expect(found).toEqual([]);
   });
 
-  it('find all that is meant', () => {
+  it('find everything that is suppressed', () => {
     const found = new Set(variantNames.flatMap(findingsIn).map(({ ruleName }) => ruleName));
     expect([...found].sort()).toEqual(Object.keys(meant).sort());
   });

@@ -51,12 +51,12 @@ describe('the samples of the documentation', () => {
     ).toEqual([]);
   });
 
-  it('compile, each on its own', { timeout: 120_000 }, async () => {
+  it('compile each on its own', { timeout: 120_000 }, async () => {
     expect(await compilerErrors()).toEqual([]);
   });
 
   for (const sample of runnable) {
-    it(`run: ${sample.document}:${sample.line}`, { timeout: 60_000 }, async () => {
+    it(`run without an error: ${sample.document}:${sample.line}`, { timeout: 60_000 }, async () => {
       await run(process.execPath, [fileOf(sample)], {
         cwd: workspace,
         env: await environment(),

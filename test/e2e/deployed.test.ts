@@ -102,7 +102,7 @@ describe('the deployed app', () => {
     await book?.stop();
   });
 
-  test('does on this machine what it is made for', () => travel(deployed, book), 60_000);
+  test('does on this machine all that its journey asks of it', () => travel(deployed, book), 60_000);
 
   test('guards its functions', async () => {
     for (const [name, path] of [

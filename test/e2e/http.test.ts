@@ -79,8 +79,8 @@ async function whileRunning<T>(first: Sent, then: () => Promise<T>) {
   return { first: await running, during };
 }
 
-describe('a key', () => {
-  test('that is missing is 400 problem+json, and nothing is charged', async () => {
+describe('the key of an HTTP request', () => {
+  test('is answered with 400 problem+json where it is missing, and nothing is charged', async () => {
     const before = provider.charges.length;
     const { status, headers, text } = await send({});
     expect(status).toBe(400);
@@ -90,7 +90,7 @@ describe('a key', () => {
   });
 
   test.each(['secret b', 'secret,b', '"secret', '""', 'secret'.repeat(50), '"secret", "b"'])(
-    'like %j is 400',
+    'is answered with 400 where it is like %j',
     async (key) => {
       const before = provider.charges.length;
       const { status, text } = await send({ key });
@@ -100,7 +100,7 @@ describe('a key', () => {
     },
   );
 
-  test('is the same in quotes and without, in any casing of the header', async () => {
+  test('is the same with and without quotes, in any casing of the header', async () => {
     const key = randomUUID();
     const first = await send({ key });
     for (const [name, value] of [
@@ -112,11 +112,11 @@ describe('a key', () => {
     }
   });
 
-  test('of 255 characters is taken', async () => {
+  test('is accepted with 255 characters', async () => {
     expect((await send({ key: randomUUID().padEnd(255, 'x') })).status).toBe(201);
   });
 
-  test('is not looked at where the method changes nothing', async () => {
+  test('is ignored where the method changes nothing', async () => {
     const { status } = await send({ key: 'a b', method: 'GET' });
     // The handler's own answer to a request without an order.
     expect(status).toBe(400);
@@ -124,8 +124,8 @@ describe('a key', () => {
   });
 });
 
-describe('a repeat', () => {
-  test('gets status, headers and body of the first answer, marked, and charges nothing', async () => {
+describe('a repeated HTTP request', () => {
+  test('gets the first answer, marked as replayed, and charges nothing', async () => {
     const key = randomUUID();
     const before = provider.charges.length;
     const first = await send({ key });
@@ -138,7 +138,7 @@ describe('a repeat', () => {
     expect(provider.charges).toHaveLength(before + 1);
   });
 
-  test('gets the same bytes, and neither cookies nor what belongs to one exchange', async () => {
+  test('gets the same bytes without cookies and headers of one exchange', async () => {
     const key = randomUUID();
     const first = await send({ path: '/pictures', key });
     const second = await send({ path: '/pictures', key });
@@ -151,7 +151,7 @@ describe('a repeat', () => {
     expect(second.headers.get('x-request-id')).toBeNull();
   });
 
-  test('of an answer without a status is what API Gateway makes of it, marked', async () => {
+  test('gets what API Gateway makes of an answer without a status, marked as replayed', async () => {
     const key = randomUUID();
     const first = await send({ path: '/plain', key });
     const second = await send({ path: '/plain', key });
@@ -160,14 +160,14 @@ describe('a repeat', () => {
     expect(isReplayed(second)).toBe(true);
   });
 
-  test('of a definite refusal is that refusal', async () => {
+  test('gets a definite refusal again', async () => {
     const key = randomUUID();
     const first = await send({ path: '/declined', key });
     const second = await send({ path: '/declined', key });
     expect([first.status, second.status, second.text]).toEqual([402, 402, first.text]);
   });
 
-  test('with keys in another order, other blanks or 4200.0 is the same request; with another amount it is 422', async () => {
+  test('is the same with members in another order or 4200.0, and answered with 422 for another amount', async () => {
     const key = randomUUID();
     const first = await send({ key });
     const same = await send({ key, body: '{ "currency": "EUR",  "amount": 4200.0, "customer": "ann" }' });
@@ -179,7 +179,7 @@ describe('a repeat', () => {
 });
 
 describe('a duplicate of a running request', () => {
-  test('is 409 with Retry-After, then gets the answer', async () => {
+  test('is answered with 409 and Retry-After, and later gets the answer', async () => {
     const key = randomUUID();
     const { first, during } = await whileRunning({ key }, () => send({ key }));
     expect([during.status, JSON.parse(during.text).code]).toEqual([409, 'IN_PROGRESS']);
@@ -187,14 +187,14 @@ describe('a duplicate of a running request', () => {
     expect((await send({ key })).text).toBe(first.text);
   });
 
-  test('with another amount is 422 already', async () => {
+  test('is answered with 422 where its amount is another', async () => {
     const key = randomUUID();
     const other = { key, body: { ...order, amount: 1 } };
     const { first, during } = await whileRunning({ key }, () => send(other));
     expect([first.status, during.status]).toEqual([201, 422]);
   });
 
-  test('is never charged, fifty at a time', async () => {
+  test('is never charged, even with fifty at once', async () => {
     const key = randomUUID();
     const before = provider.charges.length;
     const all = await Promise.all(Array.from({ length: 50 }, () => send({ key })));
@@ -207,7 +207,7 @@ describe('a duplicate of a running request', () => {
 });
 
 describe('two callers with one key', () => {
-  test('never see each other, with the same request or another', async () => {
+  test("never see each other's answers", async () => {
     const key = randomUUID();
     const as = (caller: string, body: unknown = order) =>
       send({ path: '/mine', key, body, headers: { authorization: caller } });

@@ -68,7 +68,7 @@ const payPage = () => demo.stack.function(demo.stage.functions.PayPage ?? '');
 const busy = () => payPage().sandboxes.filter((sandbox) => sandbox.busy).length;
 
 describe('a double click on Pay', () => {
-  test('ends by itself: the second click waits for the payment, and has its answer as soon as it is made', async () => {
+  test('ends with the first answer as soon as the payment is made', async () => {
     const gate = deferred();
     provider.whenBooked(() => gate.promise);
     await pay().dblclick();
@@ -80,7 +80,7 @@ describe('a double click on Pay', () => {
     expect(await charges()).toBe(1);
   });
 
-  test('charges once where the payment takes long: the second click is refused, asks again, and gets the first answer', async () => {
+  test('charges once where the payment takes long, and the refused second click asks again', async () => {
     const gate = deferred();
     provider.whenBooked(() => gate.promise);
     await pay().dblclick();
@@ -123,14 +123,14 @@ describe('a double click on Pay', () => {
 describe('a network that loses an answer', () => {
   beforeEach(() => page.getByLabel('Flaky network').check());
 
-  test('makes no second charge with a key: the repeat gets the answer that was lost', async () => {
+  test('makes no second charge with a key, and the repeat gets the lost answer', async () => {
     await pay().click();
     await paid();
     expect(await answers()).toEqual(['lost (201) ', '201 yes']);
     expect(await charges()).toBe(1);
   });
 
-  test('makes a second charge without one', async () => {
+  test('makes a second charge without a key', async () => {
     await page.getByLabel('Send an idempotency key').uncheck();
     await pay().click();
     await paid();
@@ -191,7 +191,7 @@ interface PageElement extends Widths {
 }
 
 describe.each([320, 390])('on a phone of %i pixels', (width) => {
-  test('every request fits, with a name for each thing in it', async () => {
+  test('shows each request whole, each value with its name', async () => {
     await page.setViewportSize({ width, height: 740 });
     const gate = deferred();
     provider.whenBooked(() => gate.promise);
@@ -227,7 +227,7 @@ describe.each([320, 390])('on a phone of %i pixels', (width) => {
   });
 });
 
-describe('across origins', () => {
+describe('the pay page on another origin than the API', () => {
   const url = () => `${demo.stack.url}/payments`;
   const post = (from: Page, key?: string, amount = 4200) =>
     from.evaluate(
@@ -243,7 +243,7 @@ describe('across origins', () => {
       { url: url(), key, amount },
     );
 
-  test('the page and the API are apart', async () => {
+  test('has an origin of its own', async () => {
     const [pageOrigin, apiOrigin] = await Promise.all(
       ['page-origin', 'api-origin'].map((id) => page.locator(`#${id}`).textContent()),
     );
@@ -252,7 +252,7 @@ describe('across origins', () => {
     expect(apiOrigin).not.toBe(pageOrigin);
   });
 
-  test("the page reads the example handler's answers, the guard's own among them", async () => {
+  test("reads the handler's answers and the guard's own", async () => {
     expect(await post(page)).toEqual([400, null, 'MISSING_KEY']);
     const key = `key-${process.pid}`;
     expect(await post(page, key)).toEqual([201, null, undefined]);
@@ -260,7 +260,7 @@ describe('across origins', () => {
     expect(await post(page, key, 4300)).toEqual([422, null, 'PAYLOAD_MISMATCH']);
   });
 
-  test('a page of a third origin can pay nothing', async () => {
+  test('is the only origin that can pay', async () => {
     const other = await startPayPage([]);
     try {
       await page.goto(other.url);

@@ -166,7 +166,7 @@ describe.each(ways)('the package, bundled whole %s', (_, bundle, warning = /^$/)
     expect(await runBeside(folder, handler)).toEqual({ id: 'a', runs: 1, at: new Date(0).toISOString() });
   });
 
-  it('tells the user of a missing optional package what to install, at the first call, before anything is sent', async () => {
+  it('names a missing optional package at the first call, before anything is sent', async () => {
     const { folder } = await bundle(project);
     const missing = (name: string): string =>
       `UNSUPPORTED: @aws-sdk/${name} cannot be loaded. Install it beside idemkit: npm install @aws-sdk/${name}`;

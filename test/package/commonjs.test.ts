@@ -30,7 +30,7 @@ describe('the package in CommonJS', () => {
     expect(printed).toEqual(['function', 'function', 'function', 'function', 'function']);
   });
 
-  it('serialises what JSON cannot hold, with the licence of what does it', async () => {
+  it('serialises what JSON cannot hold, and contains the licence of the library for that', async () => {
     const printed = await print(
       'answer.cjs',
       `const { idempotent } = require('idemkit');

@@ -75,7 +75,7 @@ describe('a handler and its test, without Middy and without the types of the AWS
     },
   );
 
-  it('compile, and run as an ES module and in CommonJS', { timeout: 60_000 }, async () => {
+  it('compile and run as an ES module and in CommonJS', { timeout: 60_000 }, async () => {
     const sources = { 'main.mts': handler, 'main.cts': handler };
     const project = createConsumer([], sources, { ...strictest, module: 'nodenext' });
     expect(await compilerErrors(project, '7', tools)).toBe('');
@@ -91,7 +91,7 @@ describe('a CDK app', () => {
   const cdk = ['aws-cdk-lib', 'constructs'];
   const synthesised = 'AWS::DynamoDB::GlobalTable 1, AWS::SQS::Queue 3, AWS::Pipes::Pipe 1\n';
 
-  it('compiles, and synthesizes the constructs, as an ES module and in CommonJS', {
+  it('compiles and synthesizes the constructs, as an ES module and in CommonJS', {
     timeout: 60_000,
   }, async () => {
     const sources = { 'app.mts': app, 'app.cts': app };

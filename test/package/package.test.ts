@@ -20,7 +20,7 @@ beforeAll(async () => {
 }, 120_000);
 
 describe('the tarball', () => {
-  it('holds the build and the documents, and nothing else', () => {
+  it('holds the build and the documents and nothing else', () => {
     const documents = ['CHANGELOG.md', 'LICENSE', 'README.md', 'package.json'];
     expect(files.filter((file) => !/^(?:dist|docs)\//.test(file)).sort()).toEqual(documents);
     expect(files.filter((file) => /^dist\/(?!(?:lib|constructs|cjs)\/)/.test(file))).toEqual([]);
@@ -66,7 +66,7 @@ describe('the constructs', () => {
   const modulesIn = (folder: RegExp): string[] =>
     files.filter((file) => folder.test(file) && /\.(?:js|d\.ts)$/.test(file));
 
-  it('are out of reach for what runs in a Lambda', () => {
+  it('cannot be reached by what runs in a Lambda', () => {
     const modules = modulesIn(/^dist\/(?:cjs\/)?lib\//);
     expect(modules.length).toBeGreaterThan(20);
     expect(
@@ -74,7 +74,7 @@ describe('the constructs', () => {
     ).toEqual([]);
   });
 
-  it('take nothing but the shared names from it', () => {
+  it('take nothing but the shared names from lib', () => {
     const modules = modulesIn(/^dist\/(?:cjs\/)?constructs\//);
     expect(modules.length).toBeGreaterThan(20);
     const outside = modules.flatMap((file) => importsOf(file).filter((name) => name.startsWith('..')));
@@ -84,7 +84,7 @@ describe('the constructs', () => {
 
 describe('the bundle of a Lambda', () => {
   it.each(bundles)(
-    'with %s stays small, and has in it only what runs there',
+    'stays small with %s, and contains only what runs there',
     async (_, contents, ceilingBytes) => {
       // In the repository, where what must not be reached could be.
       const { metafile, outputFiles } = await build({

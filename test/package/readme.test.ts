@@ -31,7 +31,7 @@ afterAll(() => rmSync(project, { recursive: true, force: true }));
 
 describe("the README's first sample", () => {
   it.each(['5.4', '7'] as const)(
-    'compiles with TypeScript %s where a package finds only what is installed for it',
+    'compiles with TypeScript %s in a strict installation',
     { timeout: 60_000 },
     async (version) => {
       const sample = blocks.find(({ language }) => language === 'ts');

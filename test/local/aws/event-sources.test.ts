@@ -4,7 +4,7 @@ import { failedItems } from '../../../local/aws/event-source.ts';
 import { startStack } from '../../../local/stack/stack.ts';
 import { dynamodbEndpoint } from '../../support/dynamodb.ts';
 
-describe('what a function answers', () => {
+describe('the answer of a function to a batch', () => {
   const items = ['1', '2', '3'];
   const answered = (payload: unknown) => ({ outcome: 'result', payload: JSON.stringify(payload) }) as const;
 
@@ -14,7 +14,7 @@ describe('what a function answers', () => {
     [{ batchItemFailures: [] }],
     [{ batchItemFailures: null }],
     [{ statusCode: 500 }],
-  ])('%j is a complete success', (answer) => {
+  ])('means complete success where it is %j', (answer) => {
     expect(failedItems(answered(answer), items, true)).toEqual([]);
   });
 
@@ -29,25 +29,25 @@ describe('what a function answers', () => {
     [{ batchItemFailures: [{ itemIdentifier: 1 }] }],
     [{ batchItemFailures: [{ itemIdentifier: '1' }, { messageId: '2' }] }],
     [{ batchItemFailures: [{ itemIdentifier: '1' }, { itemIdentifier: '4' }] }],
-  ])('%j is a complete failure', (answer) => {
+  ])('means complete failure where it is %j', (answer) => {
     expect(failedItems(answered(answer), items, true)).toEqual(items);
   });
 
-  test('names the failed ones, in whatever order', () => {
+  test('names the failed records in any order', () => {
     const answer = { batchItemFailures: [{ itemIdentifier: '3' }, { itemIdentifier: '1' }] };
     expect(failedItems(answered(answer), items, true)).toEqual(['1', '3']);
   });
 
-  test('does not count without ReportBatchItemFailures', () => {
+  test('is ignored without ReportBatchItemFailures', () => {
     expect(failedItems(answered({ batchItemFailures: [{ itemIdentifier: '1' }] }), items, false)).toEqual([]);
     expect(failedItems({ outcome: 'timeout' }, items, false)).toEqual(items);
   });
 });
 
-describe('a filter', () => {
+describe('the filter of an event source', () => {
   const matches = (pattern: Record<string, unknown>, record: unknown) => compileFilter(pattern)(record);
 
-  test('compares values as they are, and wants all its fields', () => {
+  test('compares values unconverted and demands all its fields', () => {
     const record = { eventName: 'INSERT', dynamodb: { NewImage: { n: { N: '1' } } } };
     expect(matches({ eventName: ['INSERT', 'MODIFY'] }, record)).toBe(true);
     expect(matches({ eventName: ['REMOVE'] }, record)).toBe(false);
@@ -67,11 +67,11 @@ describe('a filter', () => {
     [{ exists: false }, 'abc', false],
     [{ 'anything-but': ['abc', 'd'] }, 'abc', false],
     [{ 'anything-but': 'd' }, 'abc', true],
-  ])('%j on %j is %j', (operator, value, expected) => {
+  ])('decides with %j on %j: %j', (operator, value, expected) => {
     expect(matches({ field: [operator] }, { field: value })).toBe(expected);
   });
 
-  test('refuses what it does not know', () => {
+  test('refuses operators that it does not know', () => {
     expect(() => compileFilter({ field: 'INSERT' })).toThrow(
       '\'field\' is "INSERT"; expected a list of values',
     );
@@ -88,7 +88,7 @@ test.each([
   [{ queue: 'none' }, "Event source 'none' is none of the queues (raw, raw.fifo)."],
   [{ stream: 'plain' }, "Event source 'plain' is no table with a stream"],
   [{ stream: 'plain', batchSize: 1001 }, 'batchSize is a whole number from 1 to 1000'],
-])('refuses the event source %j', async (mapping, problem) => {
+])('a stack refuses the event source %j', async (mapping, problem) => {
   const functions = { echo: { entry: 'examples/payments.ts' } };
   const described = {
     tables: ['plain'],

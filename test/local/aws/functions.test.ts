@@ -82,8 +82,8 @@ const get = (path: string): Promise<Response> => fetch(`${stack.url}${path}`);
 const post = (path: string, body: string): Promise<Response> =>
   fetch(`${stack.url}${path}`, { method: 'POST', headers: { 'content-type': 'application/json' }, body });
 
-describe('a function', () => {
-  test('gets the context that Lambda gives it, with the time that is really left', async () => {
+describe('a local function', () => {
+  test('gets the context that Lambda would give, with the time that is really left', async () => {
     const context = (await (await get('/context')).json()) as { before: number; after: number };
     expect(context).toMatchObject({
       functionName: 'context',
@@ -110,13 +110,13 @@ describe('a function', () => {
     expect(environment).not.toHaveProperty('VITEST');
   });
 
-  test('is used again while it is warm', async () => {
+  test('reuses a warm process', async () => {
     expect(await (await get('/count')).text()).toBe('1');
     expect(await (await get('/count')).text()).toBe('2');
     expect(stack.function('count').sandboxes).toMatchObject([{ busy: false, invocations: 2 }]);
   });
 
-  test('serves one invocation at a time in each process, several at once in several, the rest in turn', async () => {
+  test('serves one invocation at a time in each process, and the rest in turn', async () => {
     const answering = Promise.all(Array.from({ length: 7 }, () => get('/held')));
     const busy = () => stack.function('held').sandboxes.filter((sandbox) => sandbox.busy);
     await expect.poll(() => busy().length).toBe(3);
@@ -128,7 +128,7 @@ describe('a function', () => {
     expect(new Set(seen.map(({ pid }) => pid)).size).toBe(3);
   });
 
-  test('has logged a line before its answer is there, with the id of its request', async () => {
+  test('has its log lines, with the id of the request, before its answer', async () => {
     const before = stack.logs.length;
     await get('/count');
     expect(stack.logs.slice(before)).toMatchObject([
@@ -141,7 +141,7 @@ describe('a function', () => {
     ]);
   });
 
-  test.each(['hang', 'spin'])('is killed at its deadline and answers 500: %s', async (name) => {
+  test.each(['hang', 'spin'])('is killed at its deadline, and the route answers 500 (%s)', async (name) => {
     // Warm before the clock is read: how long a process takes to start is the machine's matter.
     expect(await stack.function(name).invoke('warm')).toMatchObject({ outcome: 'result' });
     const [sandbox] = stack.function(name).sandboxes;
@@ -154,7 +154,7 @@ describe('a function', () => {
     expect(await stack.function(name).invoke({})).toEqual({ outcome: 'timeout' });
   });
 
-  test('that crashes answers 500, keeps what it logged, and runs again in a new process', async () => {
+  test('keeps its log after a crash and runs again in a new process', async () => {
     const before = stack.logs.length;
     expect((await get('/crash')).status).toBe(500);
     expect(stack.logs.slice(before).map(({ text }) => text)).toEqual([
@@ -171,7 +171,7 @@ describe('a function', () => {
     });
   });
 
-  test('that throws answers 500 and stays warm', async () => {
+  test('stays warm after it throws', async () => {
     expect((await get('/fail')).status).toBe(500);
     expect(await stack.function('fail').invoke({})).toEqual({
       outcome: 'error',
@@ -181,7 +181,7 @@ describe('a function', () => {
     expect(stack.function('fail').sandboxes).toMatchObject([{ invocations: 2 }]);
   });
 
-  test('that cannot be loaded answers 500 to everyone, with the reason', async () => {
+  test('gives everyone the reason where it cannot be loaded', async () => {
     const answers = await Promise.all([get('/broken'), get('/broken'), get('/broken')]);
     expect(answers.map(({ status }) => status)).toEqual([500, 500, 500]);
     expect(await stack.function('broken').invoke({})).toEqual({
@@ -194,7 +194,7 @@ describe('a function', () => {
     });
   });
 
-  test('may answer 6 MB and no more', async () => {
+  test('can answer 6 MB and no more', async () => {
     expect((await (await post('/big', '6000000')).text()).length).toBe(6_000_000);
     expect((await post('/big', '6300000')).status).toBe(500);
   });
@@ -206,7 +206,7 @@ describe('a function', () => {
     expect(await crashed).toEqual({ outcome: 'crash', reason: 'exited with SIGKILL' });
   });
 
-  test('can be paused in the middle of its work, while its deadline comes nearer', async () => {
+  test('can be paused in the middle of its work, which does not stop its deadline', async () => {
     const brief = stack.function('brief');
     const resumed = brief.invoke({});
     await expect.poll(() => brief.sandboxes.some(({ busy }) => busy)).toBe(true);

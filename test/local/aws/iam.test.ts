@@ -53,7 +53,7 @@ describe('a request is refused', () => {
     expect(authorizer.exercised).toEqual([]);
   });
 
-  test('by a Deny, whatever else allows it', () => {
+  test('by a Deny, even where another statement allows it', () => {
     const { authorizer, accessKeyId } = authorizerFor(allow('*'), {
       ...allow('dynamodb:P*'),
       effect: 'Deny',
@@ -63,7 +63,7 @@ describe('a request is refused', () => {
     );
   });
 
-  test('as a whole, when one of its calls is', () => {
+  test('as a whole where one of its calls is refused', () => {
     const { authorizer, accessKeyId } = authorizerFor(allow('dynamodb:PutItem'));
     const check = { ...put, action: 'dynamodb:ConditionCheckItem' };
     expect(authorizer.refusal(accessKeyId, [put, check])?.message).toMatch(
@@ -72,14 +72,14 @@ describe('a request is refused', () => {
     expect(authorizer.exercised).toEqual([]);
   });
 
-  test('from somebody unknown', () => {
+  test('where its sender is unknown', () => {
     const { authorizer } = authorizerFor(allow('*'));
     expect(authorizer.refusal('somebody', [put])?.type).toBe('UnrecognizedClientException');
     expect(authorizer.refusal(undefined, [put])?.type).toBe('UnrecognizedClientException');
   });
 });
 
-test('a role is taken on only by whom it trusts', () => {
+test('a role can be assumed only by whom it trusts', () => {
   const { authorizer } = authorizerFor();
   expect(() => authorizer.assume('Pay', 'pipes.amazonaws.com', 'pipe')).toThrow(
     "The role 'Pay' of 'pipe' cannot be assumed by pipes.amazonaws.com: it trusts lambda.amazonaws.com.",
@@ -93,7 +93,7 @@ test('a role is taken on only by whom it trusts', () => {
 describe('a policy document', () => {
   const statement = { Effect: 'Allow', Action: 'dynamodb:PutItem', Resource: table };
 
-  test('has one statement or several, of one action or several', () => {
+  test('may have one or several statements of one or several actions', () => {
     expect(statementsOf({ Statement: statement }, 'P')).toEqual([allow('dynamodb:PutItem', table)]);
     expect(statementsOf({ Statement: [{ ...statement, Sid: 'Put', Action: ['a:B', 'a:C'] }] }, 'P')).toEqual([
       { effect: 'Allow', actions: ['a:B', 'a:C'], resources: [table] },
@@ -105,7 +105,7 @@ describe('a policy document', () => {
     ['NotAction', { NotAction: 'dynamodb:GetItem' }],
     ['NotResource', { NotResource: '*' }],
     ['Principal', { Principal: '*' }],
-  ])('with %s is an error that names the statement', (name, more) => {
+  ])('is refused with %s, by an error that names the statement', (name, more) => {
     expect(() =>
       statementsOf({ Statement: [statement, { ...statement, Sid: 'Odd', ...more }] }, 'Policy'),
     ).toThrow(`Policy.Statement[1] 'Odd': ${name}`);
@@ -115,11 +115,11 @@ describe('a policy document', () => {
     ['Effect', { Effect: 'Maybe' }, 'Effect is "Maybe"'],
     ['Action', { Action: undefined }, 'Action is undefined'],
     ['Resource', { Resource: [1] }, 'Resource is [1]'],
-  ])('with a wrong %s is an error', (_, more, problem) => {
+  ])('is refused with a wrong %s', (_, more, problem) => {
     expect(() => statementsOf({ Statement: { ...statement, ...more } }, 'P')).toThrow(problem);
   });
 
-  test('of trust names services, at most for this account', () => {
+  test('of trust may name services, and restrict them to this account only', () => {
     const trust = {
       Effect: 'Allow',
       Action: 'sts:AssumeRole',
@@ -147,7 +147,7 @@ describe('a policy document', () => {
     }
   });
 
-  test('of AWS is known by its ARN, or an error', () => {
+  test("of AWS's own is known by its ARN or refused", () => {
     const basic = managedPolicy('arn:aws:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole', 'R');
     expect(basic.flatMap(({ actions }) => actions)).toContain('logs:PutLogEvents');
     expect(() => managedPolicy('arn:aws:iam::aws:policy/AdministratorAccess', 'R')).toThrow(
@@ -156,7 +156,7 @@ describe('a policy document', () => {
   });
 });
 
-describe('a request is, for IAM,', () => {
+describe('a request counts for IAM as', () => {
   const request = (operation: string, body: object) => ({ operation, body }) as ProxiedRequest;
   const TableName = 'records';
 
@@ -203,7 +203,7 @@ describe('a request is, for IAM,', () => {
       [`dynamodb:DescribeStream ${table}/stream/local`],
     ],
     ['ListTables', {}, ['dynamodb:ListTables *']],
-  ])('what it does: %s', (operation, body, expected) => {
+  ])('its DynamoDB actions: %s', (operation, body, expected) => {
     const calls = dynamodbCalls(request(operation, body)).map(
       ({ action, resource }) => `${action} ${resource}`,
     );
@@ -215,7 +215,7 @@ describe('a request is, for IAM,', () => {
     ['SendMessageBatch', 'sqs:SendMessage'],
     ['DeleteMessageBatch', 'sqs:DeleteMessage'],
     ['ReceiveMessage', 'sqs:ReceiveMessage'],
-  ])('in SQS: %s', (operation, action) => {
+  ])('its SQS or SNS action: %s', (operation, action) => {
     const body = { QueueUrl: 'http://127.0.0.1:1/000000000000/orders.fifo' };
     const resource = 'arn:aws:sqs:eu-west-1:000000000000:orders.fifo';
     expect(messagingCalls(request(operation, body))).toEqual([{ action, resource }]);

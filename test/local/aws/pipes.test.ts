@@ -58,8 +58,8 @@ async function startWith(pipe: Partial<PipeDescription> = {}, roles?: Record<str
 
 const message = (body: string, groupId = 'g') => ({ body, groupId, deduplicationId: `id-${body}` });
 
-describe('a pipe', () => {
-  test('sends what passes its filter, with the body and the ids at its paths, in the order of the stream', async () => {
+describe('a local pipe', () => {
+  test('sends what passes its filter in the order of the stream, with body and ids from its paths', async () => {
     const { stage, remove, drained, sent } = await startWith();
     for (const name of ['a', 'b', 'c']) await stage(name, message(name));
     await stage('a', message('changed'));
@@ -68,7 +68,7 @@ describe('a pipe', () => {
     expect(sent()).toEqual([message('a'), message('b'), message('c')]);
   });
 
-  test('takes a text that is no path as it is, and sends the record itself without a template', async () => {
+  test('takes a text that is no path literally, and sends the whole record without a template', async () => {
     const {
       stage,
       drained,
@@ -84,7 +84,7 @@ describe('a pipe', () => {
     });
   });
 
-  test('tries again until it may send, and nothing overtakes', async () => {
+  test('tries again until it may send, and lets nothing overtake', async () => {
     const stream: Statement = { effect: 'Allow', actions: ['dynamodb:*'], resources: ['*'] };
     const send: Statement = {
       effect: 'Allow',
@@ -103,14 +103,14 @@ describe('a pipe', () => {
     expect(sent()).toEqual([message('a'), message('b')]);
   });
 
-  test('is not started with a role that may not read the stream', async () => {
+  test('does not start with a role that may not read the stream', async () => {
     const roles = { Pipe: { trusts: ['pipes.amazonaws.com'], statements: [] } };
     await expect(startWith({ role: 'Pipe' }, roles)).rejects.toThrow(
       /does not have permissions to call dynamodb:DescribeStream on arn:aws:dynamodb:.*:table\/pipe-test-.*\/stream\/local/,
     );
   });
 
-  test('gives a record up after its retries, says where it is, and goes on', async () => {
+  test('gives a record up after its retries, says where it is and goes on', async () => {
     const { stage, drained, sent, stack: running } = await startWith({ maxRetryAttempts: 2 });
     await stage('bad', { body: 'bad', groupId: 'g' });
     await stage('good', message('good'));
@@ -126,7 +126,7 @@ describe('a pipe', () => {
     expect(complaints).toHaveLength(3);
   });
 
-  test('splits a batch that fails: one bad record takes no other with it', async () => {
+  test('halves a failed batch, so that one bad record takes no other with it', async () => {
     const { stage, drained, sent } = await startWith({
       batchSize: 10,
       maxRetryAttempts: 1,
@@ -140,7 +140,7 @@ describe('a pipe', () => {
   });
 });
 
-describe('a pipe is refused', () => {
+describe('a local pipe is refused', () => {
   test.each<[string, Partial<PipeDescription>, string]>([
     ['with a batch that no queue takes', { batchSize: 11 }, 'batchSize is 1 to 10'],
     [

@@ -120,7 +120,7 @@ const recordsOf = (functionName: string): SQSRecord[] =>
   said<{ Records: SQSRecord[] }>(functionName).flatMap(({ Records }) => Records);
 
 describe('an event source mapping of a queue', () => {
-  test('makes the event that Lambda makes', async () => {
+  test('makes the event that Lambda would make', async () => {
     const sent = await stack.sqs.send(
       new SendMessageCommand({
         QueueUrl: stack.queue('raw').url,
@@ -156,7 +156,7 @@ describe('an event source mapping of a queue', () => {
     ]);
   });
 
-  test('tells group, deduplication id and sequence number of a FIFO queue', async () => {
+  test('hands on group, deduplication id and sequence number of a FIFO queue', async () => {
     await send('raw.fifo', { name: 'ordered', group: 'a' });
     await stack.queue('raw.fifo').drained();
     expect(recordsOf('raw').at(-1)?.attributes).toMatchObject({
@@ -166,14 +166,14 @@ describe('an event source mapping of a queue', () => {
     });
   });
 
-  test('brings only the failed ones of a batch again', async () => {
+  test('delivers only the failed messages of a batch again', async () => {
     await send('partial', { name: 'ok-1' }, { name: 'bad', until: 1 }, { name: 'ok-2' });
     await stack.queue('partial').drained();
     expect(said('partial')).toEqual([['ok-1 1', 'bad 1', 'ok-2 1'], ['bad 2']]);
   });
 
   test.each(['throw', 'crash', 'hang'])(
-    'brings a whole batch again after a %s in its middle',
+    'delivers a whole batch again after a %s in its middle',
     async (how) => {
       // Its deadline is the only short one, so that a busy machine ends no other batch.
       const queue = how === 'hang' ? 'hanging' : 'partial';
@@ -186,7 +186,7 @@ describe('an event source mapping of a queue', () => {
     },
   );
 
-  test('leaves what failed to its visibility timeout', async () => {
+  test('delivers a failed message again after its visibility timeout', async () => {
     await send('left', { name: 'left', until: 1 });
     await expect
       .poll(() => stack.queue('left').messages)
@@ -196,7 +196,7 @@ describe('an event source mapping of a queue', () => {
     expect([first?.text, second?.text]).toEqual(['["left 1"]', '["left 2"]']);
   });
 
-  test('gives a message up to the dead-letter queue after it was received often enough, and takes it back', async () => {
+  test('moves a message to the dead-letter queue after its last receive, and takes it back from there', async () => {
     const before = said('partial').length;
     const [bad] = await send('partial.fifo', { name: 'bad', until: 3 }, { name: 'other', group: 'h' });
     await stack.queue('partial.fifo').drained();
@@ -212,7 +212,7 @@ describe('an event source mapping of a queue', () => {
     ]);
   });
 
-  test('has one batch of a FIFO group in progress, several of several groups, and keeps the order', async () => {
+  test('has one batch of each FIFO group in progress and keeps its order', async () => {
     const groups = ['a', 'b'];
     await send(
       'held.fifo',
@@ -231,7 +231,7 @@ describe('an event source mapping of a queue', () => {
     }
   });
 
-  test('waits for a batch to be full, over several receives, within its window', async () => {
+  test('fills a batch over several receives within its window', async () => {
     const names = Array.from({ length: 20 }, (_, index) => ({ name: `${index}` }));
     await send('window', ...names.slice(0, 10));
     await send('window', ...names.slice(10));
@@ -239,7 +239,7 @@ describe('an event source mapping of a queue', () => {
     expect(said<{ Records: unknown[] }>('window').map(({ Records }) => Records.length)).toEqual([20]);
   });
 
-  test('a function sends to a queue of the stack by the URL in its environment, through the proxy', async () => {
+  test('lets a function send through the proxy to the queue that its environment names', async () => {
     await send('forward', { name: 'onwards' });
     await stack.queue('forward').drained();
     expect(stack.queue('target').messages).toMatchObject([{ body: '{"name":"onwards"}' }]);

@@ -85,8 +85,8 @@ const show = (queue: string, { ReceiptHandle }: Message) =>
 
 const bodies = (messages: readonly Message[]) => messages.map(({ Body }) => Body);
 
-describe('a FIFO queue', () => {
-  test('hands out the messages of a group together and in order, also again after they came back', async () => {
+describe('a local FIFO queue', () => {
+  test('hands out the messages of a group together and in order, even after they came back', async () => {
     await send('order.fifo', { body: '1' }, { body: '2' }, { body: '3' });
     const first = await receive('order.fifo');
     expect(bodies(first)).toEqual(['1', '2', '3']);
@@ -130,7 +130,7 @@ describe('a FIFO queue', () => {
     expect(queues.queue('dedup.fifo').messages).toHaveLength(2);
   });
 
-  test('of high throughput takes a deduplication id once for each group, also one made of the content', async () => {
+  test('takes a deduplication id once for each group under high throughput, even one made of the content', async () => {
     await send('by-group.fifo', { body: '1', group: 'a', id: 'same' }, { body: '2', group: 'b', id: 'same' });
     await send('by-group.fifo', { body: '3', group: 'a', id: 'same' });
     const ofContent = { QueueUrl: urlOf('by-group.fifo'), MessageBody: 'content' };
@@ -152,7 +152,7 @@ describe('a FIFO queue', () => {
     ]);
   });
 
-  test('does not delete by a receipt handle whose visibility timeout is over', async () => {
+  test('refuses to delete by a receipt handle whose visibility timeout is over', async () => {
     await send('late.fifo', { body: 'slow' });
     const [message] = await receive('late.fifo', 0);
     await remove('late.fifo', message!);
@@ -160,8 +160,8 @@ describe('a FIFO queue', () => {
   });
 });
 
-describe('a dead-letter queue', () => {
-  test('of a FIFO queue keeps the group, and has the message id for a deduplication id', async () => {
+describe('a local dead-letter queue', () => {
+  test('keeps the group of a FIFO message, and takes the message id for its deduplication id', async () => {
     const sent = await send(
       'source.fifo',
       { body: 'bad', group: 'g', id: 'mine' },
@@ -175,7 +175,7 @@ describe('a dead-letter queue', () => {
     ]);
   });
 
-  test('is redriven in order, as new messages of their groups, and keeps what was sent to it directly', async () => {
+  test('is redriven in order as new messages, and keeps what was sent to it directly', async () => {
     await send('dead.fifo', { body: 'direct' });
     const dead = queues.queue('dead.fifo').messages;
     expect(queues.queue('dead.fifo').redrive()).toBe(2);
@@ -196,7 +196,7 @@ describe('a dead-letter queue', () => {
     expect(ids.size).toBe(5);
   });
 
-  test('gets a message of a standard queue when it is received once more than allowed', async () => {
+  test('gets a message of a standard queue when that is received once more than allowed', async () => {
     await send('source', { body: 'bad' });
     for (const time of [1, 2]) {
       const [message] = await receive('source');
@@ -208,13 +208,13 @@ describe('a dead-letter queue', () => {
   });
 });
 
-test('a message ends with the retention period', async () => {
+test('a queue drops a message at the end of the retention period', async () => {
   expect(await send('short', { body: 'old' })).toHaveLength(1);
   await expect.poll(() => queues.queue('short').messages).toEqual([]);
   expect(await receive('short')).toEqual([]);
 });
 
-test('drained waits for what is in flight', async () => {
+test('drained() waits for messages in flight', async () => {
   await send('drain', { body: '1' }, { body: '2' });
   let isDrained = false;
   const drained = queues
@@ -242,7 +242,7 @@ test('a FIFO topic hands on group and deduplication id', async () => {
 });
 
 describe('a proxy in front of the queues', () => {
-  test('loses, repeats and refuses requests to SQS, and stays on the way of a queue that was looked up', async () => {
+  test('loses, repeats and refuses requests to SQS, even to a queue whose URL was looked up', async () => {
     const proxy = await startFaultProxy(queues.endpoint);
     try {
       const client = new SQSClient({ endpoint: proxy.endpoint, region, credentials, maxAttempts: 2 });
@@ -301,11 +301,11 @@ test.each([
     "the dead-letter queue 'd', which is none of the queues.",
   ],
   [{ q: { deadLetterQueue: 'd.fifo', maxReceiveCount: 3 }, 'd.fifo': {} }, 'is a FIFO queue.'],
-])('refuses %j', async (description, problem) => {
+])('the local queues refuse %j', async (description, problem) => {
   await expect(startQueues(description)).rejects.toThrow(problem);
 });
 
-test('names its queues as the account does', () => {
+test('a local queue has the ARN of its account, and is found by its name only', () => {
   expect(queues.queue('dead').arn).toBe(queueArn('dead'));
   expect(() => queues.queue('none')).toThrow("There is no queue 'none' in this stack.");
 });

@@ -52,8 +52,8 @@ async function sent(path: string, headers: string[], body?: string | Buffer): Pr
   return json(incoming);
 }
 
-describe('a route', () => {
-  test('makes the event that API Gateway makes', async () => {
+describe('a local route', () => {
+  test('makes the event that API Gateway would make', async () => {
     const body = '{"amount":4200}';
     const event = await sent(
       '/echo?b=2&a=1&b=3&name=Ada%20L&empty=',
@@ -102,7 +102,7 @@ describe('a route', () => {
     });
   });
 
-  test('leaves out what is not there: query, cookies, body', async () => {
+  test('leaves query, cookies and body out of the event where there are none', async () => {
     const event = await sent('/echo', []);
     expect(event).toMatchObject({ rawQueryString: '', isBase64Encoded: false });
     expect(event).not.toHaveProperty('queryStringParameters');
@@ -114,13 +114,13 @@ describe('a route', () => {
     ['application/octet-stream', Buffer.from([0, 255, 128, 10])],
     ['application/x-www-form-urlencoded', Buffer.from('a=1&b=2')],
     ['multipart/form-data; boundary=x', Buffer.from('--x--')],
-  ])('sends %s on in base64', async (type, body) => {
+  ])('hands %s on in base64', async (type, body) => {
     const event = await sent('/echo', ['Content-Type', type, 'Content-Length', `${body.length}`], body);
     expect(event).toMatchObject({ body: body.toString('base64'), isBase64Encoded: true });
   });
 
   test.each(['text/plain', 'application/json; charset=utf-8', 'application/problem+json'])(
-    'sends %s on as text',
+    'hands %s on as text',
     async (type) => {
       const body = Buffer.from('"æ"');
       const event = await sent('/echo', ['Content-Type', type, 'Content-Length', `${body.length}`], body);
@@ -128,7 +128,7 @@ describe('a route', () => {
     },
   );
 
-  test('turns a result with a status into the answer: headers, cookies, body', async () => {
+  test('turns a result with a status into status, headers, cookies and body', async () => {
     const answer = await post(
       '/answer',
       JSON.stringify({
@@ -146,7 +146,7 @@ describe('a route', () => {
     expect(await answer.text()).toBe('x,y');
   });
 
-  test('decodes a base64 body', async () => {
+  test('decodes a base64 body of a result', async () => {
     const bytes = Buffer.from([0, 255, 128, 10]);
     const answer = await post(
       '/answer',
@@ -155,7 +155,7 @@ describe('a route', () => {
     expect(Buffer.from(await answer.arrayBuffer())).toEqual(bytes);
   });
 
-  test('takes a result without a status for the body of a 200', async () => {
+  test('takes a result without a status as the body of a 200', async () => {
     const answer = await post('/answer', '{"charged":true}');
     expect(answer.status).toBe(200);
     expect(answer.headers.get('content-type')).toBe('application/json');
@@ -172,7 +172,7 @@ describe('a route', () => {
     expect((await post('/answer', JSON.stringify(result))).status).toBe(500);
   });
 
-  test('answers 404 for what is not described', async () => {
+  test('answers 404 for a path that is not described', async () => {
     const answer = await get('/elsewhere');
     expect(answer.status).toBe(404);
     expect(await answer.json()).toEqual({ message: 'Not Found' });

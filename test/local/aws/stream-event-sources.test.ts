@@ -94,7 +94,7 @@ describe('an event source mapping of a stream', () => {
       }),
     );
 
-  test('makes the events that Lambda makes, of the records that its filters want', async () => {
+  test('makes the events that Lambda would make of the records that pass its filters', async () => {
     const TableName = tables.raw;
     const Key = { pk: { S: 'a' }, sk: { S: 'wanted' } };
     const bytes = Buffer.from([0, 255]);
@@ -137,7 +137,7 @@ describe('an event source mapping of a stream', () => {
     ]);
   });
 
-  test('keeps the order, in batches, and repeats one that failed before it goes on', async () => {
+  test('keeps the order and repeats a failed batch before it goes on', async () => {
     const pks = ['1', '2', '3', '4', '5', '6', '7'];
     for (const pk of pks) await write(tables.ordered, { pk, ...(pk === '1' && { fail: 2 }) });
     await stack.streamDrained(tables.ordered);
@@ -148,7 +148,7 @@ describe('an event source mapping of a stream', () => {
     expect(Math.max(...batches.map(({ length }) => length))).toBeLessThanOrEqual(3);
   });
 
-  test('goes on from the lowest sequence number that is reported', async () => {
+  test('goes on from the lowest reported sequence number', async () => {
     await write(tables.partial, { pk: '1' }, { pk: '2' });
     await stack.streamDrained(tables.partial);
     const before = said('stream-partial').length;
@@ -165,7 +165,7 @@ describe('an event source mapping of a stream', () => {
     expect(rest).toEqual(all.slice(lowest));
   });
 
-  test('splits a batch that failed in two, until the bad record is alone', async () => {
+  test('halves a failed batch until the bad record is alone', async () => {
     await write(tables.bisected, { pk: '1' }, { pk: '2' }, { pk: '3', fail: 3 }, { pk: '4' });
     await stack.streamDrained(tables.bisected);
     const batches = said<string[]>('bisected');
@@ -181,7 +181,7 @@ describe('an event source mapping of a stream', () => {
     ).toEqual(expect.arrayContaining(['1', '2', '4']));
   });
 
-  test('discards a batch after the retries it has, says so, and goes on', async () => {
+  test('discards a batch after its retries, logs that and goes on', async () => {
     await write(tables['given-up'], { pk: 'bad', fail: 99 });
     await stack.streamDrained(tables['given-up']);
     await write(tables['given-up'], { pk: 'good' });

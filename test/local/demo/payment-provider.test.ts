@@ -3,7 +3,7 @@ import type { Charge } from '../../../examples/payment-provider.ts';
 import { type PayPage, startPayPage } from '../../../local/demo/pay-page.ts';
 import { type PaymentProvider, startPaymentProvider } from '../../../local/demo/payment-provider.ts';
 
-describe('the charges that have been booked', () => {
+describe('the list of booked charges', () => {
   let provider: PaymentProvider;
   let page: PayPage;
 
@@ -28,21 +28,21 @@ describe('the charges that have been booked', () => {
     return ((await response.json()) as Charge[]).map(({ customer }) => customer);
   };
 
-  it('are shown with the latest first: what a visitor has just charged is on top', async () => {
+  it('has the latest charge first', async () => {
     expect(await customersAt(provider.url)).toEqual(['visitor', 'other', 'visitor', 'scenario']);
     expect(provider.charges.map(({ customer }) => customer)).toEqual([
       ...['scenario', 'visitor', 'other', 'visitor'],
     ]);
   });
 
-  it('are shown of one customer where one is asked for', async () => {
+  it('is of one customer where one is asked for', async () => {
     for (const { url } of [provider, page]) {
       expect(await customersAt(url, '?customer=visitor')).toEqual(['visitor', 'visitor']);
       expect(await customersAt(url, '?customer=nobody')).toEqual([]);
     }
   });
 
-  it('are all at the page, too, where it asks for nobody', async () => {
+  it('is complete on the page where no customer is asked for', async () => {
     expect(await customersAt(page.url)).toEqual(await customersAt(provider.url));
   });
 });

@@ -71,7 +71,7 @@ const withoutGuarantee = ([scenario, runs, effects, answers, _, ok]: string[]): 
 ];
 
 describe('npm start', { timeout: 600_000 }, () => {
-  test('plays every scenario as guaranteed, serves until it is interrupted, and leaves nothing behind', async () => {
+  test('plays every scenario as guaranteed, serves until it is interrupted and leaves nothing behind', async () => {
     const { child, output, exitCode } = start(['--serve']);
     try {
       await Promise.race([
@@ -147,7 +147,7 @@ describe('npm start', { timeout: 600_000 }, () => {
     }
   });
 
-  test('fails in every row, and with its exit code, when nothing guards the handlers', async () => {
+  test('shows a failure in every row and exits with 1 when nothing guards the handlers', async () => {
     const { child, output, exitCode } = start(['--unguarded']);
     try {
       expect(await exitCode).toBe(1);
@@ -166,7 +166,7 @@ describe('npm start', { timeout: 600_000 }, () => {
     }
   });
 
-  test('fails with the reason when there is no DynamoDB', async () => {
+  test('fails with the reason where there is no DynamoDB', async () => {
     const { output, exitCode } = start([], 'http://127.0.0.1:9');
     expect(await exitCode).toBe(1);
     expect(output()).toContain("DYNAMODB_ENDPOINT is 'http://127.0.0.1:9', but nothing answers there");

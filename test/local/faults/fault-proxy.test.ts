@@ -67,7 +67,7 @@ function outcomes() {
   return proxy.requests.map(({ outcome, status }) => [outcome, status]);
 }
 
-test('passes requests and answers through, and logs them', async () => {
+test('the fault proxy passes requests and answers through and logs them', async () => {
   await putOnce();
   await client.send(
     new GetItemCommand({ TableName: table.tableName, Key: { pk: { S: pk }, sk: { S: 'claim' } } }),
@@ -90,7 +90,7 @@ test('passes requests and answers through, and logs them', async () => {
   ]);
 });
 
-test('passes a failed condition and its item through', async () => {
+test('the fault proxy passes a failed condition and its item through', async () => {
   await putOnce();
   await expect(putOnce()).rejects.toMatchObject({
     name: 'ConditionalCheckFailedException',
@@ -98,7 +98,7 @@ test('passes a failed condition and its item through', async () => {
   });
 });
 
-test('passes bytes, headers, path and method on unchanged', async () => {
+test('the fault proxy passes bytes, headers, path and method on unchanged', async () => {
   const seen: { method?: string; url?: string; headers: string[]; body: string }[] = [];
   const upstream = createServer(async (message, answer) => {
     let body = '';
@@ -131,15 +131,15 @@ test('passes bytes, headers, path and method on unchanged', async () => {
   }
 });
 
-describe('faults', () => {
-  test('drop-before breaks the connection and DynamoDB sees nothing', async () => {
+describe('the fault proxy', () => {
+  test('breaks the connection under drop-before, and DynamoDB sees nothing', async () => {
     proxy.inject({ fault: 'drop-before' });
     await expect(putOnce(single())).rejects.toMatchObject({ code: 'ECONNRESET' });
     expect(await stored()).toBeUndefined();
     expect(outcomes()).toEqual([['faulted', undefined]]);
   });
 
-  test('drop-before is repeated by the SDK, and the repeat is applied', async () => {
+  test('lets the SDK repeat a request after drop-before, and the repeat is applied', async () => {
     proxy.inject({ fault: 'drop-before' });
     await putOnce();
     expect(await stored()).toBeDefined();
@@ -149,7 +149,7 @@ describe('faults', () => {
     ]);
   });
 
-  test('drop-after applies the write, so that the SDK repeats it and meets its own item', async () => {
+  test('applies the write under drop-after, so that the repeat by the SDK meets its own item', async () => {
     proxy.inject({ operation: 'PutItem', fault: 'drop-after' });
     await expect(putOnce()).rejects.toMatchObject({
       name: 'ConditionalCheckFailedException',
@@ -161,7 +161,7 @@ describe('faults', () => {
     ]);
   });
 
-  test('hang never answers, and ends when the client gives up', async () => {
+  test('never answers under hang, and ends when the client gives up', async () => {
     proxy.inject({ fault: 'hang' });
     await expect(putOnce(single(300))).rejects.toMatchObject({ name: 'TimeoutError' });
     await expect.poll(() => proxy.requests[0]?.endedAtMs).toBeDefined();
@@ -169,7 +169,7 @@ describe('faults', () => {
     expect(outcomes()).toEqual([['faulted', undefined]]);
   });
 
-  test('hang ends with the proxy', async () => {
+  test('ends a request under hang when it stops itself', async () => {
     const other = await startFaultProxy(dynamodbEndpoint());
     other.inject({ fault: 'hang' });
     const put = putOnce(clientFor(other.endpoint, { maxAttempts: 1 }));
@@ -179,14 +179,14 @@ describe('faults', () => {
     await refused;
   });
 
-  test('delayMs applies the write late, even when the client has given up', async () => {
+  test('applies the write late under delayMs, even when the client has given up', async () => {
     proxy.inject({ fault: { delayMs: 1_500 } });
     await expect(putOnce(single(300))).rejects.toMatchObject({ name: 'TimeoutError' });
     expect(await stored()).toBeUndefined();
     await expect.poll(stored).toBeDefined();
   });
 
-  test('delayAfterMs applies the write at once and answers late', async () => {
+  test('applies the write at once and answers late under delayAfterMs', async () => {
     proxy.inject({ fault: { delayAfterMs: 1_500 } });
     const put = putOnce();
     let answered = false;
@@ -207,7 +207,7 @@ describe('faults', () => {
     [400, 'ThrottlingException'],
     [400, 'ProvisionedThroughputExceededException'],
     [500, 'InternalServerError'],
-  ])('an injected %i %s reaches the caller as that error', async (status, type) => {
+  ])('gives the caller an injected %i %s as that error', async (status, type) => {
     proxy.inject({ fault: { status, type, message: 'on purpose' } });
     await expect(putOnce(single())).rejects.toMatchObject({
       name: type,
@@ -218,7 +218,7 @@ describe('faults', () => {
     expect(outcomes()).toEqual([['faulted', status]]);
   });
 
-  test('an injected error carries further fields', async () => {
+  test('adds the given fields to an injected error', async () => {
     const CancellationReasons = [{ Code: 'TransactionConflict' }];
     proxy.inject({
       fault: { status: 400, type: 'TransactionCanceledException', fields: { CancellationReasons } },
@@ -229,7 +229,7 @@ describe('faults', () => {
   test.each([
     [400, 'ProvisionedThroughputExceededException'],
     [500, 'InternalServerError'],
-  ])('an injected %i %s is repeated by the SDK', async (status, type) => {
+  ])('lets the SDK repeat a request after an injected %i %s', async (status, type) => {
     proxy.inject({ fault: { status, type } });
     await putOnce();
     expect(outcomes()).toEqual([
@@ -239,7 +239,7 @@ describe('faults', () => {
   });
 });
 
-describe('rules', () => {
+describe('the rules of the fault proxy', () => {
   test('pick their requests by operation and content', async () => {
     proxy.inject({ operation: 'GetItem', fault: 'drop-before' });
     proxy.inject({ match: ({ body }) => body.Item.pk.S === 'someone else', fault: 'drop-before' });
@@ -264,7 +264,7 @@ describe('rules', () => {
     ]);
   });
 
-  test('are asked in order, and the first that has a fault decides', async () => {
+  test('are asked in order, and the first one with a fault decides', async () => {
     proxy.inject({ fault: { status: 400, type: 'First' } });
     proxy.inject({ fault: { status: 400, type: 'Second' }, times: Number.POSITIVE_INFINITY });
     const names: unknown[] = [];
@@ -272,7 +272,7 @@ describe('rules', () => {
     expect(names).toEqual(['First', 'Second', 'Second']);
   });
 
-  test('and requests are forgotten by reset', async () => {
+  test('are forgotten by reset(), together with the requests', async () => {
     proxy.inject({ fault: { status: 400, type: 'First' }, times: 2 });
     await expect(putOnce()).rejects.toThrow();
     proxy.reset();
@@ -286,7 +286,7 @@ describe('rules', () => {
   });
 });
 
-test('tells listeners of every request that has ended, until they leave', async () => {
+test('the fault proxy tells listeners of every request that has ended, until they leave', async () => {
   const seen: ProxiedRequest[] = [];
   const leave = proxy.onRequest((request) => seen.push(request));
   proxy.inject({ fault: 'drop-before' });
@@ -298,7 +298,7 @@ test('tells listeners of every request that has ended, until they leave', async 
   expect(proxy.requests).toHaveLength(3);
 });
 
-test('breaks the connection when DynamoDB does not answer', async () => {
+test('the fault proxy breaks the connection when DynamoDB does not answer', async () => {
   const nobody = await startFaultProxy('http://127.0.0.1:1');
   await expect(putOnce(clientFor(nobody.endpoint, { maxAttempts: 1 }))).rejects.toMatchObject({
     code: 'ECONNRESET',
@@ -308,7 +308,7 @@ test('breaks the connection when DynamoDB does not answer', async () => {
   await nobody.stop();
 });
 
-test('stops with a delayed request under way, which is never applied then', async () => {
+test('the fault proxy never applies a delayed request after it has stopped', async () => {
   const other = await startFaultProxy(dynamodbEndpoint());
   other.inject({ fault: { delayMs: 60_000 } });
   const put = expect(putOnce(clientFor(other.endpoint, { maxAttempts: 1 }))).rejects.toThrow();
@@ -323,12 +323,12 @@ test('stops with a delayed request under way, which is never applied then', asyn
   expect(await stored()).toBeUndefined();
 });
 
-test('refuses an https endpoint', async () => {
+test('the fault proxy refuses an https endpoint', async () => {
   await expect(startFaultProxy('https://dynamodb.eu-west-1.amazonaws.com')).rejects.toThrow(TypeError);
 });
 
-describe('an endpoint for a caller', () => {
-  test('carries its name, and is the same one for the same name', async () => {
+describe('the endpoint of one caller', () => {
+  test('gives requests its name, and is the same one for the same name', async () => {
     const endpoint = await proxy.endpointFor('ada');
     expect(await proxy.endpointFor('ada')).toBe(endpoint);
     expect(new Set([endpoint, await proxy.endpointFor('bob'), proxy.endpoint]).size).toBe(3);
@@ -337,7 +337,7 @@ describe('an endpoint for a caller', () => {
     expect(proxy.requests.map(({ caller }) => caller)).toEqual(['ada', undefined]);
   });
 
-  test('has the faults of all, and ends with the proxy', async () => {
+  test('has the faults of all callers, and ends with the proxy', async () => {
     const other = await startFaultProxy(dynamodbEndpoint());
     const endpoint = await other.endpointFor('ada');
     other.inject({
@@ -351,8 +351,8 @@ describe('an endpoint for a caller', () => {
   });
 });
 
-describe('test support', () => {
-  test('countRequests names every attempt, also repeats', async () => {
+describe('the support of the tests', () => {
+  test('counts every attempt by countRequests(), even repeats', async () => {
     const counted = clientFor(proxy.endpoint);
     const names = countRequests(counted);
     proxy.inject({ fault: 'drop-before' });
@@ -360,7 +360,7 @@ describe('test support', () => {
     expect(names).toEqual(['PutItem', 'PutItem']);
   });
 
-  test('createTable takes other key names, no sort key and no TTL', async () => {
+  test('creates tables with other key names, without sort key and without TTL', async () => {
     const {
       client: direct,
       tableName,

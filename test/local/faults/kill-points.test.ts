@@ -77,14 +77,14 @@ async function effects(customer: string): Promise<string[]> {
 const named = ({ service, operation }: FunctionRequest): string => `${service} ${operation}`;
 
 describe('the requests of a function', () => {
-  test('are one sequence, whatever service they go to', async () => {
+  test('are one sequence over all services', async () => {
     expect(await stack.function('pay').invoke(eventOf('ada'))).toMatchObject({ outcome: 'result' });
     expect(stack.requests.map(named)).toEqual(sequence);
     expect(stack.requests.map(({ functionName }) => functionName)).toEqual(Array(4).fill('pay'));
     expect(await effects('ada')).toEqual(['charge', 'claim', 'completion', 'message']);
   });
 
-  test('are not those of a poller or a test', async () => {
+  test('do not include those of a poller or a test', async () => {
     const before = stack.requests.length;
     await order('bob');
     await stack.queue('orders').drained();
@@ -102,7 +102,7 @@ describe('a kill point', () => {
   const steps = ['claim', 'charge', 'message', 'completion'];
 
   test.each(sequence.flatMap((_, index) => ['before', 'after'].map((when) => [when, index + 1] as const)))(
-    'strikes %s request %i, and not again',
+    'strikes once, %s request %i',
     async (when, request) => {
       const customer = `${when}-${request}`;
       const point = stack.killAt({ request, when: when as 'before' | 'after' });
@@ -128,7 +128,7 @@ describe('a kill point', () => {
     },
   );
 
-  test('in the middle of a batch brings its messages again', async () => {
+  test('has the messages of an interrupted batch delivered again', async () => {
     const point = stack.killAt({ request: 2, when: 'after', function: 'consumer' });
     await order('cleo');
     await stack.queue('orders').drained();
@@ -136,7 +136,7 @@ describe('a kill point', () => {
     expect(await effects('cleo')).toEqual(['charge', 'charge', 'claim', 'completion', 'message']);
   });
 
-  test('counts the requests of one function, or to one service, and kills no other function', async () => {
+  test('counts the requests of one function to one service where told so, and kills no other function', async () => {
     const point = stack.killAt({ request: 2, when: 'before', function: 'other', service: 'dynamodb' });
     const outcomes = await Promise.all([
       stack.function('pay').invoke(eventOf('dora')),
@@ -148,7 +148,7 @@ describe('a kill point', () => {
     expect(await effects('emil')).toEqual(['charge', 'claim', 'message']);
   });
 
-  test('that is not reached says so when it is disarmed, and strikes nothing then', async () => {
+  test('says when it is disarmed that it was not reached, and strikes nothing then', async () => {
     const point = stack.killAt({ request: 5, when: 'before' });
     expect(await stack.function('pay').invoke(eventOf('fred'))).toMatchObject({ outcome: 'result' });
     expect(point.disarm()).toBeUndefined();
@@ -156,12 +156,12 @@ describe('a kill point', () => {
     expect(await stack.function('pay').invoke(eventOf('greta'))).toMatchObject({ outcome: 'result' });
   });
 
-  test.each([0, 1.5, Number.NaN])('refuses request %d', (request) => {
+  test.each([0, 1.5, Number.NaN])('refuses %d as the number of a request', (request) => {
     expect(() => stack.killAt({ request, when: 'before' })).toThrow(RangeError);
   });
 });
 
-test('an upstream has its faults as DynamoDB has', async () => {
+test('an upstream can have faults as DynamoDB can', async () => {
   stack.upstreamFaults('payments').inject({ operation: 'POST /charges', fault: 'drop-after' });
   expect(await stack.function('pay').invoke(eventOf('hans'))).toMatchObject({
     outcome: 'error',

@@ -67,8 +67,8 @@ LAUNCHER
 /bin/chmod +x ${machine}/java`,
   );
 
-describe('where Java is missing', () => {
-  test('root on Debian gets it installed', async () => {
+describe('setting up where Java is missing', () => {
+  test('installs it for root on Debian', async () => {
     await aptGet('openjdk-17-jre-headless', java('17.0.1'));
     expect(await setUp(['jre'])).toEqual({
       exitCode: 0,
@@ -77,7 +77,7 @@ describe('where Java is missing', () => {
     expect(aptCalls()).toEqual(['update', 'install -y --no-install-recommends openjdk-17-jre-headless']);
   });
 
-  test('a release that has only a later one gets that', async () => {
+  test('installs a later version where the release has no other', async () => {
     await aptGet('default-jdk-headless', java('25.0.1', 'jdk.compiler@25'));
     expect(await setUp(['jdk'])).toMatchObject({ exitCode: 0 });
     expect(aptCalls().slice(1)).toEqual([
@@ -86,7 +86,7 @@ describe('where Java is missing', () => {
     ]);
   });
 
-  test('anybody else is told the one command', async () => {
+  test('tells anybody else the one command', async () => {
     await aptGet('openjdk-17-jre-headless', java('17.0.1'));
     const { exitCode, said } = await setUp(['jre'], { isRoot: false });
     expect(exitCode).toBe(1);
@@ -96,7 +96,7 @@ describe('where Java is missing', () => {
     expect(aptCalls()).toEqual([]);
   });
 
-  test('so is root where there is no apt-get, and where apt-get has no Java', async () => {
+  test('tells root the command where apt-get is missing or has no Java', async () => {
     expect((await setUp(['jre'])).said).toContain('and this is no Debian: there is no apt-get.\nTo fix it:');
     await aptGet('none', '');
     const { exitCode, said } = await setUp(['jre']);
@@ -104,14 +104,14 @@ describe('where Java is missing', () => {
     expect(said).toContain('and E: Unable to locate package default-jre-headless.\nTo fix it:');
   });
 
-  test('nothing is installed for a DynamoDB that runs elsewhere', async () => {
+  test('installs nothing for a DynamoDB that runs elsewhere', async () => {
     const environment = { DYNAMODB_ENDPOINT: 'http://localhost:8000' };
     expect(await setUp(['jdk'], { environment })).toEqual({ exitCode: 0, said: '' });
   });
 });
 
-describe('where a Java is installed', () => {
-  test('it is used as it is', async () => {
+describe('setting up where a Java is installed', () => {
+  test('uses it unchanged', async () => {
     await command('java', java('21.0.2', 'jdk.compiler@21'));
     expect(await setUp(['jre', 'jdk'])).toEqual({ exitCode: 0, said: '' });
   });
@@ -119,7 +119,7 @@ describe('where a Java is installed', () => {
   test.each([
     ['jre', 'too old', java('11.0.22'), "'java' is Java 11"],
     ['jdk', 'without a compiler', java('17.0.1'), "'java' has no compiler"],
-  ])('for the %s, one that is %s is replaced, or refused by name', async (kind, _, launcher, problem) => {
+  ])('replaces or refuses by name, for the %s, one that is %s', async (kind, _, launcher, problem) => {
     await command('java', launcher);
     expect((await setUp([kind])).said).toContain(`DynamoDB Local needs Java 17 or later: ${problem}, and`);
     await aptGet(`openjdk-17-${kind}-headless`, java('17.0.1', 'jdk.compiler@17'));
@@ -127,14 +127,14 @@ describe('where a Java is installed', () => {
   });
 });
 
-describe('Chromium', () => {
-  test('is the one that is named', async () => {
+describe('the Chromium of the tests', () => {
+  test('is the one that CHROMIUM_PATH names', async () => {
     await command('my-chromium', '');
     const environment = { CHROMIUM_PATH: join(machine, 'my-chromium') };
     expect(await setUp(['chromium'], { environment })).toEqual({ exitCode: 0, said: '' });
   });
 
-  test('is refused where the named one is not there', async () => {
+  test('is refused where CHROMIUM_PATH names nothing', async () => {
     const { exitCode, said } = await setUp(['chromium'], { environment: { CHROMIUM_PATH: '/nowhere' } });
     expect(exitCode).toBe(1);
     expect(said).toContain("There is no Chromium at CHROMIUM_PATH, which is '/nowhere'.");

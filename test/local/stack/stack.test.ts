@@ -25,7 +25,7 @@ beforeAll(async () => {
 
 afterAll(() => functions?.remove());
 
-describe('a stack', () => {
+describe('a local stack', () => {
   const options = () => ({ dynamodbEndpoint: dynamodbEndpoint() });
   const entry = () => functions.entry;
 
@@ -41,7 +41,7 @@ describe('a stack', () => {
     });
   });
 
-  test('leaves no process behind, whatever its functions are doing', async () => {
+  test('leaves no process behind, even with functions that hang or spin', async () => {
     const other = await startStack(
       {
         functions: {
@@ -63,7 +63,7 @@ describe('a stack', () => {
     await other.stop();
   });
 
-  test('whose process is killed leaves no function behind', async () => {
+  test('leaves no function behind when its process is killed', async () => {
     const host = join(functions.directory, 'host.mjs');
     const lambda = new URL('../../../local/aws/lambda.ts', import.meta.url).href;
     await writeFile(
@@ -110,7 +110,7 @@ describe('a stack', () => {
     }
   });
 
-  test('that cannot be started leaves nothing behind, whichever part is the last', async () => {
+  test('leaves nothing behind when it cannot be started, whichever part failed', async () => {
     const listen = vi.spyOn(Server.prototype, 'listen');
     const servers = () => listen.mock.contexts.filter((server) => (server as Server).listening).length;
     const name = `stack-test-${process.pid}-unstarted`;
@@ -182,7 +182,7 @@ describe('a stack', () => {
     }
   });
 
-  test('makes tables with the keys it is told', async () => {
+  test('creates tables with the given keys', async () => {
     const name = `stack-test-${process.pid}-keys`;
     const other = await startStack({ tables: [{ name, partitionKey: 'id' }] }, options());
     try {

@@ -46,7 +46,7 @@ describe('an intrinsic function', () => {
     [{ 'Fn::Join': ['', 'a'] }, 'expected a list'],
     [{ 'Fn::Select': [2, ['a']] }, 'there is no 2 to select'],
     [{ 'Fn::Join': ['', [{ a: 1 }]] }, 'expected a text'],
-  ])('that is not known, or wrong: %j', (value, problem) => {
+  ])('is refused where it is unknown or wrong: %j', (value, problem) => {
     expect(() => resolve({ deep: [value] }, 'Pay.Environment')).toThrow(problem);
     expect(() => resolve({ deep: [value] }, 'Pay.Environment')).toThrow('Pay.Environment.deep[0]');
   });
@@ -120,8 +120,8 @@ function assemblyOf(changes: Changes = {}): Assembly {
   return { stackName: 'Shop', template: { Resources: resources } as Template, assetFolder: () => folder };
 }
 
-describe('a template', () => {
-  test('becomes a description, with the names that CloudFormation would give', () => {
+describe('a synthesised template', () => {
+  test('becomes a description with the names that CloudFormation would give', () => {
     const { description, names } = describeTemplate(assemblyOf());
     expect(names).toEqual({
       functions: { Pay: 'Shop-Pay' },
@@ -160,14 +160,14 @@ describe('a template', () => {
     });
   });
 
-  test('takes names that it is given, and another stack name', () => {
+  test('keeps explicit names, and takes another stack name', () => {
     const { names } = describeTemplate(assemblyOf({ Table: { TableName: 'records' } }), {
       stackName: 'Test',
     });
     expect([names.tables, names.functions]).toEqual([{ Table: 'records' }, { Pay: 'Test-Pay' }]);
   });
 
-  test('is overridden for a function by its path, and for no other', () => {
+  test('can be overridden for one function by its path', () => {
     const overrides = { Pay: { environment: { TABLE: 'mine' }, timeoutSeconds: 9, retryAfterSeconds: 2 } };
     const { description } = describeTemplate(assemblyOf(), { overrides, retryAfterSeconds: 1 });
     expect(description.functions?.['Shop-Pay']).toMatchObject({
@@ -178,7 +178,7 @@ describe('a template', () => {
     expect(() => describeTemplate(assemblyOf(), { overrides: { Paid: {} } })).toThrow("no function 'Paid'");
   });
 
-  test('may have resources that change nothing here, of types that are named', () => {
+  test('may have resources of the types that are known to change nothing here', () => {
     const changes = Object.keys(ignoredTypes).map((Type, index) => [
       `Other${index}`,
       { Type, Odd: { 'Fn::If': 1 } },
@@ -269,11 +269,11 @@ describe('a template', () => {
       { Role: { ManagedPolicyArns: ['arn:aws:iam::aws:policy/PowerUserAccess'] } },
       'PowerUserAccess',
     ],
-  ])('with a %s that is not known is an error that names it', (_, changes, problem) => {
+  ])('is refused with an unknown %s, which the error names', (_, changes, problem) => {
     expect(() => describeTemplate(assemblyOf(changes))).toThrow(problem);
   });
 
-  test('collects what a role may do: its own policies, attached ones, and those of AWS', () => {
+  test('gives a role the statements of its own, attached and managed policies', () => {
     const PolicyDocument = (Action: string) => ({ Statement: { Effect: 'Allow', Action, Resource: '*' } });
     const { description } = describeTemplate(
       assemblyOf({
@@ -312,7 +312,7 @@ describe('a template', () => {
     ]);
   });
 
-  test('that has not been synthesised is an error', () => {
+  test('is refused where it has not been synthesised', () => {
     expect(() => readAssembly(folder, 'Shop')).toThrow('run cdk synth first');
   });
 });
@@ -327,7 +327,7 @@ describe('a bundle outside the repository', () => {
     );
   };
 
-  test('finds the AWS SDK, and what Lambda tells it', async () => {
+  test('finds the AWS SDK and the environment of Lambda', async () => {
     const stack = await start('index.handler');
     try {
       const { payload } = (await stack.function('pay').invoke({})) as { payload: string };
@@ -341,7 +341,7 @@ describe('a bundle outside the repository', () => {
     }
   });
 
-  test('finds no other package', async () => {
+  test('finds no package but the AWS SDK', async () => {
     const stack = await start('greedy.handler');
     try {
       expect(await stack.function('pay').invoke({})).toMatchObject({
