@@ -119,7 +119,7 @@ describe('what AWS refuses', () => {
           deadLetterRetentionPeriod: Duration.days(deadLetterDays),
         });
       expect(() => create(false)).toThrow(
-        `deadLetterRetentionPeriod is ${deadLetterDays * 86_400} s, and a message keeps its age`,
+        `deadLetterRetentionPeriod is ${deadLetterDays * 86_400} s and retentionPeriod `,
       );
       // A FIFO queue lets the age begin anew.
       expect(() => create(true)).not.toThrow();
