@@ -10,6 +10,7 @@ export default defineConfig({
     testTimeout: 20_000,
     hookTimeout: 60_000,
     teardownTimeout: 10_000,
-    expect: { poll: { timeout: 5_000 } },
+    // A poll ends with what it waits for. On a busy machine a process may take seconds to start.
+    expect: { poll: { timeout: 15_000 } },
   },
 });

@@ -52,7 +52,7 @@ interface SendEntry {
   MessageBody?: string;
 }
 
-/** fauxqs compares ids within a queue. With the group in front of them it compares them within a group. */
+/** fauxqs deduplicates within a queue. Ids that begin with their group make it deduplicate within the group. */
 export function scopeDeduplication(body: SendBody, store: Store): void {
   const queue = store.getQueue(body.QueueUrl ?? '');
   if (queue?.attributes.DeduplicationScope !== byGroup) return;
@@ -68,7 +68,7 @@ export function scopeDeduplication(body: SendBody, store: Store): void {
   }
 }
 
-/** Where a dead letter came from. */
+/** The queue that each dead letter came from. */
 const sources = new WeakMap<Message, Queue>();
 
 /** Corrects a queue of fauxqs, and looks into it. */
@@ -102,7 +102,7 @@ export function adopt(queue: Queue): LocalQueue {
       return target && ({ enqueue: (message: Message) => bury(message, queue, target) } as Queue);
     };
     const seconds = visibilityTimeout ?? Number(queue.attributes.VisibilityTimeout);
-    // What is visible again at once locks no group.
+    // With a visibility timeout of 0 the message is visible again at once, and locks no group.
     const received =
       queue.isFifo() && seconds > 0
         ? receiveGroups(queue, maxCount, () => original.dequeue(1, visibilityTimeout, findDeadLetterQueue)[0])
@@ -207,7 +207,7 @@ function receiveGroups(
     const message = receiveOne();
     if (message === undefined) break;
     received.push(message);
-    // Its group is locked now, for others: this receive takes what follows.
+    // fauxqs has locked the group for everybody. SQS lets this same receive take more of it.
     const groupId = queue.inflightMessages.get(message.ReceiptHandle)?.message.messageGroupId;
     if (groupId !== undefined) queue.fifoLockedGroups.delete(groupId);
   }

@@ -21,11 +21,11 @@ export interface FunctionDescription {
   readonly timeoutSeconds?: number;
   /** In addition to what Lambda sets itself. Nothing else of this process's environment is passed on. */
   readonly environment?: Readonly<Record<string, string>>;
-  /** What the function is told; nothing holds it to that. @default 128 */
+  /** What the function is told. It is not enforced. @default 128 */
   readonly memoryMb?: number;
   /** E.g. `nodejs24.x`: what the function is told, by `AWS_EXECUTION_ENV`. @default it is told nothing, as outside Lambda */
   readonly runtime?: string;
-  /** The name of the role that allows its requests. @default none: nobody is asked */
+  /** The name of the role that allows its requests. @default none: everything is allowed */
   readonly role?: string;
   /** How many processes may run at once; invocations beyond that wait for their turn. @default 10 */
   readonly maxConcurrency?: number;
@@ -124,7 +124,7 @@ export function createFunction(
   let stopped = false;
 
   function dispatch(): void {
-    // The one used last first, as in Lambda: fewer stay warm.
+    // The one that was used last comes first, as in Lambda, so that fewer stay warm.
     for (const sandbox of [...sandboxes].filter(({ isIdle }) => isIdle).sort(byLastUse)) {
       const next = queue.shift();
       if (next === undefined) return;
@@ -142,7 +142,7 @@ export function createFunction(
     const sandbox = new Sandbox(functionName, entry, description, onLog);
     sandboxes.add(sandbox);
     void sandbox.started.then((problem) => {
-      // Somebody caused this start: it is theirs to hear of it.
+      // The invocation that caused this start gets the reason.
       if (problem !== undefined) queue.shift()?.settle({ outcome: 'crash', reason: problem });
       dispatch();
     });
@@ -249,7 +249,7 @@ class Sandbox {
           : checkSize(message.payload),
       );
     });
-    // Without a listener a failed kill or send would end this process; `ended` tells the rest.
+    // Without a listener, a failed kill or send would end this process. `ended` resolves in any case.
     child.on('error', (error) => {
       lastWords ||= error.message;
     });
@@ -315,7 +315,7 @@ class Sandbox {
       const deadline = setTimeout(() => {
         this.#settle = undefined;
         this.signal('SIGKILL');
-        // The next invocation may start at once, in another process; but nothing of this one may go on beside it.
+        // Only when the process is gone: the next attempt must not run beside the rest of this one.
         void this.ended.then(() => resolve({ outcome: 'timeout' }));
       }, timeoutMs);
       this.#settle = (invocation) => {
@@ -329,7 +329,7 @@ class Sandbox {
   }
 
   #answer(invocation: Invocation): void {
-    // An answer that was under way when its process was killed has come too late.
+    // The process was killed while its answer was under way: the answer is too late.
     if (this.#isKilled || this.#settle === undefined) return;
     this.#state = 'idle';
     this.#settle(invocation);
@@ -364,7 +364,7 @@ const lambdaEnvironment = (
 
 const children = new Set<ChildProcess>();
 
-/** A process whose host is gone ends by itself, unless it is stopped or in an endless loop: those need the signal. */
+/** Kills what is left when this process exits. A child that is paused or in an endless loop would not end by itself. */
 function endWithThisProcess(child: ChildProcess): void {
   if (children.size === 0) process.on('exit', killAll);
   children.add(child);

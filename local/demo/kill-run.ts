@@ -16,7 +16,7 @@ export interface Lane {
 export interface KillStage {
   readonly stack: Stack;
   readonly provider: PaymentProvider;
-  /** Beside each other: a kill leaves a lease behind, and while one waits for its end the others go on. */
+  /** They run in parallel: a kill leaves a lease behind, and one lane waits for its end while others go on. */
   readonly lanes: readonly Lane[];
 }
 
@@ -25,13 +25,13 @@ type Role = (typeof roles)[number];
 
 interface Point {
   readonly role: Role;
-  /** The how many-th request of that function. */
+  /** Which request of that function, from 1. */
   readonly request: number;
   readonly when: 'before' | 'after';
 }
 
 export interface KillRow extends Point {
-  /** What was struck; absent where the run had no such request, and ended unharmed. */
+  /** The operation that was struck. Absent where the function sent fewer requests: nothing was killed then. */
   readonly operation: string | undefined;
   /** All that the function sent in this run. */
   readonly sent: readonly string[];

@@ -1,4 +1,4 @@
-/** What can happen to a message: publishing twice, kills in the middle of a batch, poison, dead letters. */
+/** Scenarios of messages: published twice, killed in the middle of a batch, poison, dead letters. */
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { SendMessageBatchCommand, SendMessageCommand } from '@aws-sdk/client-sqs';
@@ -144,7 +144,7 @@ interface Sent {
 
 const messageOf = (charge: Charge): Sent => ({ body: JSON.stringify(charge), deduplicationId: charge.id });
 
-/** As the relay does, all in one request. */
+/** Sends all messages in one request, as the relay does. */
 async function sendToLedger({ stack, shop }: Stage, group: string, messages: readonly Sent[]): Promise<void> {
   const Entries = messages.map(({ body, deduplicationId }, index) => ({
     Id: `${index}`,
@@ -155,13 +155,13 @@ async function sendToLedger({ stack, shop }: Stage, group: string, messages: rea
   await stack.sqs.send(new SendMessageBatchCommand({ QueueUrl: stack.queue(shop.queue).url, Entries }));
 }
 
-/** To the standard queue: every call is a message of its own. */
+/** Sends to the standard queue. Two calls with one charge are two messages. */
 async function sendCharge({ stack, charges }: Stage, charge: Charge): Promise<void> {
   const { url } = stack.queue(charges);
   await stack.sqs.send(new SendMessageCommand({ QueueUrl: url, MessageBody: JSON.stringify(charge) }));
 }
 
-/** Kills the ledger while it commits a charge: DynamoDB applies that, and nobody is there to hear of it. */
+/** Kills the ledger while it commits a charge. DynamoDB applies the commit, and its answer is lost. */
 function killAtCommit({ stack, shop }: Stage, charge: Charge): { readonly isDone: boolean } {
   let isDone = false;
   stack.faults.inject({
@@ -180,7 +180,7 @@ function killAtCommit({ stack, shop }: Stage, charge: Charge): { readonly isDone
   };
 }
 
-/** Kills the ledger at its next request, before DynamoDB sees that, again and again as long as `isDue` says so. */
+/** Kills the ledger at each of its requests, before DynamoDB sees them, for as long as `isDue()` is true. */
 function killWhile({ stack, shop }: Stage, isDue: () => boolean): void {
   stack.faults.inject({
     ...{ times: Number.POSITIVE_INFINITY, fault: 'drop-before' },

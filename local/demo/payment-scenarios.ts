@@ -1,4 +1,4 @@
-/** What can happen to a payment: duplicates, lost answers, crashes, pauses, refusals. */
+/** Scenarios of payments: duplicates, lost answers, crashes, pauses, refusals. */
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { deflateRawSync } from 'node:zlib';
@@ -277,7 +277,7 @@ async function lostAnswer(
   };
 }
 
-/** The function is killed when its charge has been booked; then the client tries again. */
+/** Kills the function after its charge was booked. Then the client tries again. */
 async function crashAfterCharge(stage: Stage, variant: string, order: Order): Promise<Played> {
   const path = `/${variant}/payments`;
   const key = randomUUID();
@@ -301,7 +301,7 @@ async function crashAfterCharge(stage: Stage, variant: string, order: Order): Pr
   };
 }
 
-/** The first attempt sleeps from its charge on, beyond its lease of 3 s; the second one meanwhile takes over. */
+/** Pauses the first attempt after its charge, beyond its lease of 3 s. Meanwhile a second attempt takes over. */
 async function pausedAfterCharge(stage: Stage, variant: string, order: Order): Promise<Played> {
   const path = `/${variant}/payments`;
   const key = randomUUID();

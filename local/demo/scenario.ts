@@ -1,4 +1,4 @@
-/** What a scenario is, and how it is played: what came of it beside what the guarantee says. */
+/** A scenario, and how it is played: its outcome is compared with what the guarantee says. */
 import { randomUUID } from 'node:crypto';
 import type { Order } from '../../examples/payment-provider.ts';
 import type { Stack } from '../stack/index.ts';
@@ -10,30 +10,30 @@ export interface Stage {
   readonly stack: Stack;
   readonly provider: PaymentProvider;
   readonly shop: Shop;
-  /** Their names by their path in the template: variants of the shop's payments are among them. */
+  /** Function names by their path in the template, the variants of the payments included. */
   readonly functions: Readonly<Record<string, string>>;
   /** A standard queue of charges, beside the shop's FIFO queue. */
   readonly charges: string;
   readonly deadCharges: string;
 }
 
-/** What can be counted and seen from outside. */
+/** What can be observed from outside. */
 export interface Observed {
-  /** How often the handler itself began, of the payment or, where messages are sent, of a record: it logs that. */
+  /** How often the handler began. It logs one line each time, for a payment or for a record of a batch. */
   readonly runs: number;
-  /** What there is of the scenario's customer: ` 1 charge, 1 order, 1 entry`. */
+  /** What the scenario's customer has in the end: `1 charge, 1 order, 1 entry`. */
   readonly effects: string;
-  /** Statuses, in order, each with ` replayed` where the answer says so. */
+  /** Statuses in order. One is followed by ` replayed` where the answer says so. */
   readonly answers: readonly string[];
 }
 
 export interface Scenario {
   readonly name: string;
-  /** What the level that it is played at says of it. */
+  /** What the handler's level promises. */
   readonly guarantee: string;
-  /** What that comes to here, exactly. */
+  /** What must be observed, exactly. */
   readonly expected: Observed;
-  /** @param order of a customer and an article that no other scenario has */
+  /** @param order its customer and its article are in no other scenario */
   play(stage: Stage, order: Order): Promise<Played>;
 }
 
@@ -46,10 +46,10 @@ export interface Answer {
   readonly retryAfterSeconds: number;
 }
 
-/** What came of it. */
+/** The answers of a scenario, and checks of its own. */
 export interface Played {
   readonly answers: readonly Answer[];
-  /** What must hold besides. */
+  /** Conditions that must hold besides the expected observations, by their description. */
   readonly checks: Readonly<Record<string, boolean>>;
 }
 
@@ -58,7 +58,7 @@ export interface Row {
   readonly observed: Observed;
   /** Empty where everything is as the guarantee says. */
   readonly problems: readonly string[];
-  /** What the functions logged meanwhile, other than that they ran: where to look for the cause of a problem. */
+  /** Warnings and errors that the functions logged meanwhile. They help to find the cause of a problem. */
   readonly complaints: readonly string[];
 }
 
@@ -73,7 +73,7 @@ export async function playScenario(scenario: Scenario, stage: Stage): Promise<Ro
   try {
     played = await scenario.play(stage, order);
   } catch (error) {
-    // Such as an answer that never came: one row's matter.
+    // Such as an answer that never came. The other scenarios can still be played.
     played = { answers: [], checks: { [`it can be played (${error})`]: false } };
   } finally {
     provider.whenBooked(undefined);
@@ -112,7 +112,7 @@ export async function playScenario(scenario: Scenario, stage: Stage): Promise<Ro
 /** What `emf()` writes for CloudWatch. */
 export const isMetric = (text: string): boolean => text.startsWith('{"_aws":');
 
-/** Where nobody is answered, it is about the consumer. */
+/** A scenario without answers is about the consumer of a queue, any other one about the payments. */
 const isOf = ({ expected }: Scenario, { functions }: Stage, functionName: string): boolean =>
   [functions.EnterInLedger, functions.EnterFromStandardQueue].includes(functionName) ===
   (expected.answers.length === 0);

@@ -42,7 +42,7 @@ async function main(): Promise<number> {
   if (typeof flags === 'number') return flags;
 
   const interrupted = new Promise<'interrupted'>((resolve) => {
-    // For good: a second Ctrl-C must not cut short what the first one has begun.
+    // The listeners stay: a second Ctrl-C must not interrupt the clean-up that the first one began.
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
       process.on(signal, () => resolve('interrupted'));
     }
@@ -54,7 +54,7 @@ async function main(): Promise<number> {
   try {
     provider = await startPaymentProvider();
     if (flags.serve) page = await startPayPage(provider.charges);
-    // A name of its own, for a DynamoDB that others use as well.
+    // Others may use the same DynamoDB, so the tables get a name of their own.
     const name = randomUUID().slice(0, 8);
     say('Synthesising the CDK app, starting DynamoDB Local, the queues, the functions and the routes … ');
     const startedAtMs = Date.now();
@@ -78,7 +78,7 @@ async function main(): Promise<number> {
     if (page === undefined) return code;
 
     page.connect(`${demo.stack.url}${demo.payPagePath}`);
-    // As long as a card takes: two clicks meet.
+    // A charge takes as long as with a real card, so that a second click meets the first.
     provider.whenBooked(() => sleep(800));
     say(invitation(demo.stack, provider, page));
     isServing = true;
@@ -95,7 +95,7 @@ async function main(): Promise<number> {
   }
 }
 
-/** An exit code where there is nothing more to do. */
+/** The flags, or the exit code where nothing is to be played. */
 function readFlags(): Flags | number {
   try {
     const { values } = parseArgs({
@@ -137,7 +137,7 @@ async function killAll(stage: KillStage): Promise<KillRow[]> {
   return rows;
 }
 
-/** A line may end between two answers only. */
+/** The answers of a row. A line breaks only between two of them. */
 const answersOf = ({ observed }: Row): string =>
   summary(observed.answers)
     .map((answer) => answer.replaceAll(' ', '\u00a0'))

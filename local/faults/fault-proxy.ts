@@ -67,19 +67,19 @@ export interface Rule {
 // biome-ignore lint/suspicious/noExplicitAny: every operation of every service has another shape.
 export type JsonObject = Record<string, any>;
 
-/** A request as it came in; what is not readonly settles as it proceeds. */
+/** A request as it came in. The members that are not readonly change while it proceeds. */
 export interface ProxiedRequest {
   /** `PutItem`, `SendMessage`, `Publish`, …; method and path when it is no request to AWS. */
   readonly operation: string;
-  /** Whose endpoint it came in through; absent for the one that all share. */
+  /** The name of the endpoint that it came in through. Absent for the shared endpoint. */
   readonly caller?: string;
-  /** Who signed it, as it says; nobody checks the signature. */
+  /** The access key id that it claims to be signed with. Nobody checks the signature. */
   readonly accessKeyId?: string;
   readonly body: JsonObject;
   readonly startedAtMs: number;
   /** Absent as long as the request is under way. */
   endedAtMs?: number;
-  /** `faulted`: the client did not get the service's answer. A delayed answer still is `forwarded`. */
+  /** `faulted`: the client did not get the service's answer. A delayed answer counts as `forwarded`. */
   outcome: 'forwarded' | 'faulted';
   /** The service's answer, also one that the client never saw (`drop-after`), or the injected error. */
   status?: number;
@@ -101,7 +101,7 @@ export interface ServiceAnswer {
 }
 
 export interface FaultProxyOptions {
-  /** Answers in the service's place, when a request would be forwarded: what the service behind the proxy cannot refuse. */
+  /** May answer instead of the service just before a request is forwarded: for refusals that the service does not know. */
   readonly answerFor?: (request: ProxiedRequest) => ServiceAnswer | undefined;
   /** Asked about every request as it comes in, before any rule is. */
   readonly strike?: (request: ProxiedRequest) => Strike | undefined;

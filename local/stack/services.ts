@@ -29,7 +29,7 @@ import type { StackDescription, StackOptions } from './description.ts';
 export interface Database {
   /** Goes straight to it. */
   readonly client: DynamoDBClient;
-  /** For who reads streams under this access key id; without one straight. */
+  /** A client for readers of streams: through the checks of IAM under an access key id, else straight to DynamoDB. */
   streamsFor(accessKeyId: string | undefined): DynamoDBStreamsClient;
   readonly faults: FaultProxy;
   readonly tables: ReadonlyMap<string, LocalTable>;
@@ -52,7 +52,7 @@ export async function startDatabase(
   const answerFor = answerUnlessAllowed(authorizer, dynamodbCalls);
   const faults = await startFaultProxy(server.endpoint, { strike: kills.strikeFor('dynamodb'), answerFor });
   endings.push(() => faults.stop());
-  // What functions are to suffer must not hit who brings them their events.
+  // Faults are for the functions. Pollers reach DynamoDB through a proxy without faults.
   const checkpoint = description.roles && (await startFaultProxy(server.endpoint, { answerFor }));
   endings.push(() => checkpoint?.stop());
   const tables = new Map<string, LocalTable>();
@@ -60,7 +60,7 @@ export async function startDatabase(
     (description.tables ?? []).map(async (table) => {
       const created = await createTable(client, typeof table === 'string' ? { name: table } : table);
       tables.set(created.name, created);
-      // One that we started takes its tables with it.
+      // A DynamoDB that we started ends with its tables.
       if (given !== undefined) endings.push(() => created.remove());
     }),
   );
@@ -94,7 +94,7 @@ function answerUnlessAllowed(
 /** Queues and topics, with a proxy between them and the functions. */
 export interface Messaging {
   readonly queues: LocalQueues;
-  /** For who uses queues under this access key id; without one straight. */
+  /** For pollers: through the checks of IAM under an access key id, else straight to the queues. */
   queuesFor(accessKeyId: string | undefined): { readonly client: SQSClient; urlOf(queue: string): string };
   readonly faults: FaultProxy;
 }
@@ -105,7 +105,7 @@ export async function startMessaging(
   authorizer: Authorizer,
   endings: Endings,
 ): Promise<Messaging | undefined> {
-  // It takes a quarter of a second to load.
+  // Loading fauxqs takes a quarter of a second.
   if (Object.keys(queues).length + Object.keys(topics).length === 0) return undefined;
   const started = await startQueues(queues, topics);
   endings.push(() => started.stop());
@@ -123,7 +123,7 @@ export async function startMessaging(
       const { endpoint } = checkpoint;
       const client = new SQSClient({ endpoint, region, credentials: { ...credentials, accessKeyId } });
       endings.push(() => client.destroy());
-      // The SDK sends to the origin of a queue's URL, whatever the endpoint.
+      // The SDK sends to the origin of a queue's URL and ignores the endpoint.
       return { client, urlOf: (name) => started.queue(name).url.replace(started.endpoint, endpoint) };
     },
   };
@@ -155,13 +155,13 @@ export async function startUpstreams(
 }
 
 export interface Doors {
-  /** What the SDK reads by itself, so that a function needs no code for being here. */
+  /** Variables that the SDK reads itself, so that a function runs here without a change. */
   readonly variables: Readonly<Record<string, string>>;
-  /** What an environment may say, and what stands for it here. */
+  /** Pairs of an origin that an environment may name, and the local one that replaces it. */
   readonly origins: readonly (readonly [string, string])[];
 }
 
-/** A function has endpoints of its own, which is how its requests are known. */
+/** Opens endpoints for one function alone. Its requests are recognised by them. */
 export async function openDoors(
   functionName: string,
   accessKeyId: string | undefined,
@@ -180,7 +180,7 @@ export async function openDoors(
       ...(queueDoor !== undefined && { AWS_ENDPOINT_URL_SQS: queueDoor, AWS_ENDPOINT_URL_SNS: queueDoor }),
     },
     origins: [
-      // Not by the SDK: it sends to the origin of a queue's URL, whatever the endpoint.
+      // The SDK sends to the origin of a queue's URL and ignores the endpoint.
       ...(queueDoor !== undefined ? [[sqsOrigin, queueDoor] as const] : []),
       ...(await Promise.all(upstreamDoors)),
     ],
@@ -193,7 +193,7 @@ export function localized(
 ): Record<string, string> {
   const local = new Map(origins);
   const alternatives = [...local.keys()].map((origin) => origin.replaceAll(/[.[\]]/g, '\\$&')).join('|');
-  // Not where it is only the beginning of a longer port or host name.
+  // The lookahead leaves longer ports and host names alone that begin in the same way.
   const origin = new RegExp(`(?:${alternatives})(?![\\w.:-])`, 'g');
   const entries = Object.entries(environment).map(([name, value]) => [
     name,

@@ -53,7 +53,7 @@ export interface Stack {
   function(name: string): LocalFunction;
   /** @throws RangeError when the description has none of that name */
   queue(name: string): LocalQueue;
-  /** What the roles' policies were asked for and allowed so far. Live. */
+  /** The calls that roles have made and that their policies allowed. Live. */
   readonly exercised: Authorizer['exercised'];
   /** Resolves once the functions and pipes have dealt with everything that is in the table's stream by now. */
   streamDrained(table: string): Promise<void>;
@@ -97,7 +97,7 @@ export async function startStack(description: StackDescription, options: StackOp
     };
     const accessKeyIds = new Map<string, string>();
     const pollers: Poller[] = [];
-    // Only after the functions, which are what a poller may be waiting for.
+    // Endings run backwards: this one after the functions have ended, which a poller may be waiting for.
     endings.push(() => Promise.all(pollers.map(({ source }) => source.ended)));
     for (const [name, { environment = {}, ...rest }] of Object.entries(description.functions ?? {})) {
       const accessKeyId = rest.role && authorizer.assume(rest.role, 'lambda.amazonaws.com', name);
@@ -164,7 +164,7 @@ export async function startStack(description: StackDescription, options: StackOp
   }
 }
 
-/** What can be seen before anything is started. */
+/** Finds mistakes of the description before anything is started. */
 function check({
   functions = {},
   routes = [],
@@ -230,7 +230,7 @@ function named<Thing>(things: ReadonlyMap<string, Thing>, kind: string, name: st
   return found;
 }
 
-/** Fails only once all have ended their start: what did start can be stopped then. */
+/** Fails only after every part has started or failed, so that those that started can be stopped. */
 async function allStarted<Parts extends readonly unknown[]>(
   parts: {
     [Index in keyof Parts]: Promise<Parts[Index]>;
@@ -240,7 +240,7 @@ async function allStarted<Parts extends readonly unknown[]>(
   return Promise.all(parts) as unknown as Promise<Parts>;
 }
 
-/** The last one first, and each of them whatever became of the others. */
+/** Ends the last one first. One that fails does not keep the others from ending. */
 async function endAll(endings: (() => unknown)[]): Promise<void> {
   const failures: unknown[] = [];
   for (const end of endings.splice(0).reverse()) {
