@@ -150,8 +150,6 @@ export async function claim(request: ClaimRequest): Promise<Claimed> {
       standing = standingOf(found);
     }
     switch (standing) {
-      case 'free':
-        continue;
       case 'mine': {
         // Perhaps by an earlier request of this call: the record says which attempt this is.
         const recorded = Attempt.recorded(found!, request, attempt.askedAtMs);
@@ -163,6 +161,7 @@ export async function claim(request: ClaimRequest): Promise<Claimed> {
         return { outcome: 'replay', record: found! };
       case 'busy':
         return { outcome: 'busy', record: found };
+      case 'free':
       case 'abandoned':
         // Under one name, what another attempt sent to take over from the last request would apply to the next one as well.
         earlierOwners.add(owner);

@@ -59,7 +59,7 @@ test('its sender takes over as another owner, so that a repeated takeover from t
     return store.claim(asked);
   };
   const handler = async () => {
-    expect(await store.takeOver(await takenOver.promise)).toMatchObject({ applied: false });
+    expect(await store.takeOver(await takenOver.promise)).toMatchObject({ outcome: 'stopped' });
     return 'the first';
   };
   expect(await idempotent(handler, { ...options, store: { ...store, claim } })({})).toBe('the first');
