@@ -68,7 +68,11 @@ export class Attempt {
   /** The attempt that `record` names, which is this owner's. */
   static recorded(record: ClaimRecord, request: ClaimRequest, askedAtMs: number): Attempt {
     const { owner, window, attempt: number, createdAtMs, endsAtMs, leaseUntilMs } = record;
-    return new Attempt(request, { owner, window, number, createdAtMs, endsAtMs, leaseUntilMs }, askedAtMs);
+    return new Attempt(
+      request,
+      { owner, window, number, createdAtMs, endsAtMs, leaseUntilMs },
+      Math.max(askedAtMs, createdAtMs),
+    );
   }
 
   private constructor(
