@@ -66,6 +66,10 @@ export interface RecordSummary {
   readonly endsAt: Date;
 }
 
+/** An item's attributes, as JavaScript has them. */
+// biome-ignore lint/suspicious/noExplicitAny: an item that is typed by an interface has no index signature, which `unknown` would ask for
+export type Attributes = Record<string, any>;
+
 /** One of the handler's own writes whose condition failed. */
 export interface Rejection {
   /** Its place in `writes`, from 0. */
@@ -73,7 +77,7 @@ export interface Rejection {
   /** DynamoDB's reason, e.g. `ConditionalCheckFailed`. */
   readonly code: string;
   /** The item as it was when the condition failed, if there was one. */
-  readonly item?: Record<string, any>;
+  readonly item?: Attributes;
 }
 
 interface ErrorDetails {

@@ -1,3 +1,4 @@
+// biome-ignore-all lint/suspicious/noExplicitAny: a payload has whatever type its handler or schema gives it
 import type {
   Context,
   DynamoDBBatchResponse,

@@ -15,7 +15,7 @@ export interface PassSettings {
   readonly schema?: Schema;
   readonly concurrency: number;
   readonly stopBeforeDeadlineMs: number;
-  readonly onFailure: (error: unknown, record: any) => unknown;
+  readonly onFailure: (error: unknown, record: never) => unknown;
 }
 
 /** Records that are processed one after the other, until one fails. */
@@ -113,7 +113,7 @@ export class Pass {
     lane.isStopped = true;
     this.#failures.set(record, error);
     // What `onFailure` throws must not change the report.
-    const told = async () => void (await this.#settings.onFailure(error, record.raw));
+    const told = async () => void (await this.#settings.onFailure(error, record.raw as never));
     void this.#await(told().catch(() => {}));
   }
 

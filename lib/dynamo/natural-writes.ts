@@ -4,7 +4,7 @@
  */
 import { isDeepStrictEqual } from 'node:util';
 import { PutItemCommand, UpdateItemCommand } from '@aws-sdk/client-dynamodb';
-import { IdempotencyError, show } from '../errors.ts';
+import { type Attributes, IdempotencyError, show } from '../errors.ts';
 import { whyUnstorable } from '../store/index.ts';
 import { uniqueId } from '../unique-id.ts';
 import { checkKnown, isFunction, isPlain, isRecord, kindOf } from '../validate.ts';
@@ -13,7 +13,7 @@ import { sendConditional } from './send.ts';
 import { converter } from './values.ts';
 
 /** Plain JavaScript values, as `@aws-sdk/lib-dynamodb` takes and gives them. */
-type Values = Record<string, any>;
+type Values = Attributes;
 
 export interface CreateOnceOptions<Item extends object = Values> {
   readonly tableName: string;
@@ -122,10 +122,10 @@ async function create<Item extends object>(
   const { toStored, fromStored } = await converter(client);
   const stored = asAttributes('item', () => toStored(Put.Item));
   const written = await sendConditional(client, new PutItemCommand({ ...Put, Item: stored }));
-  const mine = fromStored(stored);
+  const mine = fromStored<Item>(stored);
   if (written.outcome === 'applied') return { outcome: 'created', item: mine };
   if ('failure' in written) throw written.failure;
-  const found = fromStored(written.found ?? {});
+  const found = fromStored<Item>(written.found ?? {});
   const isMine = written.isRepeat && isDeepStrictEqual(withPlainBytes(found), withPlainBytes(mine));
   return { outcome: isMine ? 'created' : 'exists', item: found };
 }

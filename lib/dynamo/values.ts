@@ -1,4 +1,5 @@
 /** Plain JavaScript values on their way to DynamoDB and back, as the client's owner wants them converted. */
+import type { Attributes } from '../errors.ts';
 import { loadUtilDynamoDb } from '../peers.ts';
 import {
   type AttributeValue,
@@ -13,7 +14,7 @@ type Stored = Record<string, AttributeValue>;
 export interface Converter {
   /** @throws `UnstorableValue` for a value that DynamoDB cannot hold */
   toStored(values: object): Stored;
-  fromStored(stored: Stored): any;
+  fromStored<Item extends object = Attributes>(stored: Stored): Item;
 }
 
 interface Translation {
@@ -28,7 +29,7 @@ export async function converter(client: object): Promise<Converter> {
   const reading = await withNumberClass(unmarshallOptions);
   return {
     toStored: (values) => toStored(values, marshallOptions),
-    fromStored: (stored) => fromStored(stored, reading),
+    fromStored: <Item extends object>(stored: Stored) => fromStored(stored, reading) as Item,
   };
 }
 

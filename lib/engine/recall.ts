@@ -24,7 +24,7 @@ export async function replay(caller: Caller, record: ClaimRecord): Promise<unkno
   const isFinal = !reply.isAmended || record.leaseUntilMs <= settings.clock().now();
   const stored = await storedAnswer(settings, record, isFinal);
   const answer = settings.onReplay
-    ? await settings.onReplay(stored, event as never, context as Context)
+    ? await settings.onReplay(stored as never, event as never, context as Context)
     : stored;
   return reply.replayed(answer);
 }

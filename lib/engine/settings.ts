@@ -1,5 +1,6 @@
 /** What the engine needs to know of a guard's options, resolved. */
 
+import type { Context } from 'aws-lambda';
 import type { Occurrence } from '../observe/index.ts';
 import type { Clock, Store } from '../store/index.ts';
 import type { AnswerCache } from './cache.ts';
@@ -26,6 +27,6 @@ export interface Settings {
   readonly whenStoreFails: 'refuse' | 'run';
   readonly keep: { readonly key: boolean; readonly input: boolean };
   readonly cache: AnswerCache | undefined;
-  readonly onReplay: ((answer: any, event: any, context: any) => unknown) | undefined;
+  readonly onReplay: ((answer: never, event: never, context: Context) => unknown) | undefined;
   readonly observe: (occurrence: Occurrence) => void;
 }

@@ -24,9 +24,9 @@ import { asRecord, type BatchRecord, whyNoBatch } from './records.ts';
 
 /** The options of a guard that decide which operation an event belongs to. */
 export interface IdentitySettings {
-  readonly key: ((event: any, context: Context) => Key) | undefined;
-  readonly tenant: ((event: any, context: Context) => string | undefined) | undefined;
-  readonly fingerprint: false | ((event: any, context: Context) => unknown) | undefined;
+  readonly key: ((event: never, context: Context) => Key) | undefined;
+  readonly tenant: ((event: never, context: Context) => string | undefined) | undefined;
+  readonly fingerprint: false | ((event: never, context: Context) => unknown) | undefined;
   readonly required: boolean;
   readonly namespace: () => { readonly name: string; readonly isDefault: boolean };
   readonly http: {
@@ -88,14 +88,14 @@ function identityOf(
 ): Identity {
   if (!shape.isGuarded) return { kind: 'none', reason: 'method' };
 
-  const key = settings.key ? settings.key(event, context) : shape.key();
+  const key = settings.key ? settings.key(event as never, context) : shape.key();
   if (key === undefined) {
     if (!settings.required) return { kind: 'none', reason: 'no-key' };
     throw missingKey(settings, event, http);
   }
   const parts = checkedParts(key);
 
-  const tenant = settings.tenant ? checkedTenant(settings.tenant(event, context)) : shape.tenant();
+  const tenant = settings.tenant ? checkedTenant(settings.tenant(event as never, context)) : shape.tenant();
   if (http && tenant === undefined) warnOfUnusedAuthorization(http);
 
   const { name: namespace } = settings.namespace();
@@ -117,7 +117,7 @@ function fingerprintOf(
   const { fingerprint } = settings;
   if (fingerprint === false) return undefined;
   if (fingerprint) {
-    const compared: unknown = fingerprint(event, context);
+    const compared: unknown = fingerprint(event as never, context);
     if (!knownToCompare.has(settings)) warnOfComparingNothing(settings, compared);
     return sha256(canonicalText(compared));
   }

@@ -80,6 +80,7 @@ export function whyNoBatch(event: unknown): string | undefined {
   return undefined;
 }
 
+// biome-ignore lint/suspicious/noExplicitAny: what a service sends is read member by member, each where it is checked
 type Fields = Record<string, any>;
 
 /** A service that sends records. */

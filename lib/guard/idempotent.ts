@@ -1,3 +1,4 @@
+// biome-ignore-all lint/suspicious/noExplicitAny: a handler's event, answer and further arguments have whatever types it gives them
 import type { Context, MSKRecord } from 'aws-lambda';
 import type { SourceRecord } from '../batch/index.ts';
 import type { Guard, IdempotentContext } from '../engine/index.ts';

@@ -1,3 +1,4 @@
+// biome-ignore-all lint/suspicious/noExplicitAny: without a handler, as under Middy, nothing says what type an event has
 /** The options as users write them. What each must be is in `option-rules.ts`, what becomes of them in `resolve-options.ts`. */
 import type { Context } from 'aws-lambda';
 import type { CacheOptions, Outcome } from '../engine/index.ts';

@@ -1,3 +1,4 @@
+// biome-ignore-all lint/suspicious/noExplicitAny: Middy types an answer and an error so, and other middlewares set them
 /**
  * Watches how Middy uses the request of one call. Middy tells a middleware too little, so four properties become accessors:
  *

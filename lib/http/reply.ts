@@ -8,7 +8,7 @@ import type { HttpResponse } from './response.ts';
 /** How the guard's own answers look: refusals and replays. */
 export interface ReplySettings {
   readonly errors: ErrorProfile | ((error: IdempotencyError) => HttpResponse);
-  readonly answerHeaders: ((event: any) => Record<string, string>) | undefined;
+  readonly answerHeaders: ((event: never) => Record<string, string>) | undefined;
   readonly docsUrl: string | undefined;
 }
 
@@ -65,7 +65,7 @@ function refusedBy(
 /** The headers that `http.answerHeaders` returns; none where it throws. */
 function headersFor(settings: ReplySettings, http: HttpEvent): Record<string, string> {
   try {
-    return settings.answerHeaders?.(http.raw) ?? {};
+    return settings.answerHeaders?.(http.raw as never) ?? {};
   } catch (thrown) {
     tellOnce(settings, 'answerHeaders', 'threw', withoutMessage(thrown));
     return {};

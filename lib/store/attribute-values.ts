@@ -2,6 +2,7 @@
  * Plain JavaScript values as DynamoDB's attribute values and back, as `@aws-sdk/util-dynamodb` converts them, without that
  * package. What cannot be converted is named by its place and its kind: its own text may be personal data.
  */
+import type { Attributes } from '../errors.ts';
 import { isFunction, isPlain, isRecord, kindOf, memberPath } from '../validate.ts';
 
 interface Kinds {
@@ -34,7 +35,7 @@ export interface ToStoredOptions {
 
 /** What a document client calls `unmarshallOptions`. */
 export interface FromStoredOptions {
-  readonly wrapNumbers?: boolean | ((number: string) => any);
+  readonly wrapNumbers?: boolean | ((number: string) => unknown);
 }
 
 type Stored = Record<string, AttributeValue>;
@@ -53,7 +54,7 @@ export function toStored(values: object, options: ToStoredOptions = {}): Stored 
   return mapOf(Object.entries(values), '', { removeUndefinedValues: true, ...options }, 0);
 }
 
-export function fromStored(stored: Stored, options: FromStoredOptions = {}): Record<string, any> {
+export function fromStored(stored: Stored, options: FromStoredOptions = {}): Attributes {
   return Object.fromEntries(Object.entries(stored).map(([name, value]) => [name, plain(value, options)]));
 }
 
@@ -158,7 +159,7 @@ function numberOf(
   return String(value);
 }
 
-function plain(value: AttributeValue, options: FromStoredOptions): any {
+function plain(value: AttributeValue, options: FromStoredOptions): unknown {
   if (value.NULL !== undefined) return null;
   if (value.BOOL !== undefined) return Boolean(value.BOOL);
   if (value.N !== undefined) return plainNumber(value.N, options);

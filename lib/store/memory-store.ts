@@ -1,3 +1,4 @@
+import type { Attributes } from '../errors.ts';
 import { cleanupAtSeconds } from '../record.ts';
 import { uniqueId } from '../unique-id.ts';
 import { fromStored, toStored } from './attribute-values.ts';
@@ -31,7 +32,7 @@ export interface MemoryStoreOptions {
    *
    * @default no condition fails
    */
-  readonly conditionFails?: (write: TransactWrite) => boolean | Record<string, any> | undefined;
+  readonly conditionFails?: (write: TransactWrite) => boolean | Attributes | undefined;
 }
 
 /** An operation as the store has it. */

@@ -1,4 +1,4 @@
-import type { Rejection } from '../errors.ts';
+import type { Attributes, Rejection } from '../errors.ts';
 import type { ClaimStatus, StepStatus, UnavailableReason } from '../record.ts';
 
 export type { Rejection } from '../errors.ts';
@@ -104,14 +104,14 @@ export type StepWritten =
 
 /** One of a handler's own writes, in the shape of lib-dynamodb's `TransactItems`: values as JavaScript has them. */
 export interface TransactWrite {
-  readonly Put?: WriteFields & { readonly Item: Record<string, any> | undefined };
+  readonly Put?: WriteFields & { readonly Item: Attributes | undefined };
   readonly Update?: WriteFields & {
-    readonly Key: Record<string, any> | undefined;
+    readonly Key: Attributes | undefined;
     readonly UpdateExpression: string | undefined;
   };
-  readonly Delete?: WriteFields & { readonly Key: Record<string, any> | undefined };
+  readonly Delete?: WriteFields & { readonly Key: Attributes | undefined };
   readonly ConditionCheck?: WriteFields & {
-    readonly Key: Record<string, any> | undefined;
+    readonly Key: Attributes | undefined;
     readonly ConditionExpression: string | undefined;
   };
 }
@@ -120,7 +120,7 @@ interface WriteFields {
   readonly TableName: string | undefined;
   readonly ConditionExpression?: string | undefined;
   readonly ExpressionAttributeNames?: Record<string, string> | undefined;
-  readonly ExpressionAttributeValues?: Record<string, any> | undefined;
+  readonly ExpressionAttributeValues?: Attributes | undefined;
   readonly ReturnValuesOnConditionCheckFailure?: string | undefined;
 }
 

@@ -146,7 +146,7 @@ export function withoutValues(said: string, writes: readonly object[]): string {
 
 /** The texts and numbers in a value. */
 function textsIn(value: AttributeValue): string[] {
-  const { S, N, SS = [], NS = [], L = [], M = {} } = value as Record<string, any>;
+  const { S, N, SS = [], NS = [], L = [], M = {} } = value;
   const own = [S, N, ...SS, ...NS].filter((held) => typeof held === 'string');
   return [...own, ...L.flatMap(textsIn), ...Object.values<AttributeValue>(M).flatMap(textsIn)];
 }
