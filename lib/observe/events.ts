@@ -3,6 +3,8 @@ import type { UnavailableReason } from '../record.ts';
 /**
  * One thing that a guard did, as the option `observe` is told. Fields hold counts, times and hashes, never a key, a payload
  * or an answer. `durationMs` is how long the guard took for it, requests to the store included.
+ *
+ * What happened is its `type`, the usual word of events; everywhere else results have an `outcome`.
  */
 export type IdempotencyEvent = {
   readonly namespace: string;
