@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { inspect } from 'node:util';
-import type { S3EventRecord, SQSEvent } from 'aws-lambda';
+import type { APIGatewayProxyEventV2, S3EventRecord, SQSEvent } from 'aws-lambda';
 import { afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import {
   createOnce,
@@ -21,6 +21,7 @@ import type { Store } from '../lib/store.ts';
 import { manualClock, memoryStore } from '../lib/testing.ts';
 import { s3Event, s3Notification, sqsEvent, sqsMessage } from './support/batch-events.ts';
 import { createTable, type TestTable } from './support/dynamodb.ts';
+import type { HttpCall } from './support/http-events.ts';
 import { paymentEvent } from './support/http-events.ts';
 import { lambdaContext } from './support/invocation.ts';
 
@@ -88,19 +89,27 @@ const stores: readonly (readonly [string, () => Store])[] = [
   ['dynamoStore', () => dynamoStore(table.store)],
 ];
 
+/** What a test calls a guard with, right or wrong. */
+interface Told {
+  readonly key?: unknown;
+  readonly tenant?: unknown;
+  readonly payload?: unknown;
+  readonly Records?: unknown;
+}
+
 /** A guard that is told everything in secrets. */
 function guard<Result>(
   store: Store,
-  handler: (event: any, op: Operation, context: IdempotentContext) => Result,
+  handler: (event: Told, op: Operation, context: IdempotentContext) => Result,
   options: IdempotentOptions = {},
 ) {
   return idempotent(
-    (event: any, context: IdempotentContext) => handler(event, context.idempotency, context),
+    (event: Told, context: IdempotentContext) => handler(event, context.idempotency, context),
     {
       store,
       namespace: 'privacy',
-      key: (event: any) => event.key,
-      tenant: (event: any) => event.tenant,
+      key: (event) => (event as { key: string }).key,
+      tenant: (event) => (event as { tenant: string }).tenant,
       destinations: ['ledger'],
       observe,
       ...options,
@@ -284,9 +293,9 @@ describe.each(stores)('on a %s, nothing of a value is shown', (_, open) => {
     delete (options as { tenant?: unknown }).tenant;
     const store = open();
     const handle = idempotent(
-      async (event: any) => ({
+      async (event: APIGatewayProxyEventV2) => ({
         statusCode: 200,
-        headers: { 'x-name': JSON.parse(event.body).name },
+        headers: { 'x-name': JSON.parse(event.body ?? '').name },
         body: event.body,
       }),
       {
@@ -442,12 +451,12 @@ it('a relay shows nothing of a message', async () => {
       throw new Error(`Value ${JSON.stringify(command.input)} for parameter MessageBody is invalid.`);
     },
   };
-  const relay: any = relayOutbox({
+  const relay = relayOutbox({
     destinations: { ledger: { queueUrl: 'https://sqs.eu-west-1.amazonaws.com/1/ledger.fifo' } },
     clients: { sqs: failing as never },
   });
-  await told(() => relay({ Records: [record('ledger')] }, lambdaContext(30_000)));
-  await told(() => relay({ Records: [record(secret())] }, lambdaContext(30_000)));
+  await told(() => relay({ Records: [record('ledger') as never] }));
+  await told(() => relay({ Records: [record(secret()) as never] }));
   expect(out.join('\n')).toContain('was not published');
 });
 
@@ -457,7 +466,9 @@ it('a batch shows nothing of its records', async () => {
     '~standard': {
       version: 1,
       vendor: 'test',
-      validate: (value: any) => ({ issues: [{ message: secret(), path: [`${value.name}@x`] }] }),
+      validate: (value: unknown) => ({
+        issues: [{ message: secret(), path: [`${(value as { name: string }).name}@x`] }],
+      }),
     },
   };
   const body = () => JSON.stringify({ name: secret() });
@@ -465,11 +476,11 @@ it('a batch shows nothing of its records', async () => {
     sqsEvent(...bodies.map((one, index) => sqsMessage(`message-${index}`, one)));
   for (const [handler, options] of [
     [eachRecord(async () => {}, { schema: schema as never }), {}],
-    [eachRecord(async (record) => (record as any).payload), {}],
+    [eachRecord(async (record) => record.payload), {}],
     [eachRecord(async () => {}), { key: () => JSON.parse(secret()) }],
     [eachRecord(async () => {}), { key: () => ({ text: secret() }) as never }],
   ] as const) {
-    const call = idempotent(handler as any, { store, namespace: 'batch', observe, ...options }) as any;
+    const call = idempotent(handler as never, { store, namespace: 'batch', observe, ...options }) as HttpCall;
     await call(batch(body(), secret()), lambdaContext(30_000));
   }
   const objects = s3Event(s3Notification(secret()), s3Notification(secret()));
@@ -477,7 +488,12 @@ it('a batch shows nothing of its records', async () => {
     eachRecord<S3EventRecord>(async () => {}, { schema: schema as never }),
     eachRecord<S3EventRecord>(async () => {}),
   ]) {
-    const call = idempotent(handler as any, { store, namespace: 's3', observe, key: () => 'same' }) as any;
+    const call = idempotent(handler as never, {
+      store,
+      namespace: 's3',
+      observe,
+      key: () => 'same',
+    }) as HttpCall;
     await told(() => call(objects, lambdaContext(30_000)));
   }
   await told(() =>

@@ -11,21 +11,21 @@ import { createTable, type TestTable } from '../support/dynamodb.ts';
 import { deferred, turn } from '../support/hands.ts';
 
 /** What names a record of any service, and what its payload is called by. */
-interface Named {
+export interface Named {
   readonly messageId?: string;
   readonly kinesis?: { readonly sequenceNumber: string };
   readonly dynamodb?: { readonly SequenceNumber?: string };
   readonly s3?: { readonly object: { readonly key: string } };
-  readonly payload: { readonly id?: string; readonly at?: number; readonly offset?: number };
+  readonly payload?: { readonly id?: string; readonly at?: number; readonly offset?: number };
 }
 
-/** By the service's own name for a record. */
-export const byRecord = ({ messageId, s3, kinesis }: Named): string =>
-  String(messageId ?? s3?.object.key ?? kinesis?.sequenceNumber);
+/** By the service's own name for a record, else by the payload's `id`. */
+export const byRecord = ({ messageId, s3, kinesis, payload }: Named): string =>
+  String(messageId ?? s3?.object.key ?? kinesis?.sequenceNumber ?? payload?.id);
 
 /** By the payload's `id`, or where there is none by the record's own name. */
-export const byPayload = ({ payload: { id, at, offset }, dynamodb, s3 }: Named): string =>
-  String(id ?? dynamodb?.SequenceNumber ?? at ?? offset ?? s3?.object.key);
+export const byPayload = ({ payload, dynamodb, s3 }: Named): string =>
+  String(payload?.id ?? dynamodb?.SequenceNumber ?? payload?.at ?? payload?.offset ?? s3?.object.key);
 
 /** A handler of records that writes down what it worked on. To be called at the top of a test file. */
 export function batchBench(nameOf: (record: Named) => string) {

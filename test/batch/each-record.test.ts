@@ -24,6 +24,7 @@ import middy6 from 'middy6';
 import * as v from 'valibot';
 import { afterEach, beforeEach, describe, expect, expectTypeOf, it, vi } from 'vitest';
 import { z } from 'zod';
+import type { SourceRecord } from '../../lib/index.ts';
 import {
   type EachRecordOptions,
   eachRecord,
@@ -46,6 +47,7 @@ import {
 } from '../support/batch-events.ts';
 import { deferred, turn } from '../support/hands.ts';
 import { lambdaContext } from '../support/invocation.ts';
+import { byRecord, type Named } from './bench.ts';
 
 let errorLog: ReturnType<typeof vi.spyOn>;
 beforeEach(() => {
@@ -57,16 +59,19 @@ afterEach(() => {
 
 const context = lambdaContext();
 /** Calls a batch handler with whatever event. */
-const call = (handler: (event: any, context: Context) => unknown, event: unknown, ctx = context) =>
-  handler(event, ctx) as Promise<any>;
+const call = (handler: (event: never, context: Context) => unknown, event: unknown, ctx = context) =>
+  handler(event as never, ctx) as Promise<SQSBatchResponse>;
 
 describe('eachRecord() alone', () => {
   /** Works on records in turn; those in `failing` fail. */
-  function recording(failing: readonly string[] = [], options: EachRecordOptions<any, any> = {}) {
+  function recording(
+    failing: readonly string[] = [],
+    options: EachRecordOptions<SourceRecord, unknown> = {},
+  ) {
     const runs: string[] = [];
-    const handler = eachRecord<any>(
+    const handler = eachRecord<SourceRecord>(
       async (record) => {
-        const name: string = record.messageId ?? record.kinesis?.sequenceNumber ?? record.payload.id;
+        const name = byRecord(record as Named);
         runs.push(name);
         await turn();
         if (failing.includes(name)) throw new Error(`${name} is down`);
@@ -274,7 +279,7 @@ describe('eachRecord() alone', () => {
   it.each([undefined, null, 'text', 0, { code: 'E' }])(
     'takes %j that was thrown for a failure',
     async (thrown) => {
-      const handler = eachRecord<any>(() => {
+      const handler = eachRecord<SourceRecord>(() => {
         throw thrown;
       });
       expect(failedIn(await call(handler, sqsEvent(sqsMessage('m-1'))))).toEqual(['m-1']);
@@ -423,6 +428,7 @@ describe('the type of eachRecord()', () => {
     expectTypeOf<SubjectOf<S3Event>>().toEqualTypeOf<S3EventRecord>();
     expectTypeOf<SubjectOf<CloudFrontRequestEvent>>().toEqualTypeOf<CloudFrontRequestEvent>();
     expectTypeOf<SubjectOf<{ id: string }>>().toEqualTypeOf<{ id: string }>();
+    // biome-ignore lint/suspicious/noExplicitAny: what the type makes of an `any` is what is tested
     expectTypeOf<SubjectOf<any>>().toBeAny();
     expectTypeOf<SubjectOf<unknown>>().toBeUnknown();
   });

@@ -1,5 +1,7 @@
 import middy from '@middy/core';
+import type { Context } from 'aws-lambda';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import type { EventOf, SourceRecord } from '../../lib/index.ts';
 import {
   eachRecord,
   IdempotencyError,
@@ -19,7 +21,19 @@ import {
 import { lambdaContext } from '../support/invocation.ts';
 
 /** Services that are told of a failure by an error of the whole batch. */
-const services: Record<string, (ids: readonly string[]) => any> = {
+interface ServiceRecord {
+  readonly Sns?: { readonly MessageId: string; Message: string };
+  readonly s3?: { readonly object: { readonly sequencer: string }; configurationId: string };
+  readonly offset?: number;
+  value?: string;
+}
+
+interface ServiceBatch {
+  readonly Records?: ServiceRecord[];
+  readonly records?: Readonly<Record<string, ServiceRecord[]>>;
+}
+
+const services: Record<string, (ids: readonly string[]) => EventOf<SourceRecord>> = {
   SNS: (ids) => snsEvent(...ids.map((id) => snsNotification(id))),
   S3: (ids) => s3Event(...ids.map((id) => s3Notification(id, id))),
   // Each in a partition of its own, so that one does not stop the others.
@@ -37,8 +51,13 @@ const fates = [
 ] as const;
 type Fate = (typeof fates)[number];
 
-const idOf = (record: any): string =>
+const idOf = (record: ServiceRecord): string =>
   record.Sns?.MessageId ?? record.s3?.object.sequencer ?? String(record.offset);
+
+const recordsOf = (event: EventOf<SourceRecord>): ServiceRecord[] => {
+  const { Records, records = {} } = event as ServiceBatch;
+  return Records ?? Object.values(records).flat();
+};
 
 interface Course {
   readonly error: unknown;
@@ -47,13 +66,13 @@ interface Course {
 }
 
 type Door = (
-  handler: (event: any, context: any) => Promise<unknown>,
+  handler: (event: EventOf<SourceRecord>, context: Context) => Promise<unknown>,
   options: IdempotentOptions,
-) => (event: unknown, context: any) => Promise<unknown>;
+) => (event: EventOf<SourceRecord>, context: Context) => Promise<unknown>;
 
 const doors: Record<string, Door> = {
   wrapper: (handler, options) => idempotent(handler, options),
-  Middy: (handler, options) => middy().use(idempotent(options)).handler(handler),
+  Middy: (handler, options) => middy<EventOf<SourceRecord>>().use(idempotent(options)).handler(handler),
   'no guard': (handler) => handler,
 };
 
@@ -65,18 +84,18 @@ async function play(
 ): Promise<Course> {
   const store = memoryStore();
   const ids = course.map((_, at) => String(at + 1));
-  const fateOf = (record: unknown) => course[Number(idOf(record)) - 1];
+  const fateOf = (record: unknown) => course[Number(idOf(record as ServiceRecord)) - 1];
   const options: IdempotentOptions = { store, namespace: 'orders' };
   const isTimeLeft = { now: true };
   const busy = ids.filter((id) => fateOf({ offset: id }) === 'is running elsewhere');
   if (busy.length > 0 && doorName !== 'no guard') {
     await new Promise<void>((resolve) => {
-      const hangs = eachRecord<any>(() => {
+      const hangs = eachRecord<SourceRecord>(() => {
         resolve();
         return new Promise(() => {});
       });
       void idempotent(hangs, options)(
-        services[service]?.(ids.filter((id) => busy.includes(id))),
+        services[service]!(ids.filter((id) => busy.includes(id))),
         lambdaContext(30_000),
       );
     });
@@ -100,13 +119,13 @@ async function play(
     },
   } as const;
   const handler = isPlain
-    ? async (event: any, context: any) => {
-        const records = event.Records ?? Object.values(event.records).flat();
+    ? async (event: EventOf<SourceRecord>, context: Context) => {
+        const records = recordsOf(event);
         for (const record of records) await work(record, operation(context, record));
       }
-    : eachRecord<any>(work as never, { schema, concurrency: 1, onFailure: () => {} });
-  const event = services[service]?.(ids);
-  for (const record of event.Records ?? Object.values(event.records as object).flat()) {
+    : eachRecord<SourceRecord>(work as never, { schema, concurrency: 1, onFailure: () => {} });
+  const event = services[service]!(ids);
+  for (const record of recordsOf(event)) {
     if (fateOf(record) !== 'does not fit') continue;
     if (record.Sns) record.Sns.Message = JSON.stringify('does not fit');
     else if (record.s3) record.s3.configurationId = 'does not fit';
@@ -155,10 +174,10 @@ describe.each(Object.keys(services))('a batch of %s that fails', (service) => {
   );
 
   it('for want of time, before any record was handled, has done nothing', async () => {
-    const handler = eachRecord<any>(() => {}, { stopBeforeDeadlineMs: 1_000 });
+    const handler = eachRecord<SourceRecord>(() => {}, { stopBeforeDeadlineMs: 1_000 });
     for (const door of Object.values(doors)) {
       const call = door(handler, { store: memoryStore(), namespace: 'orders' });
-      const failed = call(services[service]?.(['1', '2']), lambdaContext(500));
+      const failed = call(services[service]!(['1', '2']), lambdaContext(500));
       await expect(failed).rejects.toMatchObject({ code: 'NO_TIME_LEFT', effect: 'none' });
     }
   });

@@ -1,5 +1,7 @@
 import middy from '@middy/core';
+import type { Context, SNSEvent, SNSEventRecord } from 'aws-lambda';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import type { SourceRecord } from '../../lib/index.ts';
 import { eachRecord, IdempotencyError, idempotent, operation } from '../../lib/index.ts';
 import { memoryStore } from '../../lib/testing.ts';
 import {
@@ -19,17 +21,17 @@ afterEach(() => {
   vi.restoreAllMocks();
 });
 
-type BatchHandler = (event: any, context: any) => Promise<unknown>;
+type BatchHandler = (event: object, context: Context) => Promise<unknown>;
 const quiet = { onFailure: () => {} };
 
 /** How a handler is guarded, or not. */
 const doors: [string, (handler: BatchHandler) => BatchHandler][] = [
   ['alone', (handler) => handler],
-  ['in the wrapper', (handler) => idempotent<any, any>(handler, { store: memoryStore() })],
+  ['in the wrapper', (handler) => idempotent(handler, { store: memoryStore() })],
   [
     'under Middy',
     (handler) =>
-      middy()
+      middy<object>()
         .use(idempotent({ store: memoryStore() }))
         .handler(handler) as BatchHandler,
   ],
@@ -46,7 +48,7 @@ describe.each(doors)('eachRecord %s', (_, guard) => {
     it('says that something may have been done where time ran out after the first record', async () => {
       let leftMs = 30_000;
       const handler = guard(
-        eachRecord<any>(
+        eachRecord<SourceRecord>(
           async () => {
             leftMs = 500;
           },
@@ -61,7 +63,7 @@ describe.each(doors)('eachRecord %s', (_, guard) => {
     });
 
     it('says that nothing was done where time ran out before the first record', async () => {
-      const handler = guard(eachRecord<any>(async () => {}, quiet) as BatchHandler);
+      const handler = guard(eachRecord<SourceRecord>(async () => {}, quiet) as BatchHandler);
       // Enough to claim, and too little to start.
       await expect(handler(event, lambdaContext(900))).rejects.toMatchObject({
         ...{ code: 'NO_TIME_LEFT', effect: 'none' },
@@ -73,10 +75,11 @@ describe.each(doors)('eachRecord %s', (_, guard) => {
     const schema = {
       '~standard': {
         ...{ version: 1 as const, vendor: 'test' },
-        validate: (value: any) => (value.id === '2' ? { issues: [{ message: 'no' }] } : { value }),
+        validate: (value: unknown) =>
+          (value as { id: string }).id === '2' ? { issues: [{ message: 'no' }] } : { value },
       },
     };
-    const handler = guard(eachRecord<any>(async () => {}, { ...quiet, schema }) as BatchHandler);
+    const handler = guard(eachRecord<SourceRecord>(async () => {}, { ...quiet, schema }) as BatchHandler);
     const one = snsEvent(snsNotification('2'));
     await expect(handler(one, lambdaContext())).rejects.toMatchObject({
       ...{ code: 'BAD_PAYLOAD', effect: 'none' },
@@ -90,8 +93,8 @@ describe.each(doors)('eachRecord %s', (_, guard) => {
 
 describe.each(doors.slice(1))('a plain batch handler %s', (_, guard) => {
   const handler = () =>
-    guard(async ({ Records }, context) => {
-      for (const record of Records) {
+    guard(async (event, context) => {
+      for (const record of (event as SNSEvent).Records) {
         const op = operation(context, record);
         await op.step('charge', () => {});
         if (record.Sns.MessageId === 'bad') {
@@ -115,9 +118,12 @@ describe.each(doors.slice(1))('a plain batch handler %s', (_, guard) => {
 
   it('may have done something where one record was refused before it was called', async () => {
     const calls: number[] = [];
-    const keyed = idempotent<any, any>(async ({ Records }) => void calls.push(Records.length), {
+    const keyed = idempotent(async ({ Records }: SNSEvent) => void calls.push(Records.length), {
       store: memoryStore(),
-      key: ({ Sns }: any) => (Sns.MessageId === 'bad' ? undefined : Sns.MessageId),
+      key: (record) =>
+        (record as SNSEventRecord).Sns.MessageId === 'bad'
+          ? undefined
+          : (record as SNSEventRecord).Sns.MessageId,
     });
     const [good, bad] = [snsNotification('good'), snsNotification('bad')];
     await expect(keyed(snsEvent(bad), lambdaContext())).rejects.toMatchObject({

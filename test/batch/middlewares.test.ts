@@ -1,12 +1,13 @@
-import type { SQSEvent, SQSRecord } from 'aws-lambda';
+import type { S3Event, SQSBatchResponse, SQSEvent, SQSRecord } from 'aws-lambda';
 import { describe, expect, it } from 'vitest';
+import type { SourceRecord } from '../../lib/index.ts';
 import { eachRecord } from '../../lib/index.ts';
 import { memoryStore } from '../../lib/testing.ts';
 import { failedIn, s3Event, s3Notification, sqsEvent, sqsMessage } from '../support/batch-events.ts';
 import { doors } from '../support/doors.ts';
 import { deferred } from '../support/hands.ts';
 import { lambdaContext } from '../support/invocation.ts';
-import { batchBench, byRecord } from './bench.ts';
+import { batchBench, byRecord, type Named } from './bench.ts';
 
 const bench = batchBench(byRecord);
 const fail = () => {
@@ -19,18 +20,18 @@ describe.each(doors)('%s: a middleware inside that', (door, guard) => {
   it('parses and decodes the records in place is no hindrance', async () => {
     const handled: unknown[] = [];
     const normalizer = {
-      before: ({ event }: { event: any }) => {
-        for (const record of event.Records) {
+      before: ({ event }: { event: unknown }) => {
+        for (const record of (event as SQSEvent & S3Event).Records) {
           if (record.body) record.body = JSON.parse(record.body);
           if (record.s3) record.s3.object.key = decodeURIComponent(record.s3.object.key.replaceAll('+', ' '));
         }
       },
     };
     const store = memoryStore();
-    const records = eachRecord<any>(
+    const records = eachRecord<SourceRecord>(
       async (record, op) => {
         expect(op.guarded).toBe(true);
-        handled.push(record.messageId ? record.payload : record.s3.object.key);
+        handled.push('messageId' in record ? record.payload : byRecord(record as Named));
         await bench.work(record);
       },
       { onFailure: () => {} },
@@ -47,10 +48,11 @@ describe.each(doors)('%s: a middleware inside that', (door, guard) => {
 
   it('copies or takes out records: what it took out is acknowledged, the rest is settled one by one', async () => {
     const filter = {
-      before: (request: { event: any }) => {
+      before: (request: { event: unknown }) => {
+        const event = request.event as SQSEvent;
         request.event = {
-          ...request.event,
-          Records: request.event.Records.filter(({ messageId }: SQSRecord) => messageId !== 'm-2').map(
+          ...event,
+          Records: event.Records.filter(({ messageId }: SQSRecord) => messageId !== 'm-2').map(
             (record: SQSRecord) => structuredClone(record),
           ),
         };
@@ -67,8 +69,8 @@ describe.each(doors)('%s: a middleware inside that', (door, guard) => {
 
   it('takes out all records leaves nothing to do', async () => {
     const filter = {
-      before: ({ event }: { event: any }) => {
-        event.Records = [];
+      before: ({ event }: { event: unknown }) => {
+        (event as SQSEvent).Records = [];
       },
     };
     expect(await guard(bench.each(), { store: memoryStore() }, filter)(sqsEvent(...messages(2)))).toEqual({
@@ -132,7 +134,7 @@ describe.each(doors)('%s: a middleware inside that', (door, guard) => {
       'assigns an answer to an error',
       (answer) => ({
         before: fail,
-        onError: (request: any) => {
+        onError: (request: { response: unknown }) => {
           request.response = answer;
         },
       }),
@@ -163,8 +165,8 @@ describe.each(doors)('%s: a middleware inside that', (door, guard) => {
 
   it('adds failures to the answer has these records come again', async () => {
     const after = {
-      after: ({ response }: { response: any }) => {
-        response.batchItemFailures.push({ itemIdentifier: 'm-1' });
+      after: ({ response }: { response: unknown }) => {
+        (response as SQSBatchResponse).batchItemFailures.push({ itemIdentifier: 'm-1' });
       },
     };
     const handler = guard(bench.each(), { store: memoryStore() }, after);

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import type { SourceRecord } from '../../lib/index.ts';
 import { eachRecord, type IdempotentOptions, idempotent, type Operation } from '../../lib/index.ts';
 import type { Store } from '../../lib/store.ts';
 import { memoryStore } from '../../lib/testing.ts';
@@ -11,14 +12,15 @@ import {
   sqsMessage,
 } from '../support/batch-events.ts';
 import { lambdaContext } from '../support/invocation.ts';
+import { byRecord, type Named } from './bench.ts';
 
 /** Guards a handler that keeps in `runs` which records it was called for. */
 function guarded(options: IdempotentOptions, work: (id: string, op: Operation) => unknown = () => {}) {
   const runs: string[] = [];
   const handler = idempotent(
-    eachRecord<any>(
+    eachRecord<SourceRecord>(
       async (record, op) => {
-        const id: string = record.messageId ?? record.kinesis.sequenceNumber;
+        const id = byRecord(record as Named);
         runs.push(id);
         await work(id, op);
       },

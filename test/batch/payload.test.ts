@@ -1,7 +1,8 @@
-import type { Context } from 'aws-lambda';
+import type { Context, SQSBatchResponse } from 'aws-lambda';
 import * as v from 'valibot';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { z } from 'zod';
+import type { SourceRecord } from '../../lib/index.ts';
 import { type EachRecordOptions, eachRecord, IdempotencyError, idempotent } from '../../lib/index.ts';
 import { memoryStore } from '../../lib/testing.ts';
 import {
@@ -29,14 +30,14 @@ afterEach(() => {
 
 const context = lambdaContext();
 /** Calls a batch handler with whatever event. */
-const call = (handler: (event: any, context: Context) => unknown, event: unknown, ctx = context) =>
-  handler(event, ctx) as Promise<any>;
+const call = (handler: (event: never, context: Context) => unknown, event: unknown, ctx = context) =>
+  handler(event as never, ctx) as Promise<SQSBatchResponse>;
 
 describe("a record's payload", () => {
-  const payloads = async (event: unknown, options: EachRecordOptions<any, any> = {}) => {
+  const payloads = async (event: unknown, options: EachRecordOptions<SourceRecord, unknown> = {}) => {
     const seen: unknown[] = [];
     const answer = await call(
-      eachRecord<any>((record) => seen.push(record.payload), { onFailure: () => {}, ...options }),
+      eachRecord<SourceRecord>((record) => seen.push(record.payload), { onFailure: () => {}, ...options }),
       event,
     );
     return { seen, answer };

@@ -1,7 +1,9 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { randomUUID } from 'node:crypto';
+import type { Context, KinesisStreamRecord, SQSRecord } from 'aws-lambda';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import type { SourceRecord } from '../../lib/index.ts';
 import { dynamoStore, eachRecord, idempotent, type Operation, operation } from '../../lib/index.ts';
 import type { Store } from '../../lib/store.ts';
 import { type ManualClock, manualClock, memoryStore } from '../../lib/testing.ts';
@@ -16,6 +18,7 @@ import {
 import { createTable } from '../support/dynamodb.ts';
 import { turn } from '../support/hands.ts';
 import { lambdaContext } from '../support/invocation.ts';
+import { byRecord, type Named } from './bench.ts';
 
 type Source = 'standard' | 'fifo' | 'stream';
 type Fate = 'works' | 'fails' | 'is killed' | 'is found to have failed';
@@ -254,9 +257,9 @@ async function play(
       if (claim === 'eager') takeEffect(id);
       else await committing.run(id, () => op.commit({ result: undefined }));
     };
-    const idOf = (record: any): string => record.messageId ?? record.kinesis.sequenceNumber;
-    const each = eachRecord<any>((record, op) => work(idOf(record), op), { onFailure: () => {} });
-    const plain = async ({ Records }: { Records: any[] }, context: unknown) => {
+    const idOf = (record: unknown): string => byRecord(record as Named);
+    const each = eachRecord<SourceRecord>((record, op) => work(idOf(record), op), { onFailure: () => {} });
+    const plain = async ({ Records }: { Records: unknown[] }, context: unknown) => {
       const stopped = new Set<string>();
       const failed: string[] = [];
       for (const record of Records) {
@@ -271,12 +274,17 @@ async function play(
       }
       return { batchItemFailures: failed.map((itemIdentifier) => ({ itemIdentifier })) };
     };
-    const guarded = idempotent<any, any>(handler === 'plain' ? plain : each, {
-      store: mortal,
-      ...{ namespace: 'property', claim, keep: { key: true } },
-      key: (record: any) =>
-        JSON.parse(record.body ?? Buffer.from(record.kinesis.data, 'base64').toString()).key,
-    });
+    const guarded = idempotent(
+      (handler === 'plain' ? plain : each) as (event: object, context: Context) => unknown,
+      {
+        store: mortal,
+        ...{ namespace: 'property', claim, keep: { key: true } },
+        key: (record) => {
+          const { body, kinesis } = record as Partial<SQSRecord & KinesisStreamRecord>;
+          return JSON.parse(body ?? Buffer.from(kinesis!.data, 'base64').toString()).key;
+        },
+      },
+    );
     const ended = guarded(eventOf(source, batch), lambdaContext());
     ended.catch(() => {});
     const outcome = await Promise.race([ended, killed]);

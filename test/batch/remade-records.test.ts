@@ -1,6 +1,8 @@
 /** What another middleware may make of the records between the guard and `eachRecord`. */
 import middy from '@middy/core';
+import type { MSKEvent, SQSEvent, SQSRecord } from 'aws-lambda';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import type { SourceRecord } from '../../lib/index.ts';
 import { eachRecord, idempotent } from '../../lib/index.ts';
 import { memoryStore } from '../../lib/testing.ts';
 import {
@@ -14,7 +16,7 @@ import {
 } from '../support/batch-events.ts';
 import { lambdaContext } from '../support/invocation.ts';
 
-type Remake = (event: any) => object;
+type Remake = (event: SQSEvent) => object;
 
 /** A guarded chain with a middleware that gives `eachRecord` what `remake` makes of the event. */
 function chain(remake: Remake, options: object = {}) {
@@ -24,11 +26,11 @@ function chain(remake: Remake, options: object = {}) {
     .use(idempotent({ store, namespace: 'remade', ...options }))
     .use({
       before(request) {
-        request.event = remake(request.event);
+        request.event = remake(request.event as SQSEvent);
       },
     })
     .handler(
-      eachRecord<any>((record) => {
+      eachRecord<SourceRecord>((record) => {
         ran.push(record.payload);
       }) as never,
     );
@@ -36,7 +38,7 @@ function chain(remake: Remake, options: object = {}) {
 }
 
 const each =
-  (change: (record: any) => unknown): Remake =>
+  (change: (record: SQSRecord) => unknown): Remake =>
   (event) => ({ ...event, Records: event.Records.map(change) });
 
 const unrecognisable: Record<string, Remake> = {
@@ -96,13 +98,13 @@ describe('a body that was parsed to null', () => {
   it('does not make another event of the batch where it was parsed before the guard', async () => {
     const ran: unknown[] = [];
     const guarded = idempotent(
-      eachRecord<any>(({ payload }) => void ran.push(payload)),
+      eachRecord<SourceRecord>(({ payload }) => void ran.push(payload)),
       { store: memoryStore() },
     );
-    const event: any = parsed(sqsEvent(sqsMessage('1', 'null'), sqsMessage('2', '{"n":2}')));
-    expect(failedIn(await guarded(event, lambdaContext()))).toEqual([]);
-    const topic: any = snsEvent(snsNotification('3', 'null'));
-    topic.Records[0].Sns.Message = null;
+    const event = parsed(sqsEvent(sqsMessage('1', 'null'), sqsMessage('2', '{"n":2}')));
+    expect(failedIn(await guarded(event as SQSEvent, lambdaContext()))).toEqual([]);
+    const topic = snsEvent(snsNotification('3', 'null'));
+    Object.assign(topic.Records[0]!.Sns, { Message: null });
     await guarded(topic, lambdaContext());
     expect(ran).toEqual([null, { n: 2 }, null]);
   });
@@ -111,7 +113,7 @@ describe('a body that was parsed to null', () => {
 it('an unknown record among a partition’s fails the batch', async () => {
   const { ran, call } = chain((event) => ({
     ...event,
-    records: { 'orders-0': [...event.records['orders-0'], { value: 'x' }] },
+    records: { 'orders-0': [...(event as unknown as MSKEvent).records['orders-0']!, { value: 'x' }] },
   }));
   await expect(call(mskEvent(kafkaMessage(0, 1)))).rejects.toMatchObject({ code: 'UNSUPPORTED' });
   expect(ran).toEqual([]);

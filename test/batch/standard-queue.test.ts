@@ -1,4 +1,4 @@
-import type { SQSEvent, SQSRecord } from 'aws-lambda';
+import type { Context, SQSEvent, SQSRecord } from 'aws-lambda';
 import { describe, expect, it, vi } from 'vitest';
 import { eachRecord, operation } from '../../lib/index.ts';
 import { failedIn, sqsEvent, sqsMessage } from '../support/batch-events.ts';
@@ -98,7 +98,7 @@ describe.each(doors)('%s: a batch', (_, guard) => {
     it('does not run what has completed when something else throws', async () => {
       let fails = true;
       const records = bench.each();
-      const handler = guard(async (event: SQSEvent, context: any) => {
+      const handler = guard(async (event: SQSEvent, context: Context) => {
         const answer = await records(event, context);
         if (fails) throw new Error('flush failed');
         return answer;

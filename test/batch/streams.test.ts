@@ -1,5 +1,6 @@
-import type { KinesisStreamRecord } from 'aws-lambda';
+import type { DynamoDBRecord, KinesisStreamRecord, MSKEvent, MSKRecord } from 'aws-lambda';
 import { describe, expect, it } from 'vitest';
+import type { SourceRecord } from '../../lib/index.ts';
 import { eachRecord } from '../../lib/index.ts';
 import {
   failedIn,
@@ -57,12 +58,21 @@ describe.each(doors)('%s: a batch', (_, guard) => {
     it('reports the lowest of many failures of a plain handler, and loses nothing behind it', async () => {
       const seen: string[][] = [];
       let failures: string[] = ['11', '10'];
-      const handler = guard(async ({ Records }: { Records: any[] }) => {
-        seen.push(
-          Records.map((r) => (r.kinesis ?? r.dynamodb)[r.kinesis ? 'sequenceNumber' : 'SequenceNumber']),
-        );
-        return { batchItemFailures: failures.map((itemIdentifier) => ({ itemIdentifier })) };
-      }, bench.options());
+      const handler = guard(
+        async ({
+          Records,
+        }: {
+          Records: { kinesis?: KinesisStreamRecord['kinesis']; dynamodb?: DynamoDBRecord['dynamodb'] }[];
+        }) => {
+          seen.push(
+            Records.map(({ kinesis, dynamodb }) =>
+              String(kinesis?.sequenceNumber ?? dynamodb?.SequenceNumber),
+            ),
+          );
+          return { batchItemFailures: failures.map((itemIdentifier) => ({ itemIdentifier })) };
+        },
+        bench.options(),
+      );
       expect(failedIn(await handler(event(...range(8, 13))))).toEqual(['10']);
       failures = [];
       expect(failedIn(await handler(event(...range(8, 13))))).toEqual([]);
@@ -89,7 +99,7 @@ describe.each(doors)('%s: a batch', (_, guard) => {
     expect(bench.runs).toEqual(['order-1']);
   });
 
-  describe.each<[string, (...records: any[]) => object]>([
+  describe.each<[string, (...records: MSKRecord[]) => object]>([
     ['Amazon MSK', mskEvent],
     ['a Kafka of your own', selfManagedKafkaEvent],
   ])('of %s', (_, event) => {
@@ -97,7 +107,7 @@ describe.each(doors)('%s: a batch', (_, guard) => {
       bench.failing = new Set(['b1']);
       const [a, b] = [0, 1].map((partition) =>
         range(0, 2).map((n) => kafkaMessage(partition, n, { id: `${'ab'[partition]}${n}` })),
-      ) as [any[], any[]];
+      ) as [MSKRecord[], MSKRecord[]];
       const handler = guard(bench.each(), bench.options());
       await expect(handler(event(...a, ...b))).rejects.toThrow('b1 is down');
       expect(bench.runs.filter((run) => run.startsWith('a'))).toEqual(['a0', 'a1', 'a2']);
@@ -120,7 +130,7 @@ describe.each(doors)('%s: a batch', (_, guard) => {
         message: expect.stringContaining('2 of 4'),
       });
       const seen: object[] = [];
-      const handler = guard(async ({ records }: any) => void seen.push(records), bench.options());
+      const handler = guard(async ({ records }: MSKEvent) => void seen.push(records), bench.options());
       await handler(event(...records, kafkaMessage(1, 0, { id: 'b0' })));
       expect(seen).toEqual([{ 'orders-0': [records[2]], 'orders-1': [kafkaMessage(1, 0, { id: 'b0' })] }]);
     });
@@ -161,7 +171,7 @@ describe.each(doors)('%s: a batch', (_, guard) => {
     });
 
     it('fails, too, with what is no error', async () => {
-      const throwing = eachRecord<any>(
+      const throwing = eachRecord<SourceRecord>(
         async () => {
           throw undefined;
         },

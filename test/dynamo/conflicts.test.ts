@@ -18,7 +18,7 @@ function guarded(more: object = {}) {
       own.runs++;
       return { statusCode: 200, body: String(operation(context).guarded) };
     },
-    bench.options<any>({ whenStoreFails: 'run', ...more }),
+    bench.options<unknown>({ whenStoreFails: 'run', ...more }),
   );
   return { own, call };
 }

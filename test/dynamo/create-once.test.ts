@@ -52,10 +52,10 @@ interface User {
   readonly id?: string;
 }
 const user = (name: string, more: object = {}): User => ({ pk, sk: 'user', name, ...more });
-const create = (item: User, by: { send(command: never): Promise<any> } = client) =>
+const create = (item: User, by: { send(command: never): Promise<unknown> } = client) =>
   createOnce(by, { tableName, partitionKey: 'pk', item });
 
-async function stored(sk: string): Promise<Record<string, any> | undefined> {
+async function stored(sk: string): Promise<Record<string, unknown> | undefined> {
   const { Item } = await DynamoDBDocumentClient.from(table.client).send(
     new GetCommand({ TableName: tableName, Key: { pk, sk }, ConsistentRead: true }),
   );
@@ -223,7 +223,12 @@ describe('createOnce', () => {
       'Unknown option `partitionkey`. Did you mean `partitionKey`?',
     ],
   ])('refuses %s', async (_, change, expected) => {
-    const options: any = change && { tableName, partitionKey: 'pk', item: { pk, sk: 'user' }, ...change };
+    const options = (change && {
+      tableName,
+      partitionKey: 'pk',
+      item: { pk, sk: 'user' },
+      ...change,
+    }) as never;
     expect(await refusal(() => createOnce(client, options))).toContain(expected);
     expect(await refusal(() => createOnce.write(options))).toContain(expected);
   });

@@ -18,7 +18,7 @@ import { sqsEvent, sqsMessage } from '../support/batch-events.ts';
 import { doors } from '../support/doors.ts';
 import { clientFor, countRequests, createTable, dynamodbEndpoint } from '../support/dynamodb.ts';
 
-const keyed = { namespace: 'orders', key: (order: { id: string }) => order.id } as IdempotentOptions<any>;
+const keyed = { namespace: 'orders', key: (order: { id: string }) => order.id } as IdempotentOptions;
 
 /** A table of which this process knows nothing yet. */
 async function newTable(description: Partial<Parameters<typeof createAnyTable>[1]> = {}) {

@@ -35,7 +35,7 @@ beforeEach(() => {
   pk = randomUUID();
 });
 
-async function stored(sk: string): Promise<Record<string, any> | undefined> {
+async function stored(sk: string): Promise<Record<string, unknown> | undefined> {
   const { Item } = await DynamoDBDocumentClient.from(table.client).send(
     new GetCommand({ TableName: tableName, Key: { pk, sk }, ConsistentRead: true }),
   );
@@ -75,7 +75,7 @@ describe('updateVersion', () => {
   const update = (
     { version }: { version?: string | number },
     change: Partial<UpdateVersionOptions<Order>>,
-    by: { send(command: never): Promise<any> } = client,
+    by: { send(command: never): Promise<unknown> } = client,
   ) => updateVersion<Order>(by, { tableName, key: key(), version, ...change });
 
   it('changes the version that was read, and gives it a new one', async () => {
@@ -121,7 +121,7 @@ describe('updateVersion', () => {
         }
       }),
     );
-    read = (await stored('order')) as Order;
+    read = (await stored('order')) as unknown as Order;
     expect(read.left).toBe(0);
   });
 
@@ -305,13 +305,13 @@ describe('updateVersion', () => {
     ],
     ['an unknown option', { expected: 1 }, 'Unknown option `expected`.'],
   ])('refuses %s', async (_, change, expected) => {
-    const options: any = change && { tableName, key: key(), version: 'v1', set: { a: 1 }, ...change };
+    const options = (change && { tableName, key: key(), version: 'v1', set: { a: 1 }, ...change }) as never;
     expect(await refusal(() => updateVersion(client, options))).toContain(expected);
     expect(await refusal(() => updateVersion.write(options))).toContain(expected);
   });
 
   it('refuses a version that was forgotten', async () => {
-    const options: any = { tableName, key: key(), set: { a: 1 } };
+    const options = { tableName, key: key(), set: { a: 1 } } as never;
     expect(await refusal(() => updateVersion(client, options))).toBe(
       "Expected `version` to be the version that was read, a string or a number, got nothing. Read the item first and pass its 'version'; pass undefined for an item that has none yet.",
     );

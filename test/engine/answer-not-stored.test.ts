@@ -75,11 +75,15 @@ describe('an answer that cannot be stored', () => {
 
   it('is told once a guard', async () => {
     const store = memoryStore();
-    const answer = async (_event: unknown) => new Money();
-    const call = idempotent(answer, { store, key: (event: any) => event.id, namespace: 'first' });
+    const answer = async (_event: { id: string }) => new Money();
+    const call = idempotent(answer, { store, key: (event: { id: string }) => event.id, namespace: 'first' });
     for (const id of ['a', 'b', 'a']) await call({ id }).catch(() => {});
     expect(warnings).toHaveLength(1);
-    const other = idempotent(answer, { store, key: (event: any) => event.id, namespace: 'second' });
+    const other = idempotent(answer, {
+      store,
+      key: (event: { id: string }) => event.id,
+      namespace: 'second',
+    });
     await other({ id: 'a' });
     expect(warnings).toHaveLength(2);
   });

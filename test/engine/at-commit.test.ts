@@ -1,7 +1,9 @@
+import type { SQSRecord } from 'aws-lambda';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { eachRecord, type IdempotentOptions, idempotent, type Operation } from '../../lib/index.ts';
 import { failedIn, sqsEvent, sqsMessage } from '../support/batch-events.ts';
 import { deferred, incompressible } from '../support/hands.ts';
+import type { HttpCall } from '../support/http-events.ts';
 import { paymentEvent } from '../support/http-events.ts';
 import { lambdaContext } from '../support/invocation.ts';
 import { failureOf, type Order, sdkAttempts, workbench } from '../support/work.ts';
@@ -58,7 +60,7 @@ describe('a claim at the commit', () => {
     const handler = atCommit(
       (op) => op.commit({ result: { statusCode: 201, body: `run ${++runs}` }, writes: [bench.count(item)] }),
       http,
-    ) as any;
+    ) as HttpCall;
     const first = await handler(paymentEvent({ key: bench.id }));
     const repeat = await handler(paymentEvent({ key: bench.id }));
     expect(first).toEqual({ statusCode: 201, body: 'run 1' });
@@ -69,7 +71,7 @@ describe('a claim at the commit', () => {
     const handler = atCommit(
       (op) => op.commit({ result: { statusCode: 201 }, writes: [bench.count(item)] }),
       http,
-    ) as any;
+    ) as HttpCall;
     await handler(paymentEvent({ key: bench.id, body: { amount: 1 } }));
     expect(await handler(paymentEvent({ key: bench.id, body: { amount: 2 } }))).toMatchObject({
       statusCode: 422,
@@ -84,7 +86,7 @@ describe('a claim at the commit', () => {
     const handler = atCommit(
       (op) => op.commit({ result: { statusCode: 201 }, writes: [bench.count(item)] }),
       http,
-    ) as any;
+    ) as HttpCall;
     expect(await handler(paymentEvent({ key: bench.id }))).toMatchObject({
       statusCode: 409,
       headers: { 'Retry-After': '5' },
@@ -175,9 +177,9 @@ describe('a claim at the commit', () => {
         runs.push(messageId);
         return op.commit({ result: undefined, writes: [bench.count(item)] });
       }),
-      bench.options<any>({
+      bench.options<unknown>({
         claim: 'at-commit',
-        key: ({ messageId }) => messageId,
+        key: (record) => (record as SQSRecord).messageId,
         cache: { maxItems: 10 },
       }),
     );
@@ -220,9 +222,10 @@ describe('a claim at the commit', () => {
 
   test('tells a duplicate whose answer is not available: RESULT_UNAVAILABLE, over HTTP 410', async () => {
     const handler = atCommit(
-      (op) => op.commit({ result: { statusCode: 200, body: () => 1 } as any, writes: [bench.count(item)] }),
+      (op) =>
+        op.commit({ result: { statusCode: 200, body: () => 1 } as object, writes: [bench.count(item)] }),
       http,
-    ) as any;
+    ) as HttpCall;
     await handler(paymentEvent({ key: bench.id }));
     expect(await handler(paymentEvent({ key: bench.id }))).toMatchObject({ statusCode: 410 });
     expect(await times()).toBe(1);
@@ -320,7 +323,7 @@ describe('a handler that claims at its commit has no effect outside of it:', () 
   test('a status of 400 and up without a commit is put, if it is remembered', async () => {
     let runs = 0;
     const answering = (statusCode: number) =>
-      atCommit(() => ({ statusCode, body: `run ${++runs}` }), http) as any;
+      atCommit(() => ({ statusCode, body: `run ${++runs}` }), http) as HttpCall;
     expect(await answering(404)(paymentEvent({ key: bench.id }))).toMatchObject({ statusCode: 404 });
     expect(await answering(404)(paymentEvent({ key: bench.id }))).toMatchObject({
       body: 'run 1',
@@ -383,17 +386,17 @@ describe('a lost answer to a commit that claims', () => {
 });
 
 describe('in a batch that claims at its commits,', () => {
-  const sqsEvent = (...ids: string[]): any => ({
+  const sqsEvent = (...ids: string[]) => ({
     Records: ids.map((messageId) => ({
       ...{ messageId, body: messageId, eventSource: 'aws:sqs', eventSourceARN: 'arn:aws:sqs:eu-west-1:1:q' },
       ...{ receiptHandle: 'r', attributes: {}, messageAttributes: {}, md5OfBody: '', awsRegion: 'x' },
     })),
   });
-  const batch = (work: (record: any, op: Operation) => Promise<unknown>) =>
+  const batch = (work: (record: SQSRecord, op: Operation) => Promise<unknown>) =>
     idempotent(eachRecord(work as never), {
-      ...bench.options<any>({ claim: 'at-commit' }),
+      ...bench.options<unknown>({ claim: 'at-commit' }),
       key: undefined as never,
-    }) as any;
+    }) as HttpCall<unknown>;
 
   test('each record is committed by itself, once', async () => {
     const handler = batch((record, op) =>

@@ -14,6 +14,11 @@ import { paymentEvent } from '../support/http-events.ts';
 import { lambdaContext } from '../support/invocation.ts';
 import { failureOf } from '../support/work.ts';
 
+interface Order {
+  readonly id: string;
+  readonly amount?: number;
+}
+
 const order = { id: 'order-1' };
 const message = { destination: 'ledger', body: 'entry', groupId: 'g' };
 const leaseMs = 60_000;
@@ -38,18 +43,19 @@ function bench(parts: (store: MemoryStore, clock: ManualClock) => Partial<Store>
     });
   const store = told(replaced);
   const seen = observer();
-  const guard = (work: (op: Operation, event: any) => unknown, more: Partial<IdempotentOptions<any>> = {}) =>
-    idempotent(async (event: any, context) => work(operation(context), event), {
-      ...{ store, namespace: 'orders', key: ({ id }: any) => id, destinations: ['ledger'] },
+  const guard = (work: (op: Operation, event: Order) => unknown, more: IdempotentOptions<Order> = {}) =>
+    idempotent(async (event: Order, context) => work(operation(context), event), {
+      ...{ store, namespace: 'orders', destinations: ['ledger'] },
+      key: ({ id }: Order) => id,
       ...{
         lease: { seconds: leaseMs / 1000 },
         observe: seen.observe,
-        fingerprint: ({ amount }: any) => amount ?? 0,
+        fingerprint: ({ amount }: Order) => amount ?? 0,
       },
       ...more,
     });
   /** An attempt that gets as far as `work` and is never heard of again; its lease is over afterwards. */
-  const crash = async (work: (op: Operation) => unknown, event: object = order) => {
+  const crash = async (work: (op: Operation) => unknown, event: Order = order) => {
     const arrived = deferred();
     const running = guard(async (op) => {
       await work(op);
@@ -134,7 +140,7 @@ describe('a commit that nobody awaited', () => {
       { claim: 'at-commit', key: () => 'k' },
     );
     for (let call = 0; call < 2; call++) {
-      expect(await handler(paymentEvent({ key: 'k' }), lambdaContext(300))).toMatchObject({
+      expect(await handler({ ...paymentEvent({ key: 'k' }), ...order }, lambdaContext(300))).toMatchObject({
         statusCode: 201,
         body: 'charged',
       });

@@ -1,5 +1,7 @@
+import type { APIGatewayProxyEventV2, SQSRecord } from 'aws-lambda';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { storeUnavailable } from '../../lib/errors.ts';
+import type { HttpResponse } from '../../lib/index.ts';
 import {
   type CacheOptions,
   dynamoStore,
@@ -258,7 +260,7 @@ describe('the cache', () => {
     await committed.promise;
     // In another process.
     const elsewhere = guard(Promise.resolve(), () => {});
-    const repeat = () => elsewhere(paymentEvent({ key: 'k' }), lambdaContext(5_000)) as Promise<any>;
+    const repeat = () => elsewhere(paymentEvent({ key: 'k' }), lambdaContext(5_000)) as Promise<HttpResponse>;
     expect((await repeat()).headers).toEqual({ 'Idempotent-Replayed': 'true' });
     goOn.resolve();
     await first;
@@ -295,8 +297,8 @@ describe('the cache', () => {
   it('counts as used an answer that others may still add to elsewhere', async () => {
     const runs: string[] = [];
     const api = idempotent(
-      async (event: any) => {
-        runs.push(event.headers['idempotency-key']);
+      async (event: APIGatewayProxyEventV2) => {
+        runs.push(event.headers['idempotency-key'] ?? '');
         return { statusCode: 201 };
       },
       {
@@ -361,9 +363,13 @@ describe('a batch with the cache', () => {
         { store: dynamoStore(table.store), namespace, ...(cache && { cache }) },
       );
     const handler = guard({ maxItems: 10 });
-    const [one, two, three] = ['1', '2', '3'].map((id) => sqsMessage(id)) as [any, any, any];
+    const [one, two, three] = ['1', '2', '3'].map((id) => sqsMessage(id)) as [
+      SQSRecord,
+      SQSRecord,
+      SQSRecord,
+    ];
     await guard()(sqsEvent(two), lambdaContext());
-    const sent = async (...records: any[]) => {
+    const sent = async (...records: SQSRecord[]) => {
       const before = requests.length;
       expect(failedIn(await handler(sqsEvent(...records), lambdaContext()))).toEqual([]);
       return requests.slice(before);

@@ -1,8 +1,11 @@
 import middy7 from '@middy/core';
+import type { Context } from 'aws-lambda';
 import middy6 from 'middy6';
 import { beforeEach, describe, expect, test } from 'vitest';
+import type { HttpResponse, TransactWrite } from '../../lib/index.ts';
 import { eachRecord, idempotent, operation } from '../../lib/index.ts';
 import { deferred } from '../support/hands.ts';
+import type { HttpCall } from '../support/http-events.ts';
 import { paymentEvent } from '../support/http-events.ts';
 import { lambdaContext } from '../support/invocation.ts';
 import { failureOf, workbench } from '../support/work.ts';
@@ -22,14 +25,14 @@ const http = { key: undefined as never };
 describe('a commit over HTTP', () => {
   for (const [version, middy] of Object.entries({ 6: middy6, 7: middy7 })) {
     test(`(Middy ${version}) keeps the final answer, with what other middlewares added`, async () => {
-      const handler = (middy as any)()
-        .use(idempotent(bench.options<any>(http)))
+      const handler = (middy as typeof middy7)()
+        .use(idempotent(bench.options<unknown>(http)))
         .use({
-          after: (request: any) => {
+          after: (request) => {
             request.response.headers = { ...request.response.headers, 'X-Added': 'yes', Date: 'now' };
           },
         })
-        .handler((_: unknown, context: any) =>
+        .handler((_: unknown, context: Context) =>
           operation(context).commit({
             result: { statusCode: 201, headers: {}, body: 'done' },
             writes: [bench.count(item)],
@@ -59,7 +62,7 @@ describe('a commit over HTTP', () => {
         return answer(committed);
       },
       { ...http, ...more },
-    ) as any;
+    ) as HttpCall;
 
   test('that is answered as committed costs no more than the commit', async () => {
     const handler = committing((committed) => committed);
@@ -68,9 +71,10 @@ describe('a commit over HTTP', () => {
   });
 
   test('gives a duplicate in between its own answer', async () => {
-    const between = deferred<any>();
+    const between = deferred<HttpResponse>();
     const handler = committing(async (committed) => {
-      between.resolve(await bench.guard(() => 'not run', http)(paymentEvent({ key: bench.id }) as never));
+      const duplicate = bench.guard(() => 'not run', http) as HttpCall<unknown>;
+      between.resolve((await duplicate(paymentEvent({ key: bench.id }))) as HttpResponse);
       return { ...committed, headers: { 'X-Late': '1' } };
     });
     await handler(paymentEvent({ key: bench.id }));
@@ -152,20 +156,23 @@ describe('where there is no record,', () => {
           messages: [mail({ body: bench.id })],
         }),
       more,
-    ) as any;
+    ) as HttpCall<unknown>;
 
   test('a commit of nothing sends nothing', async () => {
-    const handler = bench.guard((op) => op.commit({ result: 'done' }), http) as any;
+    const handler = bench.guard((op) => op.commit({ result: 'done' }), http) as HttpCall<unknown>;
     expect(await handler(paymentEvent({ key: 'k', method: 'GET' }))).toBe('done');
     expect(bench.sent()).toEqual([]);
   });
 
   test('a rejection, an unknown outcome and bad writes are told as they are', async () => {
-    const call = (writes: any[]) =>
+    const call = (writes: object[]) =>
       failureOf(
-        (bench.guard((op) => op.commit({ result: 1, writes }), http) as any)(
-          paymentEvent({ key: 'k', method: 'GET' }),
-        ),
+        (
+          bench.guard(
+            (op) => op.commit({ result: 1, writes: writes as TransactWrite[] }),
+            http,
+          ) as HttpCall<unknown>
+        )(paymentEvent({ key: 'k', method: 'GET' })),
       );
     const rejection = await call([bench.count(item, { ConditionExpression: 'attribute_exists(pk)' })]);
     expect(rejection).toMatchObject({ code: 'COMMIT_REJECTED', rejections: [{ index: 0 }] });
@@ -175,10 +182,10 @@ describe('where there is no record,', () => {
   });
 
   test('a commit is refused where there is no guard, for there is no store', async () => {
-    const handler = eachRecord(async (_record: any, op) => {
+    const handler = eachRecord(async (_record, op) => {
       await op.commit({ result: 1, writes: [bench.count(item)] });
     });
-    const answer = await handler({ Records: [sqsRecord('m1')] } as any, lambdaContext(60_000));
+    const answer = await handler({ Records: [sqsRecord('m1')] } as never, lambdaContext(60_000));
     expect(answer).toEqual({ batchItemFailures: [{ itemIdentifier: 'm1' }] });
   });
 });
@@ -192,7 +199,7 @@ describe('a commit for each record of a batch', () => {
   test('is applied once, over redeliveries and beside failures', async () => {
     let fails = true;
     const handler = idempotent(
-      eachRecord(async (record: any, op) => {
+      eachRecord(async (record, op) => {
         if (record.body === 'm2' && fails) throw new Error('failed');
         await op.commit({
           result: undefined,
@@ -200,8 +207,8 @@ describe('a commit for each record of a batch', () => {
           messages: [mail({ body: record.body })],
         });
       }),
-      { ...bench.options<any>(), key: undefined as never },
-    ) as any;
+      { ...bench.options<unknown>(), key: undefined as never },
+    ) as HttpCall<unknown>;
     const event = { Records: [sqsRecord('m1'), sqsRecord('m2'), sqsRecord('m3')] };
     expect(await handler(event, lambdaContext(60_000))).toEqual({
       batchItemFailures: [{ itemIdentifier: 'm2' }],
@@ -215,12 +222,12 @@ describe('a commit for each record of a batch', () => {
 
   test('may return what it likes: nobody waits for an answer', async () => {
     const handler = idempotent(
-      eachRecord(async (_record: any, op) => {
+      eachRecord(async (_record, op) => {
         await op.commit({ result: 'committed', writes: [bench.count(item)] });
         return 'something else' as never;
       }),
-      { ...bench.options<any>(), key: undefined as never },
-    ) as any;
+      { ...bench.options<unknown>(), key: undefined as never },
+    ) as HttpCall<unknown>;
     const event = { Records: [sqsRecord(bench.id)] };
     expect(await handler(event, lambdaContext(60_000))).toEqual({ batchItemFailures: [] });
     expect(bench.sent()).toEqual(['PutItem 200', 'TransactWriteItems 200']);

@@ -1,8 +1,10 @@
 import middy7 from '@middy/core';
+import type { Context } from 'aws-lambda';
 import middy6 from 'middy6';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { idempotent, type Operation, operation } from '../../lib/index.ts';
 import { deferred } from '../support/hands.ts';
+import type { HttpCall } from '../support/http-events.ts';
 import { paymentEvent } from '../support/http-events.ts';
 import { lambdaContext } from '../support/invocation.ts';
 import { failureOf, sdkAttempts, workbench } from '../support/work.ts';
@@ -105,15 +107,15 @@ describe('an overtaken commit', () => {
   /** The doors of a guard, with a handler that is given its operation. */
   const doors = {
     wrapper: (work: (op: Operation) => unknown, more: object) =>
-      idempotent(async (_: unknown, context) => work(operation(context)), bench.options<any>(more)),
+      idempotent(async (_: unknown, context) => work(operation(context)), bench.options<unknown>(more)),
     'Middy 6': (work: (op: Operation) => unknown, more: object) =>
       middy6()
-        .use(idempotent(bench.options<any>(more)))
-        .handler(async (_: unknown, context: any) => work(operation(context))),
+        .use(idempotent(bench.options<unknown>(more)))
+        .handler(async (_: unknown, context: Context) => work(operation(context))),
     'Middy 7': (work: (op: Operation) => unknown, more: object) =>
       middy7()
-        .use(idempotent(bench.options<any>(more)))
-        .handler(async (_: unknown, context: any) => work(operation(context))),
+        .use(idempotent(bench.options<unknown>(more)))
+        .handler(async (_: unknown, context: Context) => work(operation(context))),
   };
 
   for (const [door, guard] of Object.entries(doors)) {
@@ -131,7 +133,7 @@ describe('an overtaken commit', () => {
           return op.commit({ result: result(1), writes: [bench.count(item)] });
         },
         { ...more, lease: { seconds: 3_600 } },
-      ) as any;
+      ) as HttpCall;
       const first = handler(event, lambdaContext(60_000));
       first.catch(() => {});
       await started.promise;
@@ -140,7 +142,7 @@ describe('an overtaken commit', () => {
       const next = guard(async (op) => {
         await second.promise;
         return op.commit({ result: result(2), writes: [bench.count(item)] });
-      }, more) as any;
+      }, more) as HttpCall;
       const call = next(event, lambdaContext(60_000));
       await expect.poll(async () => (await bench.claim())?.attempt?.N).toBe('2');
       if (ends) {

@@ -1,6 +1,7 @@
 import { beforeEach, describe, expect, test } from 'vitest';
 import type { Operation, Seal } from '../../lib/index.ts';
 import { deferred, incompressible } from '../support/hands.ts';
+import type { HttpCall } from '../support/http-events.ts';
 import { paymentEvent } from '../support/http-events.ts';
 import { failureOf, workbench } from '../support/work.ts';
 
@@ -245,13 +246,13 @@ describe('a commit that is rejected', () => {
       try {
         return await charge(op);
       } catch (error) {
-        const { code, rejections } = error as { code: string; rejections: any[] };
+        const { code, rejections } = error as { code: string; rejections: unknown[] };
         return { statusCode: 402, body: JSON.stringify([code, rejections]) };
       }
-    }, http) as any;
+    }, http) as HttpCall;
     const first = await handler(paymentEvent({ key: bench.id }));
     expect(first.statusCode).toBe(402);
-    expect(JSON.parse(first.body)).toEqual([
+    expect(JSON.parse(first.body ?? '')).toEqual([
       'COMMIT_REJECTED',
       [
         {

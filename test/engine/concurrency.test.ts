@@ -20,16 +20,16 @@ interface Payment {
   readonly id: string;
 }
 
-type Handle = (payment: any, context: Context) => Promise<unknown>;
+type Handle = (payment: Payment, context: Context) => Promise<unknown>;
 
 /** Every way to guard the same work. */
 const styles: Record<
   string,
-  (work: (payment: any) => Promise<unknown>, options: IdempotentOptions) => Handle
+  (work: (payment: Payment) => Promise<unknown>, options: IdempotentOptions) => Handle
 > = {
   wrapper: (work, options) => idempotent(work, options),
-  'Middy 6': (work, options) => middy6().use(idempotent(options)).handler(work) as Handle,
-  'Middy 7': (work, options) => middy7().use(idempotent(options)).handler(work) as Handle,
+  'Middy 6': (work, options) => middy6<Payment>().use(idempotent(options)).handler(work) as Handle,
+  'Middy 7': (work, options) => middy7<Payment>().use(idempotent(options)).handler(work) as Handle,
   'wrapper inside Middy 7': (work, options) => middy7(idempotent(work, options)) as Handle,
   'wrapper around Middy 7': (work, options) => idempotent(middy7(work) as Handle, options),
 };

@@ -134,8 +134,8 @@ describe('a context whose remaining time is private', () => {
     const context = new Deadline();
     context.remainingMs = 30_000;
     const inner = idempotent(async (_event: unknown) => 'not run', options('inner'));
-    const outer = idempotent(async (_event: unknown, its: any) => {
-      its.remainingMs = 0;
+    const outer = idempotent(async (_event: unknown, its) => {
+      (its as unknown as Deadline).remainingMs = 0;
       return inner({}, its);
     }, options());
     await expect(outer({}, context as unknown as Context)).rejects.toMatchObject({ code: 'NO_TIME_LEFT' });
@@ -147,7 +147,7 @@ describe('a frozen context', () => {
     const context = Object.freeze(new TracedContext());
     const call = middy()
       .use(idempotent({ ...options(), lease: { seconds: 60 } }))
-      .handler(async (_event, its: any) => [its.functionName, operation(its).key]);
+      .handler(async (_event, its) => [its.functionName, operation(its).key]);
     expect(await call({}, context as unknown as Context)).toEqual(['orders', 'key']);
   });
 });

@@ -27,12 +27,13 @@ function countingStore() {
       requests.push(name);
       const result = await next({
         ...args,
-        input: { ...args.input, ReturnConsumedCapacity: 'TOTAL' } as any,
+        input: { ...args.input, ReturnConsumedCapacity: 'TOTAL' } as never,
       });
       if (name === 'TransactWriteItems') {
         units.write += 2 * (args.input as { TransactItems: unknown[] }).TransactItems.length;
       } else {
-        const { CapacityUnits } = (result.output as any).ConsumedCapacity;
+        const { CapacityUnits } = (result.output as { ConsumedCapacity: { CapacityUnits: number } })
+          .ConsumedCapacity;
         units[name === 'Query' || name === 'GetItem' ? 'read' : 'write'] += CapacityUnits;
       }
       return result;

@@ -1,5 +1,6 @@
 import middy from '@middy/core';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import type { IdempotentContext, SourceRecord } from '../../lib/index.ts';
 import {
   deduplicationId,
   eachRecord,
@@ -149,7 +150,7 @@ const inner: Record<string, (options: IdempotentOptions) => Promise<unknown>> = 
     return idempotent(async () => 'second', shared)({});
   },
   'a batch that fails': () => {
-    const handler = eachRecord<any>(
+    const handler = eachRecord<SourceRecord>(
       () => {
         throw new Error('down');
       },
@@ -214,17 +215,19 @@ interface Circumstance {
 }
 
 type Door = (
-  handler: (event: any, context: any) => unknown,
+  handler: (event: never, context: never) => unknown,
   options: IdempotentOptions,
 ) => (event: unknown) => Promise<unknown>;
 
 const doors: Record<string, Door> = {
   wrapper: (handler, options) => {
-    const call = idempotent(handler, options);
-    return (event) => call(event);
+    const call = idempotent(handler as Parameters<typeof idempotent>[0], options);
+    return (event) => call(event as never);
   },
   Middy: (handler, options) => {
-    const call = middy().use(idempotent(options)).handler(handler);
+    const call = middy()
+      .use(idempotent(options))
+      .handler(handler as never);
     return async (event) => call(event, {} as never);
   },
 };
@@ -275,7 +278,7 @@ async function play(scene: Scene, fault: Fault | undefined): Promise<Seen> {
     },
   });
   const finished = (answer: unknown) => idempotent(() => answer, options('eager'))({});
-  const hands = (context: any): Hands => ({
+  const hands = (context: IdempotentContext): Hands => ({
     op: operation(context),
     context,
     clock,

@@ -11,6 +11,7 @@ import {
 import { type FaultProxy, type ProxiedRequest, startFaultProxy } from '../../local/faults/fault-proxy.ts';
 import { clientFor, createTable, dynamodbEndpoint, type TestTable } from '../support/dynamodb.ts';
 import { deferred, incompressible, observer } from '../support/hands.ts';
+import type { HttpCall } from '../support/http-events.ts';
 import { paymentEvent } from '../support/http-events.ts';
 import { lambdaContext } from '../support/invocation.ts';
 
@@ -40,7 +41,7 @@ beforeEach(() => {
 
 /** A guard of which the requests go through the proxy. */
 function guarded(
-  work: (order: Order, context: any) => unknown = () => 'done',
+  work: (order: Order, context: IdempotentContext) => unknown = () => 'done',
   more: IdempotentOptions<Order> = {},
 ) {
   const client = clientFor(proxy.endpoint, {
@@ -176,7 +177,7 @@ describe('a store that fails to claim', () => {
       fault: { status: 400, type: 'ThrottlingException' },
       times: Infinity,
     });
-    const handler = guarded(undefined, { key: undefined as never }) as any;
+    const handler = guarded(undefined, { key: undefined as never }) as HttpCall;
     const answer = await handler(paymentEvent({ key: id }));
     expect(answer).toMatchObject({ statusCode: 503, headers: { 'Retry-After': '1' } });
     expect(answer.body).not.toContain(table.tableName);

@@ -11,8 +11,8 @@ const middys: [string, typeof middy7][] = [
   ['Middy 7', middy7],
 ];
 const clash = { code: 'NAMESPACE_CLASH', effect: 'none' };
-const call = (handler: (event: any, context: any) => unknown, key: string) =>
-  handler(paymentEvent({ key }), lambdaContext());
+const call = (handler: (event: never, context: never) => unknown, key: string) =>
+  handler(paymentEvent({ key }) as never, lambdaContext() as never);
 
 describe.each(middys)('one middleware object under %s', (_, middy) => {
   it('in two chains is told like two guards on one namespace', async () => {

@@ -1,3 +1,4 @@
+import type { AttributeValue } from '@aws-sdk/client-dynamodb';
 import { beforeEach, describe, expect, test } from 'vitest';
 import type { Operation } from '../../lib/index.ts';
 import { memoryStore } from '../../lib/testing.ts';
@@ -56,7 +57,9 @@ describe('messages of a commit', () => {
     await bench.guard(work)({ id: bench.id });
     const first = await ids();
     expect(new Set(first).size).toBe(3);
-    expect(unsent.map(({ Put }: any) => Put.Item.deduplicationId.S)).toEqual(first.slice(0, 2));
+    expect(
+      unsent.map(({ Put }: { Put: { Item: Record<string, AttributeValue> } }) => Put.Item.deduplicationId?.S),
+    ).toEqual(first.slice(0, 2));
     bench.clock.advance(86_400_001);
     await bench.guard(work)({ id: bench.id });
     expect(new Set(await ids()).size).toBe(6);

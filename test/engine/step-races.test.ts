@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import type { Operation } from '../../lib/index.ts';
 import { deferred, turn } from '../support/hands.ts';
 import { lambdaContext } from '../support/invocation.ts';
 import { failureOf, workbench } from '../support/work.ts';
@@ -11,7 +12,7 @@ describe('an operation that crashed', () => {
   for (const [reached, name] of [undefined, ...names].entries()) {
     test(`after ${name ?? 'nothing'} is resumed there: nothing that was recorded runs again`, async () => {
       const ran: string[] = [];
-      const work = async (op: any, until: number) => {
+      const work = async (op: Operation, until: number) => {
         const values: string[] = [];
         for (const step of names.slice(0, until)) {
           values.push(

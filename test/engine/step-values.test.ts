@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
-import type { Seal } from '../../lib/index.ts';
+import type { Operation, Seal } from '../../lib/index.ts';
 import { deferred, incompressible } from '../support/hands.ts';
+import type { HttpCall } from '../support/http-events.ts';
 import { paymentEvent } from '../support/http-events.ts';
 import { failureOf, sdkAttempts, workbench } from '../support/work.ts';
 
@@ -51,7 +52,7 @@ describe('the value of a step', () => {
   })) {
     test(`that is ${what} is used by its own attempt, and lost to later ones, which do not run it`, async () => {
       let effects = 0;
-      const work = (op: any) =>
+      const work = (op: Operation) =>
         op.step('value', () => {
           effects++;
           return value;
@@ -188,7 +189,7 @@ describe('the record of a step', () => {
           ran = true;
         }),
       { key: () => bench.id, fingerprint: false },
-    ) as any;
+    ) as HttpCall<unknown>;
     const answer = await handler(paymentEvent({ key: 'k' }));
     expect(answer).toMatchObject({ statusCode: 503, headers: { 'Retry-After': '1' } });
     expect(ran).toBe(false);

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { IdempotencyError, operation } from '../../lib/index.ts';
 import { deferred, turn } from '../support/hands.ts';
+import type { HttpCall } from '../support/http-events.ts';
 import { paymentEvent } from '../support/http-events.ts';
 import { lambdaContext } from '../support/invocation.ts';
 import { failureOf, sdkAttempts, workbench } from '../support/work.ts';
@@ -192,7 +193,7 @@ describe('a step that fails', () => {
           throw foreign;
         }),
       { key: undefined as never },
-    ) as any;
+    ) as HttpCall;
     expect(await failureOf(handler(paymentEvent({ key: bench.id })))).toBe(foreign);
   });
 
@@ -218,7 +219,7 @@ describe('where nothing guards the call,', () => {
   test('a step runs, with a token of its own for each call', async () => {
     const handler = bench.guard((op) => op.step('charge', ({ token }) => [op.guarded, token]), {
       key: undefined as never,
-    }) as any;
+    }) as HttpCall<unknown[]>;
     const [first, second] = [
       await handler(paymentEvent({ key: 'k', method: 'GET' })),
       await handler(paymentEvent({ key: 'k', method: 'GET' })),

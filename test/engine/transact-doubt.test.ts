@@ -1,6 +1,7 @@
 import { beforeEach, describe, expect, test } from 'vitest';
 import type { Store } from '../../lib/store.ts';
 import { deferred } from '../support/hands.ts';
+import type { HttpCall } from '../support/http-events.ts';
 import { paymentEvent } from '../support/http-events.ts';
 import { lambdaContext } from '../support/invocation.ts';
 import { failureOf, sdkAttempts, workbench } from '../support/work.ts';
@@ -128,10 +129,10 @@ describe('a transaction whose outcome stays unknown', () => {
     bench.proxy.inject(notApplied);
     const handler = bench.guard((op) => op.transaction('reserve', { writes: [bench.count(item)] }), {
       key: undefined as never,
-    }) as any;
+    }) as HttpCall;
     const answer = await handler(paymentEvent({ key: bench.id }));
     expect(answer).toMatchObject({ statusCode: 503, headers: { 'Retry-After': '1' } });
-    expect(JSON.parse(answer.body)).toMatchObject({ code: 'OUTCOME_UNKNOWN' });
+    expect(JSON.parse(answer.body ?? '')).toMatchObject({ code: 'OUTCOME_UNKNOWN' });
   });
 
   test('is not applied where it arrives after the next attempt has begun', async () => {

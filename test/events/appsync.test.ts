@@ -3,7 +3,7 @@ import { type IdempotentOptions, idempotent, wholePayload } from '../../lib/inde
 import { memoryStore } from '../../lib/testing.ts';
 
 /** What a resolver of `Mutation.pay` gets. */
-const resolverEvent = (more: Record<string, unknown> = {}): any => ({
+const resolverEvent = (more: Record<string, unknown> = {}) => ({
   arguments: { orderId: 'order-1', amount: 42 },
   identity: null,
   source: null,
@@ -80,7 +80,8 @@ describe('an AppSync mutation', () => {
       code: 'MISSING_TENANT',
       message: expect.stringContaining('resolverContext'),
     });
-    const tenant = ({ identity }: any) => identity.resolverContext.plan;
+    const tenant = (event: unknown) =>
+      (event as { identity: { resolverContext: { plan: string } } }).identity.resolverContext.plan;
     expect(await resolver({ tenant })(event)).toEqual({ run: 1 });
   });
 

@@ -294,8 +294,10 @@ describe('an authorizer that leaves no identity', () => {
   });
 
   it('is fine where the option `tenant` tells the callers apart', async () => {
-    const { call, handler } = counting<any>({
-      tenant: (event) => event.requestContext.authorizer.lambda.customerId,
+    const { call, handler } = counting<HttpEvent>({
+      tenant: (event) =>
+        (event.requestContext as { authorizer: { lambda: { customerId: string } } }).authorizer.lambda
+          .customerId,
     });
     const from = (customerId: string) => httpApi({ authorizer: { lambda: { customerId } } });
     for (const event of [from('1'), from('2'), from('1')]) await call(event);

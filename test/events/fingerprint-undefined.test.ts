@@ -1,3 +1,4 @@
+import type { SQSEvent, SQSRecord } from 'aws-lambda';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { idempotent } from '../../lib/index.ts';
 import { memoryStore } from '../../lib/testing.ts';
@@ -13,11 +14,15 @@ afterEach(() => {
 });
 
 /** Ids are keys; what `fingerprint` returns of them is as given. */
-const guarded = (fingerprint: (event: any) => unknown) => {
-  const options = { store: memoryStore(), namespace: 'orders', fingerprint };
-  return idempotent(async (_: unknown) => 'done', {
+interface Call {
+  readonly id?: string;
+  readonly payload?: string;
+}
+const guarded = (fingerprint: (event: Call) => unknown) => {
+  const options = { store: memoryStore(), namespace: 'orders', fingerprint: fingerprint as () => unknown };
+  return idempotent(async (_: Call | SQSEvent) => 'done', {
     ...options,
-    key: ({ id, messageId }: any) => id ?? messageId,
+    key: (event) => (event as Call).id ?? (event as unknown as SQSRecord).messageId,
   });
 };
 
@@ -45,9 +50,11 @@ describe('a `fingerprint` that returns undefined', () => {
   });
 
   it('is no fault where nothing is to be compared', async () => {
-    const options = { store: memoryStore(), namespace: 'orders', key: ({ id }: any) => id };
-    await idempotent(async (_: unknown) => 'done', { ...options, fingerprint: false })({ id: '1' });
-    await idempotent(async (_: unknown) => 'done', { ...options, fingerprint: () => null })({ id: '2' });
+    const options = { store: memoryStore(), namespace: 'orders', key: ({ id }: { id: string }) => id };
+    await idempotent(async (_: { id: string }) => 'done', { ...options, fingerprint: false })({ id: '1' });
+    await idempotent(async (_: { id: string }) => 'done', { ...options, fingerprint: () => null })({
+      id: '2',
+    });
     expect(warn).not.toHaveBeenCalled();
   });
 });

@@ -204,7 +204,7 @@ describe.each(versions)('%s: idempotent()', (_, middy) => {
     const refusal = { statusCode: 400, body: 'amount is missing' };
     const missesAmount = (event: unknown) => (event as Order).amount === undefined;
 
-    it.each<[string, (request: { event: unknown; response: any; earlyResponse?: any }) => unknown]>([
+    it.each<[string, (request: { event: unknown; response: unknown; earlyResponse?: unknown }) => unknown]>([
       [
         'returns it',
         (request) => {
@@ -253,7 +253,7 @@ describe.each(versions)('%s: idempotent()', (_, middy) => {
     });
 
     it('as a default frees the key when the handler throws', async () => {
-      const handler = middy<Order, any>()
+      const handler = middy<Order>()
         .use(guard())
         .before((request) => {
           request.response = { headers: { 'X-Served-By': 'shop' } };
@@ -270,7 +270,7 @@ describe.each(versions)('%s: idempotent()', (_, middy) => {
 
     it('as a default keeps the answer of a handler that returns, also when an `after` throws', async () => {
       let isBroken = true;
-      const handler = middy<Order, any>()
+      const handler = middy<Order>()
         .use(guard())
         .before((request) => {
           request.response = { headers: { 'X-Served-By': 'shop' } };
@@ -303,14 +303,14 @@ describe.each(versions)('%s: idempotent()', (_, middy) => {
     });
 
     it('lets middlewares replace event and context', async () => {
-      const handler = middy<any, unknown>()
+      const handler = middy<Order, unknown>()
         .use(guard())
         .before((request) => {
-          request.event = { parsed: true };
+          request.event = { id: 'parsed' };
           Object.assign(request.context, { secret: 's' });
         })
         .handler(async (event, context) => [event, (context as { secret?: string }).secret]);
-      expect(await handler(order, lambdaContext())).toEqual([{ parsed: true }, 's']);
+      expect(await handler(order, lambdaContext())).toEqual([{ id: 'parsed' }, 's']);
     });
   });
 });

@@ -278,7 +278,7 @@ describe.each(versions)('%s: idempotent()', (version, middy) => {
       const work = vi.fn(async () => makeStream());
       const handler = middy<Order, AsyncIterable<unknown>>()
         .use(guard())
-        .handler(work as any);
+        .handler(work as never);
       const first = await handler(order, lambdaContext());
       expect(await text(first)).toBe('first time');
       expect(store.calls).toEqual(['claim', 'complete']);

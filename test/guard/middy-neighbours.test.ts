@@ -8,6 +8,7 @@ import httpSecurityHeaders from '@middy/http-security-headers';
 import inputOutputLogger from '@middy/input-output-logger';
 import validator from '@middy/validator';
 import { transpileSchema } from '@middy/validator/transpile';
+import type { Context } from 'aws-lambda';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { type HttpResponse, type IdempotentOptions, idempotent, operation } from '../../lib/index.ts';
 import { type HttpRequest, httpApiEvent, restEvent } from '../support/http-events.ts';
@@ -15,6 +16,13 @@ import { lambdaContext } from '../support/invocation.ts';
 import { type RecordingStore, recordingStore } from '../support/recording-store.ts';
 
 /** `idempotent()` among Middy's own middlewares for HTTP, as they are published. */
+/** What loggers of Middy's and its error handler print. */
+interface Logged {
+  readonly context?: object;
+  readonly response?: HttpResponse;
+}
+
+// biome-ignore lint/suspicious/noExplicitAny: the types of event, answer, error and context are each middleware's own
 type Middlewares = readonly MiddlewareObj<any, any, any, any, any>[];
 
 const shop = 'https://shop.example.com';
@@ -23,8 +31,8 @@ const key = 'key-that-nobody-else-may-see';
 let store: RecordingStore;
 let runs: number;
 /** Each answer as it lies in the store, taken when it is replayed. */
-let stored: any[];
-let logged: any[];
+let stored: HttpResponse[];
+let logged: Logged[];
 
 beforeEach(() => {
   store = recordingStore();
@@ -51,7 +59,7 @@ const corsHeaders = (event: { headers: Record<string, string> }) => ({
   'Access-Control-Expose-Headers': 'Retry-After, Idempotent-Replayed',
   Vary: 'Origin',
 });
-const errorHandler = () => httpErrorHandler({ logger: (error) => logged.push(error) });
+const errorHandler = () => httpErrorHandler({ logger: (error) => logged.push(error as Logged) });
 const jsonSerializer = (serialize: (body: unknown) => string = JSON.stringify) =>
   httpResponseSerializer({
     defaultContentType: 'application/json',
@@ -73,12 +81,12 @@ const givesIds = transpileSchema({
 });
 
 /** A handler that counts, and answers with the count and what it was given. */
-const charge = async ({ body }: { body: unknown }): Promise<any> => {
+const charge = async ({ body }: { body: unknown }) => {
   runs++;
   return { statusCode: 201, body: { id: runs, charged: body } };
 };
 /** The same, but what it returns needs no serialiser. */
-const chargeInText = async (event: { body: unknown }): Promise<any> => {
+const chargeInText = async (event: { body: unknown }) => {
   const answer = await charge(event);
   return { ...answer, body: JSON.stringify(answer.body) };
 };
@@ -86,14 +94,14 @@ const chargeInText = async (event: { body: unknown }): Promise<any> => {
 /** A Lambda of these middlewares around a handler, called with requests. */
 function api(
   middlewares: Middlewares,
-  handler: (event: any, context: any) => Promise<any> = chargeInText,
+  handler: (event: { body: unknown }, context: Context) => Promise<unknown> = chargeInText,
   eventOf: (request: HttpRequest) => unknown = httpApiEvent,
 ) {
   const lambda = middy()
     .use([...middlewares])
-    .handler(handler);
+    .handler(handler as never);
   return async (request: HttpRequest = order()): Promise<HttpResponse> =>
-    lambda(eventOf(request) as any, lambdaContext());
+    lambda(eventOf(request), lambdaContext());
 }
 
 const order = (
@@ -338,7 +346,11 @@ describe('http-error-handler', () => {
 describe('input-output-logger', () => {
   const messages = () => logged.map((message) => Object.keys(message)[0]);
   const logger = (omitPaths: string[] = []) =>
-    inputOutputLogger({ logger: (message) => logged.push(message), lambdaContext: true, omitPaths });
+    inputOutputLogger({
+      logger: (message) => logged.push(message as Logged),
+      lambdaContext: true,
+      omitPaths,
+    });
 
   it('inside: logs a context that does not show the key', async () => {
     const call = api([guard(), logger()], async (event, context) => {
@@ -400,6 +412,6 @@ describe('input-output-logger', () => {
     const call = api([guard(), cors(), logger()]);
     await call();
     await call();
-    expect(logged.find(({ response }) => response)?.response.body).toBe(stored[0].body);
+    expect(logged.find(({ response }) => response)?.response?.body).toBe(stored[0]?.body);
   });
 });

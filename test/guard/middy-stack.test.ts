@@ -7,6 +7,7 @@ import httpSecurityHeaders from '@middy/http-security-headers';
 import inputOutputLogger from '@middy/input-output-logger';
 import validator from '@middy/validator';
 import { transpileSchema } from '@middy/validator/transpile';
+import type { Context } from 'aws-lambda';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { type HttpResponse, type IdempotentOptions, idempotent } from '../../lib/index.ts';
 import { deferred } from '../support/hands.ts';
@@ -15,6 +16,12 @@ import { lambdaContext } from '../support/invocation.ts';
 import { type RecordingStore, recordingStore } from '../support/recording-store.ts';
 
 /** `idempotent()` among Middy's own middlewares for HTTP, as they are published. */
+/** What loggers of Middy's and its error handler print. */
+interface Logged {
+  readonly response?: HttpResponse;
+}
+
+// biome-ignore lint/suspicious/noExplicitAny: the types of event, answer, error and context are each middleware's own
 type Middlewares = readonly MiddlewareObj<any, any, any, any, any>[];
 
 const shop = 'https://shop.example.com';
@@ -23,8 +30,8 @@ const key = 'key-that-nobody-else-may-see';
 let store: RecordingStore;
 let runs: number;
 /** Each answer as it lies in the store, taken when it is replayed. */
-let stored: any[];
-let logged: any[];
+let stored: unknown[];
+let logged: Logged[];
 
 beforeEach(() => {
   store = recordingStore();
@@ -51,7 +58,7 @@ const corsHeaders = (event: { headers: Record<string, string> }) => ({
   'Access-Control-Expose-Headers': 'Retry-After, Idempotent-Replayed',
   Vary: 'Origin',
 });
-const errorHandler = () => httpErrorHandler({ logger: (error) => logged.push(error) });
+const errorHandler = () => httpErrorHandler({ logger: (error) => logged.push(error as Logged) });
 const jsonSerializer = (serialize: (body: unknown) => string = JSON.stringify) =>
   httpResponseSerializer({
     defaultContentType: 'application/json',
@@ -67,12 +74,12 @@ const amountSchema = (amount: object = { type: 'number' }) =>
   });
 const takesAmounts = amountSchema();
 /** A handler that counts, and answers with the count and what it was given. */
-const charge = async ({ body }: { body: unknown }): Promise<any> => {
+const charge = async ({ body }: { body: unknown }) => {
   runs++;
   return { statusCode: 201, body: { id: runs, charged: body } };
 };
 /** The same, but what it returns needs no serialiser. */
-const chargeInText = async (event: { body: unknown }): Promise<any> => {
+const chargeInText = async (event: { body: unknown }) => {
   const answer = await charge(event);
   return { ...answer, body: JSON.stringify(answer.body) };
 };
@@ -80,14 +87,14 @@ const chargeInText = async (event: { body: unknown }): Promise<any> => {
 /** A Lambda of these middlewares around a handler, called with requests. */
 function api(
   middlewares: Middlewares,
-  handler: (event: any, context: any) => Promise<any> = chargeInText,
+  handler: (event: { body: unknown }, context: Context) => Promise<unknown> = chargeInText,
   eventOf: (request: HttpRequest) => unknown = httpApiEvent,
 ) {
   const lambda = middy()
     .use([...middlewares])
-    .handler(handler);
+    .handler(handler as never);
   return async (request: HttpRequest = order()): Promise<HttpResponse> =>
-    lambda(eventOf(request) as any, lambdaContext());
+    lambda(eventOf(request), lambdaContext());
 }
 
 const order = (
@@ -295,10 +302,13 @@ describe('a stack of middlewares in the recommended order', () => {
 });
 
 describe('middlewares around middy(idempotent(handler))', () => {
-  const around = (handler: (event: any) => Promise<any>) =>
+  const around = (handler: (event: { body: unknown }) => Promise<unknown>) =>
     api(
       [
-        inputOutputLogger({ logger: (message: any) => message.response && logged.push(message.response) }),
+        inputOutputLogger({
+          logger: (message) =>
+            (message as Logged).response && logged.push((message as Logged).response as never),
+        }),
         httpSecurityHeaders(),
         cors(),
         jsonSerializer(),

@@ -84,7 +84,7 @@ describe.each(versions)('%s: idempotent()', (_, middy) => {
         .use(guard())
         .handler(() => {
           runs++;
-          return 'sync' as any;
+          return 'sync' as never;
         });
       expect(await handler(order, lambdaContext())).toBe('sync');
       expect(await handler(order, lambdaContext())).toBe('sync');

@@ -57,7 +57,7 @@ describe('a second argument', () => {
   const charge = vi.fn(async function charge(_user: string, _context: unknown) {
     return 'charged';
   });
-  const guarded: any = idempotent(charge, { store, key: (user) => user });
+  const guarded = idempotent(charge, { store, key: (user) => user });
 
   it.each([
     ['a number', 5, 'a number'],
@@ -66,8 +66,8 @@ describe('a second argument', () => {
     ['a callback', () => {}, 'a function'],
   ])('that is %s is refused by name, before anything runs', async (_, second, shown) => {
     Object.defineProperty(charge, 'name', { value: 'charge' });
-    const named: any = idempotent(charge, { store, key: (user) => user, namespace: 'named' });
-    await expect(named('u', second)).rejects.toMatchObject({
+    const named = idempotent(charge, { store, key: (user) => user, namespace: 'named' });
+    await expect(named('u', second as never)).rejects.toMatchObject({
       code: 'UNSUPPORTED',
       effect: 'none',
       message: `\`charge\` was given ${shown} as its second argument, which is Lambda's context. Only the first argument tells one operation from another: put everything into it, as one object.`,
@@ -76,19 +76,19 @@ describe('a second argument', () => {
   });
 
   it('of a function without a name is refused as well', async () => {
-    const nameless: any = idempotent(
+    const nameless = idempotent(
       (
         () => async () =>
           1
       )(),
       { store, key: () => 'k', namespace: 'nameless' },
     );
-    await expect(nameless('u', 5)).rejects.toThrow('A guarded function was given a number');
+    await expect(nameless('u', 5 as never)).rejects.toThrow('A guarded function was given a number');
   });
 
   it('may be missing, null or a context', async () => {
     await guarded('a');
-    await guarded('b', null);
+    await guarded('b', null as never);
     await guarded('c', undefined);
     await guarded('d', lambdaContext());
     expect(charge).toHaveBeenCalledTimes(4);

@@ -1,11 +1,12 @@
 import { Validator } from '@seriousme/openapi-schema-validator';
 import { describe, expect, test } from 'vitest';
+import type { HttpResponse } from '../../lib/index.ts';
 import { type IdempotentOptions, idempotent, openApi } from '../../lib/index.ts';
 import { memoryStore } from '../../lib/testing.ts';
 import { paymentEvent } from '../support/http-events.ts';
 
 /** A document of one guarded operation, as its author would put the fragment in. */
-function documentOf(options?: IdempotentOptions): any {
+function documentOf(options?: IdempotentOptions) {
   const { components, operation, methods, responseHeaders } = openApi(options);
   const own = {
     summary: 'Pays',
@@ -48,7 +49,7 @@ describe('the OpenAPI fragment', () => {
 
   test('is not valid in any shape: the validator finds what is wrong', async () => {
     const document = documentOf();
-    document.components.parameters.IdempotencyKey.in = 'nowhere';
+    (document.components.parameters.IdempotencyKey as { in: string }).in = 'nowhere';
     expect((await new Validator().validate(document)).valid).toBe(false);
   });
 
@@ -57,7 +58,10 @@ describe('the OpenAPI fragment', () => {
       ttlSeconds: 3_600,
       http: { docsUrl: 'https://api.example.com/docs' },
     });
-    const parameter = components.parameters.IdempotencyKey as any;
+    const parameter = components.parameters.IdempotencyKey as {
+      description: string;
+      schema: { pattern: string };
+    };
     expect(parameter).toMatchObject({
       name: 'Idempotency-Key',
       in: 'header',
@@ -74,7 +78,9 @@ describe('the OpenAPI fragment', () => {
     ['lenient', ['key', '"key"', '"a b"', '"a\\"b"'], ['', 'a b', 'a,b', '"a', '""', 'é']],
     ['strict', ['"key"', '"a b"', '"a\\"b"'], ['', 'key', '""', 'a b']],
   ] as const)('has a pattern that takes what a %s guard takes', (keySyntax, good, bad) => {
-    const { schema } = openApi({ http: { keySyntax } }).components.parameters.IdempotencyKey as any;
+    const { schema } = openApi({ http: { keySyntax } }).components.parameters.IdempotencyKey as {
+      schema: { pattern: string; minLength: number; maxLength: number };
+    };
     const pattern = new RegExp(schema.pattern, 'u');
     expect(good.filter((key) => !pattern.test(key) || key.length < schema.minLength)).toEqual([]);
     expect(bad.filter((key) => pattern.test(key))).toEqual([]);
@@ -98,14 +104,14 @@ describe('the OpenAPI fragment', () => {
     async (errors) => {
       const options = { store: memoryStore(), http: { errors } };
       const handler = idempotent(async (_: unknown) => ({ statusCode: 201 }), options);
-      const answer: any = await handler(paymentEvent({ key: null }));
+      const answer = (await handler(paymentEvent({ key: null }))) as Required<HttpResponse>;
       const { components, operation } = openApi(options);
       expect(operation.responses[answer.statusCode]).toBeDefined();
-      const schema = components.schemas.IdempotencyError as any;
+      const schema = components.schemas.IdempotencyError as { required: string[]; properties: object };
       const body = JSON.parse(answer.body);
       expect(Object.keys(body)).toEqual(expect.arrayContaining(schema.required));
       expect(Object.keys(schema.properties)).toEqual(expect.arrayContaining(Object.keys(body)));
-      const response = Object.values(components.responses)[0] as any;
+      const response = Object.values(components.responses)[0] as { content: object };
       expect(Object.keys(response.content)).toEqual([answer.headers['Content-Type']]);
     },
   );

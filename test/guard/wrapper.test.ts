@@ -75,7 +75,7 @@ describe('idempotent(handler)', () => {
     it('keeps `this`', async () => {
       const shop = {
         currency: 'EUR',
-        pay: idempotent(async function (this: any, event: Order) {
+        pay: idempotent(async function (this: { currency: string }, event: Order) {
           return `${event.id} in ${this.currency}`;
         }, options()),
       };

@@ -1,6 +1,7 @@
 import { deepStrictEqual } from 'node:assert';
 import fc from 'fast-check';
 import { describe, expect, it, vi } from 'vitest';
+import type { HttpResponse } from '../../lib/index.ts';
 import { type IdempotentOptions, idempotent } from '../../lib/index.ts';
 import { memoryStore } from '../../lib/testing.ts';
 import { albEvent, albMultiValueEvent, httpApiEvent, restEvent } from '../support/http-events.ts';
@@ -14,9 +15,14 @@ const sources = [
 ] as const;
 
 /** What Lambda sends of an answer. */
-const sent = (answer: unknown): any => JSON.parse(JSON.stringify(answer) ?? 'null');
+const sent = (answer: unknown): Sent => JSON.parse(JSON.stringify(answer) ?? 'null');
 
 /** First answer and replay, as a gateway sees them; the mark of a replay apart. */
+/** An answer as JSON: what a handler did not return is not there. */
+interface Sent extends Partial<HttpResponse> {
+  readonly multiValueHeaders?: Record<string, string[]>;
+}
+
 async function answersOverHttp(event: unknown, answer: unknown, options: IdempotentOptions = {}) {
   const store = memoryStore();
   const handler = vi.fn(async () => answer);

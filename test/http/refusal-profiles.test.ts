@@ -1,26 +1,33 @@
 import { describe, expect, test } from 'vitest';
+import type { HttpResponse } from '../../lib/index.ts';
 import { type HttpOptions, IdempotencyError, idempotent } from '../../lib/index.ts';
 import { manualClock, memoryStore } from '../../lib/testing.ts';
 import { deferred } from '../support/hands.ts';
+import type { HttpCall } from '../support/http-events.ts';
 import { paymentEvent } from '../support/http-events.ts';
 import { lambdaContext } from '../support/invocation.ts';
 
 const docsUrl = 'https://api.example.com/docs/idempotency';
 
+type Refused = 'missing' | 'malformed' | 'other' | 'running' | 'unkept' | 'broken';
+type Refusal = Required<HttpResponse>;
+
 /** One answer for each way in which a guard refuses. */
-async function refusals(http: HttpOptions): Promise<Record<string, any>> {
+async function refusals(http: HttpOptions): Promise<Record<Refused, Refusal>> {
   const clock = manualClock();
   const store = memoryStore({ clock });
   const started = deferred();
   const guard = (work: () => Promise<unknown>) =>
-    idempotent(async (_: any): Promise<any> => work(), { store, namespace: 'payments', http });
+    idempotent(async (_: unknown) => work(), {
+      ...{ store, namespace: 'payments', http },
+    }) as HttpCall<Refusal>;
   const paid = guard(async () => ({ statusCode: 201 }));
   const endless = guard(() => {
     started.resolve();
     return new Promise(() => {});
   });
   const unkept = guard(async () => ({ statusCode: 201, body: (() => {}) as never }));
-  const broken = idempotent(async (_: any): Promise<any> => ({ statusCode: 201 }), {
+  const broken = idempotent(async (_: unknown) => ({ statusCode: 201 }), {
     store: { ...store, claim: () => Promise.reject(new IdempotencyError('STORE_UNAVAILABLE', 'down')) },
     namespace: 'payments',
     http,
@@ -36,11 +43,11 @@ async function refusals(http: HttpOptions): Promise<Record<string, any>> {
     other: await paid(paymentEvent({ key: 'paid', body: { amount: 2 } })),
     running: await paid(paymentEvent({ key: 'running' })),
     unkept: await paid(paymentEvent({ key: 'unkept' })),
-    broken: await broken(paymentEvent({ key: 'x' })),
+    broken: (await broken(paymentEvent({ key: 'x' }))) as Refusal,
   };
 }
 
-const statuses = (answers: Record<string, any>) =>
+const statuses = (answers: Record<string, Refusal>) =>
   Object.fromEntries(Object.entries(answers).map(([name, { statusCode }]) => [name, statusCode]));
 
 describe("a guard with errors: 'problem'", () => {

@@ -1,5 +1,7 @@
+import type { APIGatewayProxyEventV2 } from 'aws-lambda';
 import Stripe from 'stripe';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import type { HttpResponse } from '../../lib/index.ts';
 import { type IdempotentOptions, idempotent } from '../../lib/index.ts';
 import { memoryStore } from '../../lib/testing.ts';
 import { type LocalApi, startApi } from '../../local/aws/api.ts';
@@ -11,20 +13,22 @@ import { lambdaContext } from '../support/invocation.ts';
  * into exceptions by Stripe's own rules.
  */
 let api: LocalApi;
-let handle: (event: any) => Promise<unknown>;
+let handle: (event: APIGatewayProxyEventV2) => Promise<unknown>;
 let effects: number[];
 let requests: { key: string; status: number }[];
 
 class Reset extends Error {}
 
 const guarded = (
-  work: (event: any) => Promise<unknown>,
+  work: (event: APIGatewayProxyEventV2) => Promise<unknown>,
   options: IdempotentOptions = { http: { errors: 'stripe' } },
 ) => idempotent(work, { store: memoryStore(), ...options });
 
-const charge = async (event: any) => {
+const charge = async (event: APIGatewayProxyEventV2) => {
   // API Gateway hands a form over in base64.
-  const amount = Number(new URLSearchParams(Buffer.from(event.body, 'base64').toString()).get('amount'));
+  const amount = Number(
+    new URLSearchParams(Buffer.from(event.body ?? '', 'base64').toString()).get('amount'),
+  );
   effects.push(amount);
   return { statusCode: 200, body: JSON.stringify({ id: `ch_${effects.length}`, object: 'charge', amount }) };
 };
@@ -45,7 +49,7 @@ beforeAll(async () => {
     const request = { key: event.headers['idempotency-key'] ?? '', status: 0 };
     requests.push(request);
     try {
-      const result: any = await handle(event);
+      const result = (await handle(event)) as HttpResponse;
       request.status = result.statusCode;
       return { outcome: 'result', payload: JSON.stringify(result) };
     } catch (error) {
@@ -182,7 +186,7 @@ describe("a guard with errors: 'problem'", () => {
     const handler = guarded(charge, {});
     handle = (event) => handler(event, lambdaContext(3_000));
     await stripe().charges.create({ amount: 42, currency: 'eur' }, { idempotencyKey: 'key-1' });
-    const taken: any = await stripe().charges.create(
+    const taken: unknown = await stripe().charges.create(
       { amount: 43, currency: 'eur' },
       { idempotencyKey: 'key-1' },
     );
@@ -194,9 +198,9 @@ const unavailable = () =>
   Object.assign(new Error('no store'), { code: 'STORE_UNAVAILABLE', [Symbol.for('idemkit.error')]: true });
 
 /** The event of one plain request of this client's. */
-async function eventOf(): Promise<any> {
+async function eventOf(): Promise<APIGatewayProxyEventV2> {
   const before = handle;
-  const seen = deferred<any>();
+  const seen = deferred<APIGatewayProxyEventV2>();
   handle = async (event) => {
     seen.resolve(event);
     return { statusCode: 200, body: '{}' };

@@ -379,7 +379,7 @@ describe('sendOnce', () => {
     });
   });
 
-  it.each<[string, (m: any) => unknown, string]>([
+  it.each<[string, (message: QueueMessage) => unknown, string]>([
     [
       'a standard queue',
       (m) => ({ ...m, QueueUrl: 'https://sqs.eu-west-1.amazonaws.com/111122223333/orders' }),

@@ -1,4 +1,5 @@
-import type { APIGatewayProxyEventV2 } from 'aws-lambda';
+import type { APIGatewayProxyEventV2, Context } from 'aws-lambda';
+import type { HttpResponse } from '../../lib/index.ts';
 import * as makers from '../../lib/testing.ts';
 
 /** A request as a client sends it. */
@@ -18,6 +19,9 @@ export interface HttpRequest {
   /** `requestContext.identity`, as a REST API leaves it. */
   readonly identity?: Readonly<Record<string, unknown>>;
 }
+
+/** A guarded handler, called with whatever event, as a service would call it. */
+export type HttpCall<Answer = HttpResponse> = (event: unknown, context?: Context) => Promise<Answer>;
 
 export type HttpEvent = Readonly<Record<string, unknown>>;
 

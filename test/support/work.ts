@@ -48,7 +48,7 @@ export function workbench() {
     options: <Event = Order>(more: IdempotentOptions<Event> = {}): IdempotentOptions<Event> => ({
       store: bench.store(),
       namespace: 'orders',
-      key: (event: any) => event.id,
+      key: (event) => (event as { id: string }).id,
       destinations: ['mail', 'ledger'],
       observe: bench.seen.observe,
       ...more,
@@ -89,7 +89,7 @@ export function workbench() {
     transactions: () => bench.proxy.requests.filter(({ operation }) => operation === 'TransactWriteItems'),
 
     /** A handler's own item. */
-    async read(pk: string): Promise<Record<string, any> | undefined> {
+    async read(pk: string): Promise<Record<string, unknown> | undefined> {
       const { Item } = await documents().send(
         new GetCommand({ TableName: bench.own.tableName, Key: { pk, sk: 'own' }, ConsistentRead: true }),
       );
@@ -150,6 +150,7 @@ export function workbench() {
 }
 
 /** What `work` fails with. @throws Error if it does not */
+// biome-ignore lint/suspicious/noExplicitAny: a failure may be anything, and a test reads of it what it expects
 export async function failureOf(work: Promise<unknown>): Promise<any> {
   let result: unknown;
   try {
