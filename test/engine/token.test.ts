@@ -118,9 +118,12 @@ describe('idempotent(handler)', () => {
 
     it.each([undefined, null, '', ' ', 7, {}])(
       'for a name, and not for %j, which would be one for different requests',
-      async (name: any) => {
+      async (name) => {
         const call = (more: IdempotentOptions = {}) =>
-          idempotent((_order: Order, context) => operation(context).token(name), options(more))(order);
+          idempotent(
+            (_order: Order, context) => operation(context).token(name as string),
+            options(more),
+          )(order);
         await expect(call()).rejects.toMatchObject({ code: 'BAD_STEP', effect: 'possible' });
         vi.stubEnv('IDEMPOTENCY_DISABLED', 'true');
         vi.spyOn(console, 'warn').mockImplementation(() => {});

@@ -76,8 +76,10 @@ describe('a replayed answer', () => {
   });
 
   it('has no line for a header without a value, be it the handler’s or of `http.answerHeaders`', async () => {
-    const headers: any = { 'X-Receipt': 'r-1', 'X-Trace': undefined, 'X-Next': null };
-    const options = { http: { answerHeaders: () => ({ 'X-Receipt': undefined, 'X-Region': 'eu' }) as any } };
+    const headers = { 'X-Receipt': 'r-1', 'X-Trace': undefined, 'X-Next': null };
+    const options = {
+      http: { answerHeaders: () => ({ 'X-Receipt': undefined, 'X-Region': 'eu' }) as never },
+    };
     for (const event of [restEvent, albMultiValueEvent]) {
       const { repeated } = await twice({ statusCode: 201, headers }, event, options);
       const refused = await api(created, options).call(event());
