@@ -1,6 +1,7 @@
 /**
  * `npm run proof -- --seeds 1000 [--seed 42] [--workload 'at commit'] [--all]`: runs seeds until one breaks a promise, shrinks it, and prints
- * its time line. With `--seed` alone it runs that one. With `--all` it goes on after a failure and prints no time lines.
+ * its time line. With `--seed` alone it runs that one. With `--all` it goes on after a failure and prints no time lines;
+ * with `--first` it only says which seed fails first.
  * `npm run proof -- --compare 100000` compares the model of DynamoDB with DynamoDB Local on as many random requests instead.
  */
 import { parseArgs } from 'node:util';
@@ -16,6 +17,7 @@ const { values } = parseArgs({
     workload: { type: 'string' },
     compare: { type: 'string' },
     all: { type: 'boolean', default: false },
+    first: { type: 'boolean', default: false },
   },
 });
 const from = Number(values.seed ?? 1);
@@ -43,8 +45,9 @@ for (let seed = from; seed < from + count; seed++) {
   counts.events += report.events;
   if (report.complaints.length === 0) continue;
   failed.push(seed);
-  if (values.all) {
+  if (values.all || values.first) {
     console.log(`Seed ${seed}, workload '${report.workload}': ${report.complaints[0]}`);
+    if (values.first) break;
     continue;
   }
   const { report: smallest, runs } = await shrink(report);

@@ -52,7 +52,10 @@ function unlikeRecord(history: History, call: Call, id: string, window: string |
   const completion = history.transitions.find(
     ({ after, pk }) => call.pks.has(pk) && after?.window === window && after?.status === 'COMPLETED',
   );
-  if (!completion) return [`${call.id} was answered ${id}, of which no record is`];
+  if (!completion?.after) return [`${call.id} was answered ${id}, of which no record is`];
+  if (completion.call !== call && completion.after.endsAtMs <= call.startedAtClockMs) {
+    return [`${call.id} was answered ${id}, whose window was over`];
+  }
   const owner = history.executions.find(
     (one) => one.pk === completion.pk && one.owner === completion.after?.owner,
   );

@@ -29,6 +29,11 @@ export const commits: Auditor = {
       const effects = history.committed.filter((one) => one.pk === pk).length;
       if (times !== effects) problems.push(`the counter says ${times}, and ${effects} commits were applied`);
     }
+    for (const id of history.refused) {
+      if (history.committed.some(({ execution }) => execution === id)) {
+        problems.push(`${id} was told that nothing was written, and it was`);
+      }
+    }
     return [...problems, ...completionsWithoutEffect(history)];
   },
 };

@@ -3,13 +3,20 @@ import type { Auditor, ClaimItem, Transition } from '../simulation/history.ts';
 /** Every change of a record is one of the protocol's, and takes nobody's claim before its time. */
 export const transitions: Auditor = {
   promise: 'a record changes as the protocol says',
-  audit: ({ transitions: all }) =>
-    all.flatMap((transition) => {
-      const problem = problemOf(transition);
+  audit: ({ transitions: all }) => {
+    const callOf = new Map<string, string | undefined>();
+    return all.flatMap((transition) => {
+      const { before, after, call } = transition;
+      if (after && after.owner !== before?.owner) callOf.set(after.owner, call?.id);
+      const isOthers = after !== undefined && callOf.get(after.owner) !== call?.id;
+      const problem = isOthers
+        ? "a record was changed by another than its owner's call"
+        : problemOf(transition);
       return problem
         ? [`${problem}, by ${transition.call?.id} (${transition.operation}) at ${transition.atMs}`]
         : [];
-    }),
+    });
+  },
 };
 
 function problemOf({ before, after, sentAtClockMs, call }: Transition): string | undefined {

@@ -3,13 +3,23 @@ import type { Auditor, ClaimItem, Execution, History } from '../simulation/histo
 /** A handler runs under a claim that it has won, while its lease holds, and never once its window is completed. */
 export const turns: Auditor = {
   promise: 'one handler at a time, and none after a completion',
-  audit: (history) =>
-    history.executions
-      .filter(
-        ({ isGuarded, owner, call }) => isGuarded && (owner !== undefined || !atCommit(history, call.id)),
-      )
-      .flatMap((execution) => problemsOf(execution, history).map((problem) => `${execution.id}: ${problem}`)),
+  audit: (history) => [...begunLate(history), ...withoutItsTurn(history)],
 };
+
+/** After its lease, as its own clock has it, an attempt begins nothing more. */
+const begunLate = ({ stepRuns }: History): string[] =>
+  stepRuns.flatMap(({ execution, name, atMs }) => {
+    const { claim, id, startedAtMs, startedAtClockMs, isGuarded } = execution;
+    const clockMs = atMs + startedAtClockMs - startedAtMs;
+    return isGuarded && claim && clockMs >= claim.leaseUntilMs
+      ? [`${id} began '${name}' after its lease`]
+      : [];
+  });
+
+const withoutItsTurn = (history: History): string[] =>
+  history.executions
+    .filter(({ isGuarded, owner, call }) => isGuarded && (owner !== undefined || !atCommit(history, call.id)))
+    .flatMap((execution) => problemsOf(execution, history).map((problem) => `${execution.id}: ${problem}`));
 
 /** A call that claims at its commit has no claim of its own before. */
 const atCommit = (history: History, callId: string): boolean => history.claimsAtCommit.has(callId);

@@ -86,7 +86,9 @@ export class Database {
     if (tableName === effectsTable) {
       const effect = { execution: pk, pk: after ? textIn(after, 'operation') : '', atMs };
       if (sk === 'by' && !before) history.committed.push(effect);
-      if (sk === 'reserve' && !before) history.reserved.push(effect);
+      if (sk === 'reserve' && !before) {
+        history.reserved.push({ ...effect, transitions: history.transitions.length });
+      }
       return;
     }
     if (sk === 'claim') {

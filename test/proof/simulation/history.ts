@@ -41,6 +41,7 @@ export interface Call {
   readonly payload: string;
   readonly sandbox: string;
   readonly startedAtMs: number;
+  readonly startedAtClockMs: number;
   /** Made once all faults are over. */
   readonly isProbe: boolean;
   outcome: CallOutcome | undefined;
@@ -121,7 +122,15 @@ export class History {
   /** Effects of commits: which execution's transaction was applied. */
   readonly committed: { readonly execution: string; readonly pk: string; readonly atMs: number }[] = [];
   /** The same of transactions within the operation. */
-  readonly reserved: { readonly execution: string; readonly pk: string; readonly atMs: number }[] = [];
+  readonly reserved: {
+    readonly execution: string;
+    readonly pk: string;
+    readonly atMs: number;
+    /** How many transitions there had been. */
+    readonly transitions: number;
+  }[] = [];
+  /** Executions whose commit was refused: nothing of it was written, they were told. */
+  readonly refused: string[] = [];
   /** The counter that every commit of a key adds to, as it stands at the end. */
   readonly counters = new Map<string, number>();
   /** Messages of a queue that the handler has acknowledged, in the order in which they were. */

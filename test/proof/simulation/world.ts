@@ -102,6 +102,7 @@ export class World {
       pks: new Set(keys.map((key) => pkOf(tenant, key))),
       sandbox: sandbox.name,
       startedAtMs: this.time.nowMs,
+      startedAtClockMs: sandbox.clock.now(),
       ...{ outcome: undefined, endedAtMs: undefined, observed: [], touched: new Set<string>(), requests: 0 },
     };
     this.history.calls.push(call);

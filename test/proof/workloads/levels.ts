@@ -129,16 +129,22 @@ async function commit(run: Run, wrap: (answer: object) => unknown = (answer) => 
   const result = wrap({ ...answer, commits: execution.id });
   const bodies = chanceOf(run, 0.4) ? [`${execution.id} first`, `${execution.id} second`] : [];
   world.history.expectedMessages.set(execution.id, bodies);
-  const isRefused = chanceOf(run, 0.08) && !execution.call.isProbe;
-  const committed = await op.commit({ result, ...atomicWork(run, bodies, isRefused) });
+  const isRefused = chanceOf(run, 0.2) && !execution.call.isProbe;
+  const committed = await op
+    .commit({ result, ...atomicWork(run, bodies, isRefused) })
+    .catch((error: { readonly code?: string; readonly effect?: string }) => {
+      if (error.code === 'COMMIT_REJECTED' || error.effect === 'none')
+        world.history.refused.push(execution.id);
+      throw error;
+    });
   if (world.fault(`${execution.id} after its commit`, 'handler throws'))
     throw new Error('The handler failed.');
   return committed;
 }
 
-function atomicWork({ execution }: Run, bodies: readonly string[], isRefused: boolean): AtomicWork {
+function atomicWork(run: Run, bodies: readonly string[], isRefused: boolean): AtomicWork {
   const TableName = effectsTable;
-  const { pk, id } = execution;
+  const { pk, id } = run.execution;
   return {
     writes: [
       { Put: { TableName, Item: { pk: id, sk: 'by', operation: pk } } },
@@ -150,18 +156,17 @@ function atomicWork({ execution }: Run, bodies: readonly string[], isRefused: bo
           ExpressionAttributeValues: { ':one': 1 },
         },
       },
-      ...(isRefused
-        ? [
-            {
-              ConditionCheck: {
-                TableName,
-                Key: { pk: 'nothing', sk: 'is here' },
-                ConditionExpression: 'attribute_exists(pk)',
-              },
-            },
-          ]
-        : []),
+      ...gate(run, isRefused),
     ],
     messages: bodies.map((body) => ({ destination: 'mail', body, groupId: 'orders' })),
   };
+}
+
+/** A gate that some commits open or shut, and some ask for: a condition that may hold when the same request arrives later. */
+function gate(run: Run, isAskedFor: boolean): NonNullable<AtomicWork['writes']> {
+  const place = { TableName: effectsTable, Key: { pk: 'gate', sk: 'gate' } };
+  if (isAskedFor) return [{ ConditionCheck: { ...place, ConditionExpression: 'attribute_exists(pk)' } }];
+  const drawn = run.world.chance.fraction(`gate ${run.execution.id}`);
+  if (drawn < 0.15) return [{ Put: { TableName: effectsTable, Item: place.Key } }];
+  return drawn < 0.3 ? [{ Delete: place }] : [];
 }

@@ -1,0 +1,60 @@
+/** A copy of the library with one fault in it, and the simulation over that copy. */
+import { spawnSync } from 'node:child_process';
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { auditors } from '../auditors/index.ts';
+import { order } from '../auditors/order.ts';
+import type { Mutant } from './mutants.ts';
+
+export type Found =
+  | { readonly by: 'seed'; readonly seed: number; readonly promise: string }
+  | { readonly by: 'test'; readonly test: string }
+  /** It does not come to a run: the fault is found when the library is loaded, or the run does not end. */
+  | { readonly by: 'failure'; readonly said: string }
+  | { readonly by: 'nothing' };
+
+/** @throws where the fault's place is not in the file, or more than once */
+export function mutated({ file, find, replace }: Mutant): string {
+  const source = readFileSync(file, 'utf8');
+  const times = source.split(find).length - 1;
+  if (times !== 1)
+    throw new Error(`Expected ${JSON.stringify(find)} once in ${file}, and it is there ${times} times.`);
+  return source.replace(find, () => replace);
+}
+
+/** Runs the mutant's own test, or else up to `seeds` seeds, until one fails. */
+export function runMutant(mutant: Mutant, seeds: number): Found {
+  mkdirSync('.cache', { recursive: true });
+  const folder = mkdtempSync('.cache/mutant-');
+  try {
+    for (const name of ['lib', 'test', 'local', 'package.json', 'vitest.config.ts', 'tsconfig.json']) {
+      cpSync(name, join(folder, name), { recursive: true });
+    }
+    writeFileSync(join(folder, mutant.file), mutated(mutant));
+    return mutant.test === undefined ? bySeeds(folder, seeds) : byTest(folder, mutant.test);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+function bySeeds(folder: string, seeds: number): Found {
+  const proof = join(folder, 'test/proof/proof.ts');
+  const { stdout, stderr, status } = run([proof, '--seeds', String(seeds), '--first'], process.cwd());
+  const [, seed, complaint = ''] = /^Seed (\d+), workload '[^']*': (.*)/m.exec(stdout) ?? [];
+  if (seed !== undefined) return { by: 'seed', seed: Number(seed), promise: promiseIn(complaint) };
+  return status === 0 ? { by: 'nothing' } : { by: 'failure', said: stderr.split('\n')[0] ?? '' };
+}
+
+function byTest(folder: string, test: string): Found {
+  const vitest = resolve('node_modules/vitest/vitest.mjs');
+  const { stdout, status } = run([vitest, 'run', test, '--maxWorkers=1'], folder);
+  const isFound = status !== 0 && /Tests .*failed/.test(stdout);
+  return isFound ? { by: 'test', test } : { by: 'nothing' };
+}
+
+const run = (args: readonly string[], cwd: string) =>
+  spawnSync(process.execPath, args, { cwd, encoding: 'utf8', timeout: 300_000 });
+
+const promiseIn = (complaint: string): string =>
+  [...auditors, order].find(({ promise }) => complaint.startsWith(`${promise}: `))?.promise ??
+  'the run itself';
