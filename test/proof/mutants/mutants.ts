@@ -227,21 +227,8 @@ export const mutants: readonly Mutant[] = [
   {
     fault: 'a group goes on behind a record that is busy elsewhere',
     file: 'lib/batch/claim-batch.ts',
-    find: 'behindFailures(states)',
-    replace: '[]',
-  },
-  {
-    fault: 'a record of a group begins before the one before it is recorded',
-    file: 'lib/batch/pass.ts',
-    find: 'if (record !== lane.records.at(-1)) await settled;',
-    replace: '',
-  },
-  {
-    fault: 'a record that is busy elsewhere is acknowledged',
-    file: 'lib/batch/record-state.ts',
-    find: "return state?.kind === 'failed' || state?.kind === 'skipped';",
-    replace:
-      "return (state?.kind === 'failed' && !/progress/.test(String(state.error))) || state?.kind === 'skipped';",
+    find: 'return first < 0 ? [] : lane.slice(first + 1)',
+    replace: 'return first < 9 ? [] : lane.slice(first + 1)',
   },
   {
     fault: 'a record that was not started is acknowledged',
