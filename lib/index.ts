@@ -21,14 +21,9 @@ export {
   type UpdateVersionOptions,
   updateVersion,
 } from './dynamo/index.ts';
-export {
-  type AtomicWork,
-  type CacheOptions,
-  type IdempotentContext,
-  type Message,
-  type Operation,
-  type Outcome,
-  operation,
+export type {
+  CacheOptions,
+  Outcome,
 } from './engine/index.ts';
 export { IdempotencyError, type IdempotencyErrorCode, type RecordSummary } from './errors.ts';
 export { type Key, wholePayload } from './events/index.ts';
@@ -60,4 +55,11 @@ export {
   type TopicMessage,
 } from './messages/index.ts';
 export { type EmfOptions, emf, type IdempotencyEvent, type UnguardedReason } from './observe/index.ts';
+export {
+  type AtomicWork,
+  type Message,
+  type Operation,
+  operation,
+  type StepOptions,
+} from './operation/index.ts';
 export type { Clock, Rejection, Seal, TransactWrite } from './store/index.ts';

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { inspect } from 'node:util';
-import type { APIGatewayProxyEventV2, S3EventRecord, SQSEvent } from 'aws-lambda';
+import type { APIGatewayProxyEventV2, Context, S3EventRecord, SQSEvent } from 'aws-lambda';
 import { afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import {
   createOnce,
@@ -9,10 +9,10 @@ import {
   eachRecord,
   IdempotencyError,
   type IdempotencyEvent,
-  type IdempotentContext,
   type IdempotentOptions,
   idempotent,
   type Operation,
+  operation,
   relayOutbox,
   sendOnce,
   updateVersion,
@@ -100,21 +100,18 @@ interface Told {
 /** A guard that is told everything in secrets. */
 function guard<Result>(
   store: Store,
-  handler: (event: Told, op: Operation, context: IdempotentContext) => Result,
+  handler: (event: Told, op: Operation, context: Context) => Result,
   options: IdempotentOptions = {},
 ) {
-  return idempotent(
-    (event: Told, context: IdempotentContext) => handler(event, context.idempotency, context),
-    {
-      store,
-      namespace: 'privacy',
-      key: (event) => (event as { key: string }).key,
-      tenant: (event) => (event as { tenant: string }).tenant,
-      destinations: ['ledger'],
-      observe,
-      ...options,
-    },
-  );
+  return idempotent((event: Told, context: Context) => handler(event, operation(context), context), {
+    store,
+    namespace: 'privacy',
+    key: (event) => (event as { key: string }).key,
+    tenant: (event) => (event as { tenant: string }).tenant,
+    destinations: ['ledger'],
+    observe,
+    ...options,
+  });
 }
 
 const call = () => ({

@@ -7,9 +7,10 @@ import { describe, expect, test } from 'vitest';
 const plans: Readonly<Record<string, Readonly<Record<string, readonly string[]>>>> = {
   lib: {
     guard: ['batch', 'engine', 'http', 'events', 'observe', 'dynamo', 'store'],
-    batch: ['engine', 'events'],
-    messages: ['engine', 'events', 'store'],
+    batch: ['operation', 'engine', 'events'],
+    messages: ['operation', 'events', 'store'],
     http: ['engine', 'events'],
+    operation: ['engine', 'store'],
     engine: ['store', 'observe'],
     dynamo: ['store'],
     testing: ['store'],

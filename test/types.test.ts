@@ -21,7 +21,6 @@ import {
   IdempotencyError,
   type IdempotencyErrorCode,
   type IdempotencyEvent,
-  type IdempotentContext,
   type IdempotentMiddleware,
   type IdempotentOptions,
   idempotent,
@@ -92,11 +91,10 @@ describe('the type of the wrapper', () => {
 
   it('gives the handler a context with the operation', () => {
     idempotent(async (_: Order, context) => {
-      expectTypeOf(context).toEqualTypeOf<IdempotentContext>();
-      expectTypeOf(context.idempotency).toEqualTypeOf<Operation>();
-      expectTypeOf(context.idempotency.token('charge')).toEqualTypeOf<string>();
-      expectTypeOf(context.getRemainingTimeInMillis()).toEqualTypeOf<number>();
+      expectTypeOf(context).toEqualTypeOf<Context>();
       expectTypeOf(operation(context)).toEqualTypeOf<Operation>();
+      expectTypeOf(operation(context).token('charge')).toEqualTypeOf<string>();
+      expectTypeOf(context.getRemainingTimeInMillis()).toEqualTypeOf<number>();
     });
   });
 
@@ -198,8 +196,7 @@ describe('the type of the middleware', () => {
       .use(idempotent())
       .handler(async (event, context) => {
         expectTypeOf(operation(context)).toEqualTypeOf<Operation>();
-        // @ts-expect-error it is there, and its type is not
-        void context.idempotency;
+        expectTypeOf(context).toEqualTypeOf<Context>();
         return { orderId: event.id };
       });
     expectTypeOf(handler).parameter(1).toEqualTypeOf<Context>();

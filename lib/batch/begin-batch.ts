@@ -2,7 +2,7 @@
  * The way in for a batch. Every record is claimed before the handler is called. The handler gets the fresh ones.
  */
 import type { Context } from 'aws-lambda';
-import { type Begun, type Guard, refuseSharedNamespace, withBatch } from '../engine/index.ts';
+import { type Begun, carrying, type Guard, refuseSharedNamespace } from '../engine/index.ts';
 import { IdempotencyError } from '../errors.ts';
 import type { Batch } from '../events/index.ts';
 import { type BatchSettings, claimBatch } from './claim-batch.ts';
@@ -22,7 +22,7 @@ export async function beginBatch(
   const guarded = new GuardedBatch(batch, await claimBatch(guard.settings, batch, context));
   const { event } = guarded;
   if (event === undefined) return { kind: 'answer', answer: guarded.completed() };
-  return { kind: 'run', event, context: withBatch(context, guarded), run: guarded };
+  return { kind: 'run', event, context: carrying(context, { kind: 'batch', batch: guarded }), run: guarded };
 }
 
 /** The state of a tumbling window goes from batch to batch. A record that is dropped as a repeat would be missing in it. */

@@ -1,14 +1,6 @@
 /** Claims every record of a batch before the handler is called, all at once. */
 import type { Context } from 'aws-lambda';
-import {
-  type Call,
-  enter,
-  plainReply,
-  refusalOf,
-  type Settings,
-  sendUnrecorded,
-  UnguardedOperation,
-} from '../engine/index.ts';
+import { type Call, enter, plainReply, refusalOf, type Settings } from '../engine/index.ts';
 import { IdempotencyError } from '../errors.ts';
 import {
   type Batch,
@@ -18,6 +10,7 @@ import {
   identifyRecord,
   shownId,
 } from '../events/index.ts';
+import { guardedOperation, unguardedOperation } from '../operation/index.ts';
 import { inParallel } from '../pool.ts';
 import { lanesOf } from './lanes.ts';
 import { type RecordState, RecordStates } from './record-state.ts';
@@ -116,7 +109,7 @@ async function claimRecord(settings: BatchSettings, call: Call): Promise<RecordS
   switch (entered.outcome) {
     case 'run': {
       const { execution } = entered;
-      return { kind: 'fresh', execution, operation: execution.operation };
+      return { kind: 'fresh', execution, operation: guardedOperation(execution) };
     }
     case 'replay':
       settings.cache?.put(entered.record);
@@ -178,7 +171,7 @@ function logFailures(states: RecordStates): void {
 const unguarded = (settings: Settings): RecordState => ({
   kind: 'fresh',
   execution: undefined,
-  operation: new UnguardedOperation(sendUnrecorded(settings)),
+  operation: unguardedOperation(settings),
 });
 
 /** Whether an error meets every record and every delivery, until somebody corrects the set-up. */

@@ -18,9 +18,10 @@ import type {
   SQSEvent,
   SQSRecord,
 } from 'aws-lambda';
-import { batchOf, type Operation } from '../engine/index.ts';
+
 import { IdempotencyError, show } from '../errors.ts';
 import { asBatch } from '../events/index.ts';
+import { batchOf, type Operation } from '../operation/index.ts';
 import { checkOptions, isFunction, type Rules } from '../validate.ts';
 import type { RecordByRecord } from './guarded-batch.ts';
 import { lanesOf } from './lanes.ts';

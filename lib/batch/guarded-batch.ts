@@ -1,6 +1,7 @@
 /** A claimed batch while its handler runs. Each record is settled as soon as its handler is done, the rest when all is over. */
-import type { BatchOperations, Ended, Execution, Operation, Run } from '../engine/index.ts';
+import type { Ended, Execution, Run } from '../engine/index.ts';
 import { asRecord, type Batch, type BatchRecord, isBelow, lowestOf, rawsIn } from '../events/index.ts';
+import type { BatchOperations, Operation } from '../operation/index.ts';
 import { inParallel } from '../pool.ts';
 import { maxParallel } from './claim-batch.ts';
 import { lanesOf } from './lanes.ts';

@@ -1,7 +1,8 @@
 /** One batch on its way through a handler of single records: in which order, how many at once, and until when. */
 import type { Context } from 'aws-lambda';
-import { type Operation, remainingTimeOf, UnguardedOperation } from '../engine/index.ts';
+import { remainingTimeOf } from '../engine/index.ts';
 import type { Batch, BatchRecord } from '../events/index.ts';
+import { type Operation, UnguardedOperation } from '../operation/index.ts';
 import { inParallel } from '../pool.ts';
 import { maxParallel } from './claim-batch.ts';
 import type { RecordByRecord } from './guarded-batch.ts';

@@ -1,6 +1,7 @@
 /** What is known of each record of a batch, from its claim to the report. */
-import type { Execution, Operation } from '../engine/index.ts';
+import type { Execution } from '../engine/index.ts';
 import type { BatchRecord } from '../events/index.ts';
+import type { Operation } from '../operation/index.ts';
 
 export type RecordState =
   /** Claimed, and not settled yet. Without `execution` it runs unguarded. */

@@ -1,5 +1,6 @@
-import { type Operation, type Settings, sendUnrecorded, UnguardedOperation } from '../engine/index.ts';
+import type { Settings } from '../engine/index.ts';
 import { asBatch, asRecord, type Batch, type BatchRecord, rawsIn } from '../events/index.ts';
+import { type Operation, unguardedOperation } from '../operation/index.ts';
 import type { RecordByRecord } from './guarded-batch.ts';
 import { lanesOf } from './lanes.ts';
 
@@ -26,7 +27,7 @@ export class UnguardedBatch implements RecordByRecord {
   }
 
   operationFor({ id }: BatchRecord): Operation {
-    const operation = this.#operations.get(id) ?? new UnguardedOperation(sendUnrecorded(this.#settings));
+    const operation = this.#operations.get(id) ?? unguardedOperation(this.#settings);
     this.#operations.set(id, operation);
     return operation;
   }

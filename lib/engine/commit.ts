@@ -7,26 +7,82 @@ import type { Encoded } from './codec.ts';
 import { answerIn } from './codec.ts';
 import { insist, inTime } from './in-time.ts';
 import { claimOccurrence } from './occurrence.ts';
+import { isClaimed, isInDoubt, type Phase, type Progress } from './progress.ts';
 import { type Claimed, maxRaces, stand } from './protocol.ts';
-import { overtaken, refusalOf } from './refusals.ts';
+import { storedAnswer, tellUnavailable } from './recall.ts';
+import { outcomeUnknown, overtaken, refusalOf } from './refusals.ts';
 import type { Settings } from './settings.ts';
-import { type AtomicWork, isEmpty, outcomeUnknown, rejected, transact } from './transact.ts';
 
 /** How a commit ended. */
-export type Commit =
+type Commit =
   | { readonly outcome: 'applied'; readonly encoded: Encoded; readonly record: ClaimRecord }
   /** The operation had been completed: that is the answer. */
   | { readonly outcome: 'duplicate'; readonly record: ClaimRecord };
 
-/** @throws `OVERTAKEN`, `COMMIT_REJECTED`, what `transact` throws */
-export async function commitClaimed(
+/**
+ * Writes the record's part of a commit, and what goes with it. Resolves to `undefined` once it was applied, else to what the
+ * claim's condition met.
+ */
+export type RecordWrite = (
   attempt: Attempt,
-  settings: Settings,
+  claim: Extract<TransactionRequest['claim'], { kind: 'complete' | 'record' }>,
+) => Promise<{ readonly found: ClaimRecord | undefined } | undefined>;
+
+/**
+ * Ends the operation with `result`. Resolves to `result`, or to the answer of the commit that was first.
+ *
+ * @throws `OVERTAKEN`, `PAYLOAD_MISMATCH`, `IN_PROGRESS`, `OUTCOME_UNKNOWN`, what `write` throws
+ */
+export async function commit(progress: Progress, result: unknown, write = alone): Promise<unknown> {
+  const before = progress.phase;
+  progress.phase = { at: 'committing', isClaimed: isClaimed(before) };
+  let commit: Commit;
+  try {
+    const encoded = await progress.encode(result);
+    tellUnavailable(progress.settings, 'answer', encoded);
+    commit = await commitEncoded(progress, encoded, write, isInDoubt(before));
+  } catch (error) {
+    progress.phase = phaseAfter(error, progress.phase, before);
+    throw error;
+  }
+  if (commit.outcome === 'applied') {
+    progress.phase = { at: 'committed', record: commit.record, encoded: commit.encoded };
+    return result;
+  }
+  progress.phase = { at: 'duplicate', record: commit.record, mayHaveActed: isInDoubt(before) };
+  // The replay that follows decides whether the cache keeps it.
+  return storedAnswer(progress.settings, commit.record, false);
+}
+
+async function commitEncoded(
+  progress: Progress,
   encoded: Encoded,
-  work: AtomicWork,
+  write: RecordWrite,
+  isInDoubt: boolean,
 ): Promise<Commit> {
+  if (!isClaimed(progress.phase)) {
+    const commit = await commitUnclaimed(progress.attempt, progress.settings, encoded, write, isInDoubt);
+    if (commit.outcome !== 'taken-over') return commit;
+    progress.attempt = commit.attempt;
+    progress.phase = { at: 'committing', isClaimed: true };
+  }
+  return commitClaimed(progress.attempt, encoded, write);
+}
+
+function phaseAfter(error: unknown, phase: Phase, before: Phase): Phase {
+  const isClaimedNow = isClaimed(phase);
+  if (isInDoubt(before) || IdempotencyError.is(error, 'OUTCOME_UNKNOWN')) {
+    return { at: 'in-doubt', isClaimed: isClaimedNow, cause: error };
+  }
+  if (isClaimedNow) return { at: 'claimed', begun: true };
+  const wasRejected = before.at === 'unclaimed' && before.rejected;
+  return { at: 'unclaimed', rejected: wasRejected || IdempotencyError.is(error, 'COMMIT_REJECTED') };
+}
+
+/** @throws `OVERTAKEN`, `COMMIT_REJECTED`, what `write` throws */
+async function commitClaimed(attempt: Attempt, encoded: Encoded, write: RecordWrite): Promise<Commit> {
   const completion = attempt.completion(answerIn(encoded));
-  const stopped = await write(attempt, settings, work, { kind: 'complete', completion });
+  const stopped = await write(attempt, { kind: 'complete', completion });
   const isOurs = stopped?.found?.owner === attempt.owner && stopped.found.status === 'COMPLETED';
   // Ours: it was applied, and the answer to it was lost.
   if (!stopped || isOurs) return { outcome: 'applied', encoded, record: attempt.completedRecord(completion) };
@@ -40,11 +96,11 @@ export async function commitClaimed(
  * @param isInDoubt whether an earlier commit of this attempt may have been applied
  * @throws `PAYLOAD_MISMATCH`, `IN_PROGRESS`, what `commitClaimed` throws
  */
-export async function commitUnclaimed(
+async function commitUnclaimed(
   { request, owner }: Attempt,
   settings: Settings,
   encoded: Encoded,
-  work: AtomicWork,
+  write: RecordWrite,
   isInDoubt: boolean,
 ): Promise<Commit | { readonly outcome: 'taken-over'; readonly attempt: Attempt }> {
   const startedAtMs = request.deps.clock.now();
@@ -62,7 +118,7 @@ export async function commitUnclaimed(
     const attempt = Attempt.first(request, owner, found);
     const completion = attempt.completion(answerIn(encoded));
     const claim = { kind: 'record', claim: attempt.newClaim, completion } as const;
-    const stopped = await write(attempt, settings, work, claim);
+    const stopped = await write(attempt, claim);
     const record = attempt.completedRecord(completion);
     if (!stopped) return { outcome: 'applied', encoded, record };
     found = stopped.found;
@@ -115,18 +171,8 @@ async function tryTakeover(attempt: Attempt): Promise<ClaimWritten> {
   }
 }
 
-/** Resolves to `undefined` once it was applied, else to what the claim's condition met. */
-async function write(
-  attempt: Attempt,
-  settings: Settings,
-  work: AtomicWork,
-  claim: Extract<TransactionRequest['claim'], { kind: 'complete' | 'record' }>,
-): Promise<{ readonly found: ClaimRecord | undefined } | undefined> {
-  if (!isEmpty(work)) {
-    const cancelled = await transact(attempt, settings, 'commit', work, { claim });
-    if (cancelled && !cancelled.claim) throw rejected(cancelled);
-    return cancelled?.claim;
-  }
+/** Writes the record's part alone. */
+const alone: RecordWrite = async (attempt, claim) => {
   const { store, clock } = attempt.deps;
   try {
     const written = await insist(clock, attempt.settleTimeMs, () =>
@@ -138,4 +184,4 @@ async function write(
   } catch (error) {
     throw IdempotencyError.is(error, 'STORE_UNAVAILABLE') ? outcomeUnknown(error) : error;
   }
-}
+};

@@ -8,17 +8,16 @@ import { IdempotencyError, withoutMessage } from '../errors.ts';
 import type { ClaimRecord } from '../store/index.ts';
 import { type Attempt, type ClaimRequest, unclaimed } from './attempt.ts';
 import { answerIn, type Encoded, encode } from './codec.ts';
+import { commit } from './commit.ts';
 import { inTime } from './in-time.ts';
 import { leaseOf, remainingTimeOf } from './lease.ts';
 import { claimOccurrence, type Settlement, settledOccurrence } from './occurrence.ts';
-import { GuardedOperation } from './operation.ts';
+import { isClaimed, isInDoubt, type Phase, Progress, storeFailedMidway } from './progress.ts';
 import { amend, type Claimed, claim, complete, recognised, release, type Settled } from './protocol.ts';
 import { replay, tellUnavailable } from './recall.ts';
 import { overtaken } from './refusals.ts';
 import type { Ended, Reply } from './reply.ts';
 import type { Settings } from './settings.ts';
-import { type AtomicWork, transactUnrecorded } from './transact.ts';
-import { isClaimed, isInDoubt, type Phase, Work } from './work.ts';
 
 /** Which operation a call belongs to. */
 export interface OperationIdentity {
@@ -76,28 +75,36 @@ async function claimRequest(call: Call): Promise<ClaimRequest> {
   };
 }
 
-/** What an unguarded operation sends its writes and messages with. */
-export const sendUnrecorded = (settings: Settings) => (name: string, work: AtomicWork) =>
-  transactUnrecorded(settings, name, work);
+/** What a handler does under its attempt, where it has asked for its operation. */
+export interface Companion {
+  /** Refuses whatever is begun from now on. Resolves once nothing is running any more, to whether that came to be in time. */
+  close(): Promise<boolean>;
+  /** Whether `error` was raised here: a front door may answer for it. */
+  hasRaised(error: unknown): boolean;
+  /** The handler is over: nothing is left to abort. */
+  end(): void;
+  /** Another attempt has the claim. */
+  abort(): void;
+}
 
 /** A handler's execution, up to the end of its claim. One of its methods is called, once. */
 export class Execution {
-  readonly operation: GuardedOperation;
+  readonly progress: Progress;
+  /** Of a handler that has asked for its operation. */
+  companion: Companion | undefined;
   readonly #call: Call;
-  readonly #work: Work;
   readonly #startedAtMs: number;
 
   /** @param hasClaim false for an attempt that claims at its commit */
   constructor(call: Call, attempt: Attempt, hasClaim = true) {
-    const { settings, reply, identity } = call;
+    const { settings, reply } = call;
     this.#call = call;
-    this.#work = new Work(attempt, {
-      settings,
-      isClaimed: hasClaim,
-      toStore: reply.toStore,
-    });
-    this.operation = new GuardedOperation(this.#work, identity);
+    this.progress = new Progress(attempt, settings, hasClaim, reply.toStore);
     this.#startedAtMs = settings.clock().now();
+  }
+
+  get identity(): OperationIdentity {
+    return this.#call.identity;
   }
 
   /** The handler returned: resolves to what the caller gets, which is `result` unless another attempt has answered. */
@@ -116,7 +123,7 @@ export class Execution {
           throw overtaken(settled.record, settings.clock().now());
       }
     } catch (error) {
-      return answerOrThrow(reply, this.#work.leaving(error));
+      return answerOrThrow(reply, this.progress.leaving(error));
     }
   }
 
@@ -130,7 +137,7 @@ export class Execution {
     try {
       settled = await this.#settleReturned(value, true);
     } catch (error) {
-      throw this.#work.leaving(error);
+      throw this.progress.leaving(error);
     }
     if (settled?.outcome === 'overtaken') {
       throw overtaken(settled.record, this.#call.settings.clock().now());
@@ -143,8 +150,8 @@ export class Execution {
    */
   async threw(error: unknown): Promise<Ended> {
     const settled = await this.#giveUp(!isEarlyTimeout(error) && !this.#deadlineIsHere());
-    const left = this.#work.leaving(error);
-    if (!this.#work.hasRaised(error)) return { kind: 'error', error: left };
+    const left = this.progress.leaving(error);
+    if (!this.companion?.hasRaised(error)) return { kind: 'error', error: left };
     try {
       const mayBeAnswered =
         settled?.outcome !== 'done' &&
@@ -160,8 +167,8 @@ export class Execution {
 
   /** It returned, but the answer was lost on the way out: it must not run again. Never rejects. */
   async returnedInVain(): Promise<void> {
-    const isIdle = await this.#work.close();
-    const { phase } = this.#work;
+    const isIdle = await this.#close();
+    const { phase } = this.progress;
     const isToBeCompleted = isClaimed(phase) && phase.at !== 'committed';
     if (isToBeCompleted) await this.#settle({ kind: 'unavailable', reason: 'not-final' });
     else await this.#giveUp(isIdle);
@@ -172,10 +179,15 @@ export class Execution {
     await this.#giveUp(true);
   }
 
+  async #close(): Promise<boolean> {
+    this.progress.isClosed = true;
+    return this.companion ? this.companion.close() : true;
+  }
+
   /** Resolves to `undefined` where nothing was to be recorded. */
   async #settleReturned(value: unknown, isRecord = false): Promise<Settled | undefined> {
-    const isIdle = await this.#work.close();
-    const { phase } = this.#work;
+    const isIdle = await this.#close();
+    const { phase } = this.progress;
     switch (phase.at) {
       case 'duplicate':
         return { outcome: 'replay', record: phase.record };
@@ -196,7 +208,7 @@ export class Execution {
 
   async #settleClaimed(value: unknown, isRecord: boolean, isIdle: boolean): Promise<Settled | undefined> {
     if (isToBeRemembered(this.#call, value)) {
-      const encoded = await this.#encode(isRecord ? undefined : value);
+      const encoded = await this.progress.encode(isRecord ? undefined : value);
       tellUnavailable(this.#call.settings, 'answer', encoded);
       return this.#settle(encoded);
     }
@@ -218,15 +230,25 @@ export class Execution {
     const isWanted = isToBeRemembered(this.#call, value);
     if (!isRefusal) throw notCommitted();
     if (!isWanted) {
-      this.operation.end();
+      this.companion?.end();
       const record = await this.#completedMeanwhile();
       return record && { outcome: 'replay', record };
     }
     const answer = isRecord ? undefined : value;
-    await this.#work.commitAnswer(answer);
-    const { phase } = this.#work;
+    await this.#commit(answer);
+    const { phase } = this.progress;
     if (phase.at === 'duplicate') return { outcome: 'replay', record: phase.record };
     return phase.at === 'committed' ? this.#settleCommitted(phase, answer, false) : undefined;
+  }
+
+  /** Puts the answer of a handler that claims at its commit and made none. */
+  async #commit(answer: unknown): Promise<void> {
+    try {
+      await commit(this.progress, answer);
+    } catch (error) {
+      const isStores = IdempotencyError.is(error, 'STORE_UNAVAILABLE');
+      throw this.progress.leaving(error, isStores ? storeFailedMidway : undefined);
+    }
   }
 
   /** The completion is there already. Other middlewares may have added to the answer since. */
@@ -237,15 +259,15 @@ export class Execution {
   ): Promise<Settled> {
     const { settings, reply } = this.#call;
     const settlingAtMs = settings.clock().now();
-    this.operation.end();
+    this.companion?.end();
     let settled: Settled = { outcome: 'done', record };
     let stored = encoded;
     const isSame = isRecord || (await this.#isSame(value, encoded));
     if (!isSame && reply.isAmended) {
-      const final = await this.#encode(value);
+      const final = await this.progress.encode(value);
       // What is not worth remembering, or cannot be kept, must not replace the answer that was committed.
       if (final.kind === 'bytes' && isToBeRemembered(this.#call, value)) {
-        settled = await amend(this.#work.attempt, record, final.bytes);
+        settled = await amend(this.progress.attempt, record, final.bytes);
         stored = final;
       }
     }
@@ -265,8 +287,8 @@ export class Execution {
 
   async #settle(encoded: Encoded): Promise<Settled> {
     const settlingAtMs = this.#call.settings.clock().now();
-    this.operation.end();
-    const { attempt, phase } = this.#work;
+    this.companion?.end();
+    const { attempt, phase } = this.progress;
     const settled = await complete(attempt, answerIn(encoded), isInDoubt(phase));
     this.#tell(settled, settlingAtMs, completeEvent(encoded));
     this.#cache(settled);
@@ -276,11 +298,11 @@ export class Execution {
   async #giveUp(isOver: boolean): Promise<Settled | undefined> {
     const { settings } = this.#call;
     const settlingAtMs = settings.clock().now();
-    this.operation.end();
+    this.companion?.end();
     // What was begun may still be under way although the handler is over: its outcome belongs to this attempt.
-    const closed = this.#work.close();
+    const closed = this.#close();
     const isIdle = isOver && (await closed);
-    const { attempt, phase } = this.#work;
+    const { attempt, phase } = this.progress;
     if (phase.at === 'committed') {
       const settled: Settled = { outcome: 'done', record: phase.record };
       this.#tell(settled, settlingAtMs, completeEvent(phase.encoded));
@@ -305,7 +327,7 @@ export class Execution {
 
   /** The record by which this window has been completed while this attempt could not know. */
   async #completedMeanwhile(): Promise<ClaimRecord | undefined> {
-    const { attempt, phase } = this.#work;
+    const { attempt, phase } = this.progress;
     if (phase.at === 'committed' || phase.at === 'duplicate') return phase.record;
     if (phase.at === 'unclaimed') return undefined;
     const record = await inTime(this.#call.settings.store().read(attempt.pk), attempt.settleTimeMs);
@@ -316,19 +338,8 @@ export class Execution {
     try {
       return await replay(this.#call, record);
     } catch (error) {
-      throw this.#work.leaving(error, answeredElsewhere(error));
+      throw this.progress.leaving(error, answeredElsewhere(error));
     }
-  }
-
-  async #encode(value: unknown): Promise<Encoded> {
-    const { settings, reply } = this.#call;
-    const store = settings.store();
-    return encode(reply.toStore(value), {
-      operation: this.#work.attempt.pk,
-      maxBytes: store.maxAnswerBytes,
-      seal: store.seal,
-      sealTimeMs: this.#work.attempt.settleTimeMs / 2,
-    });
   }
 
   #cache(settled: Settled): void {
@@ -337,11 +348,11 @@ export class Execution {
 
   #tell(settled: Settled, settlingAtMs: number, whenDone: Settlement): void {
     const { settings } = this.#call;
-    const { pk: operation, number: attempt, owner } = this.#work.attempt;
+    const { pk: operation, number: attempt, owner } = this.progress.attempt;
     // A commit in doubt turned out to have been applied.
     const isOurs = settled.outcome === 'replay' && settled.record.owner === owner;
     const isTheirs = settled.outcome === 'overtaken' || (settled.outcome === 'replay' && !isOurs);
-    if (isTheirs) this.operation.abort();
+    if (isTheirs) this.companion?.abort();
     if (settled.outcome === 'unrecorded' && IdempotencyError.is(settled.cause, 'STORE_MISCONFIGURED')) {
       // The caller gets its result, so nothing else would tell that repeats are not protected.
       console.error(`[idemkit] An answer could not be recorded: ${settled.cause.message}`);

@@ -70,3 +70,11 @@ export const noTimeLeft = (): IdempotencyError =>
     'There is no time left to process this request. Nothing has been done; try again.',
     { retryAfterSeconds: 1 },
   );
+
+/** After it, the attempt may begin nothing more. */
+export const outcomeUnknown = (cause: unknown): IdempotencyError =>
+  new IdempotencyError(
+    'OUTCOME_UNKNOWN',
+    'A transaction was sent, and it cannot be told whether it was applied. Nothing more is begun; try again with the same key, which finds out.',
+    { effect: 'possible', retryAfterSeconds: 1, cause },
+  );

@@ -1,10 +1,10 @@
 /** A handler's execution as the front doors see it: how it begins, and how they report its end. */
-import type { IdempotentContext } from './operation.ts';
+import type { Context } from 'aws-lambda';
 import type { Ended } from './reply.ts';
 
 export type Begun =
   /** `event` and `context` are what the handler is to be given. */
-  | { readonly kind: 'run'; readonly event: unknown; readonly context: IdempotentContext; readonly run: Run }
+  | { readonly kind: 'run'; readonly event: unknown; readonly context: Context; readonly run: Run }
   | { readonly kind: 'answer'; readonly answer: unknown };
 
 /** A handler's execution, as a front door reports how it ended: one of its first three methods is called, once. */

@@ -8,6 +8,7 @@ import { beginBatch, UnguardedBatch } from '../batch/index.ts';
 import {
   answerOrThrow,
   type Begun,
+  carrying,
   enter,
   type Guard,
   plainReply,
@@ -15,10 +16,6 @@ import {
   refusalOf,
   refuseSharedNamespace,
   replay,
-  sendUnrecorded,
-  UnguardedOperation,
-  withBatch,
-  withOperation,
 } from '../engine/index.ts';
 import { afterActing, IdempotencyError } from '../errors.ts';
 import { asBatch, asHttpEvent, type HttpEvent, identify } from '../events/index.ts';
@@ -37,7 +34,12 @@ export async function begin(
     warnOfDisabled();
     const begun = unguarded(settings, event, context, 'disabled');
     const batch = asBatch(event);
-    return batch ? { ...begun, context: withBatch(context, new UnguardedBatch(settings, batch)) } : begun;
+    return batch
+      ? {
+          ...begun,
+          context: carrying(context, { kind: 'batch', batch: new UnguardedBatch(settings, batch) }),
+        }
+      : begun;
   }
   const http = asHttpEvent(event);
   const reply = http ? httpReply(settings.http, http) : plainReply;
@@ -66,7 +68,7 @@ async function beginOne(
   switch (entered.outcome) {
     case 'run': {
       const { execution: run } = entered;
-      return { kind: 'run', event, context: withOperation(context, run.operation), run };
+      return { kind: 'run', event, context: carrying(context, { kind: 'guarded', execution: run }), run };
     }
     case 'replay':
       return { kind: 'answer', answer: await replay(call, entered.record) };
@@ -90,7 +92,7 @@ function unguarded(
   return {
     kind: 'run',
     event,
-    context: withOperation(context, new UnguardedOperation(sendUnrecorded(settings))),
+    context: carrying(context, { kind: 'unguarded', settings }),
     run: {
       returned: async (result) => result,
       threw: async (error) => ({ kind: 'error', error: afterActing(error) }),

@@ -1,7 +1,7 @@
 // biome-ignore-all lint/suspicious/noExplicitAny: a handler's event, answer and further arguments have whatever types it gives them
 import type { Context, MSKRecord } from 'aws-lambda';
 import type { SourceRecord } from '../batch/index.ts';
-import type { Guard, IdempotentContext } from '../engine/index.ts';
+import type { Guard } from '../engine/index.ts';
 import { IdempotencyError, show } from '../errors.ts';
 import { kindOf } from '../validate.ts';
 import { begin } from './begin.ts';
@@ -57,7 +57,7 @@ export type GuardedHandler<Event, Result> = (
  */
 export function idempotent<Event = any>(options?: IdempotentOptions<Event>): IdempotentMiddleware;
 export function idempotent<Event, Result>(
-  handler: (event: Event, context: IdempotentContext, ...rest: any[]) => Result,
+  handler: (event: Event, context: Context, ...rest: any[]) => Result,
   options?: NoInfer<IdempotentOptions<SubjectOf<Event>>>,
 ): GuardedHandler<Event, Result>;
 export function idempotent(

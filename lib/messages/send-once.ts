@@ -3,10 +3,10 @@
  * five minutes, so a send that is repeated must carry the id of the first one.
  */
 
-import type { GuardedOperation, Operation } from '../engine/index.ts';
 import { IdempotencyError } from '../errors.ts';
 import { hexSha256 } from '../hash.ts';
 import { keyAttribute, maxMessageAttributes } from '../message-key.ts';
+import type { GuardedOperation, Operation } from '../operation/index.ts';
 import { loadSns, loadSqs } from '../peers.ts';
 import { checkKnown, isFunction, isRecord, kindOf } from '../validate.ts';
 

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { dynamoStore, idempotent } from '../../lib/index.ts';
+import { dynamoStore, idempotent, operation } from '../../lib/index.ts';
 import type { Store } from '../../lib/store.ts';
 import { memoryStore } from '../../lib/testing.ts';
 import { createTable } from '../support/dynamodb.ts';
@@ -102,7 +102,7 @@ describe('an answer that cannot be stored', () => {
 
   it('is told where commit is to store it', async () => {
     const call = idempotent(
-      async (_event: unknown, context) => context.idempotency.commit({ result: { total: new Money() } }),
+      async (_event: unknown, context) => operation(context).commit({ result: { total: new Money() } }),
       { store: memoryStore(), key: () => 'k' },
     );
     await call({});
@@ -161,7 +161,7 @@ describe('a value of a step that cannot be stored', () => {
     let attempts = 0;
     const call = idempotent(
       async (_event: unknown, context) => {
-        await context.idempotency.step('charge-secret', () => ({ total: new Money() }));
+        await operation(context).step('charge-secret', () => ({ total: new Money() }));
         if (++attempts === 1) throw new Error('crash');
       },
       { store, key: () => 'k' },

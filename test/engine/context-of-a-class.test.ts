@@ -1,7 +1,7 @@
 import middy from '@middy/core';
 import type { Context, SQSEvent } from 'aws-lambda';
 import { describe, expect, it } from 'vitest';
-import { type IdempotentContext, idempotent, operation } from '../../lib/index.ts';
+import { idempotent, operation } from '../../lib/index.ts';
 import { memoryStore } from '../../lib/testing.ts';
 import { sqsEvent, sqsMessage } from '../support/batch-events.ts';
 import { doors } from '../support/doors.ts';
@@ -56,7 +56,7 @@ const options = (namespace = 'orders') => ({ store: memoryStore(), namespace, ke
 describe.each(doors)('%s gives a handler a context that', (_, door) => {
   it('works as the original does, private fields included', async () => {
     const context = new TracedContext();
-    const handler = door((_event, its: TracedContext & IdempotentContext) => {
+    const handler = door((_event, its: TracedContext & Context) => {
       its.callbackWaitsForEmptyEventLoop = false;
       const line = its.log('paid');
       return [line, its.lines, its.trace, its.functionName, its instanceof TracedContext];

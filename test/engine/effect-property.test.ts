@@ -1,6 +1,7 @@
 import middy from '@middy/core';
+import type { Context } from 'aws-lambda';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import type { IdempotentContext, SourceRecord } from '../../lib/index.ts';
+import type { SourceRecord } from '../../lib/index.ts';
 import {
   deduplicationId,
   eachRecord,
@@ -278,7 +279,7 @@ async function play(scene: Scene, fault: Fault | undefined): Promise<Seen> {
     },
   });
   const finished = (answer: unknown) => idempotent(() => answer, options('eager'))({});
-  const hands = (context: IdempotentContext): Hands => ({
+  const hands = (context: Context): Hands => ({
     op: operation(context),
     context,
     clock,

@@ -1,9 +1,9 @@
+import type { Context } from 'aws-lambda';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { sha256 } from '../../lib/hash.ts';
 import {
   dynamoStore,
   IdempotencyError,
-  type IdempotentContext,
   type IdempotentOptions,
   idempotent,
   operation,
@@ -41,7 +41,7 @@ beforeEach(() => {
 
 /** A guard of which the requests go through the proxy. */
 function guarded(
-  work: (order: Order, context: IdempotentContext) => unknown = () => 'done',
+  work: (order: Order, context: Context) => unknown = () => 'done',
   more: IdempotentOptions<Order> = {},
 ) {
   const client = clientFor(proxy.endpoint, {
@@ -49,7 +49,7 @@ function guarded(
     requestHandler: { connectionTimeout: 1_000, requestTimeout: 2_000, throwOnRequestTimeout: true },
   });
   return idempotent(
-    async (order: Order, context: IdempotentContext) => {
+    async (order: Order, context: Context) => {
       runs++;
       return work(order, context);
     },

@@ -1,9 +1,9 @@
 import type { AttributeValue } from '@aws-sdk/client-dynamodb';
+import type { Context } from 'aws-lambda';
 import { beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import {
   dynamoStore,
   IdempotencyError,
-  type IdempotentContext,
   type IdempotentOptions,
   idempotent,
   operation,
@@ -48,7 +48,7 @@ const options = (more: IdempotentOptions<Order> = {}): IdempotentOptions<Order> 
 
 /** `idempotent` for handlers of orders, also for those that do not look at theirs. */
 const guard = <Result>(
-  handler: (order: Order, context: IdempotentContext) => Result,
+  handler: (order: Order, context: Context) => Result,
   options: IdempotentOptions<Order>,
 ) => idempotent(handler, options);
 

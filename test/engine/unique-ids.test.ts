@@ -13,6 +13,7 @@ const lib = new URL('../../lib/', import.meta.url);
 const program = `
 import { startupSnapshot } from 'node:v8';
 import { idempotent } from './guard/idempotent.ts';
+import { operation } from './operation/index.ts';
 import { memoryStore } from './store/memory-store.ts';
 
 async function idsOfCall(key) {
@@ -33,7 +34,7 @@ async function idsOfCall(key) {
   };
   const guarded = idempotent(
     async (_, context) =>
-      context.idempotency.transaction('book', {
+      operation(context).transaction('book', {
         messages: [{ destination: 'ledger', body: 'b', groupId: 'g' }],
       }),
     { store, namespace: 'orders', key: () => key, destinations: ['ledger'], lease: { seconds: 60 } },

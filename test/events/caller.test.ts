@@ -1,10 +1,6 @@
+import type { Context } from 'aws-lambda';
 import { afterEach, describe, expect, it, vi } from 'vitest';
-import {
-  type HttpResponse,
-  type IdempotentContext,
-  type IdempotentOptions,
-  idempotent,
-} from '../../lib/index.ts';
+import { type HttpResponse, type IdempotentOptions, idempotent } from '../../lib/index.ts';
 import { deferred } from '../support/hands.ts';
 import {
   albEvent,
@@ -22,7 +18,7 @@ type Options<Event> = Omit<IdempotentOptions<Event>, 'store'> & { readonly store
 
 /** A guarded handler that counts its runs and answers with their number. */
 function counting<Event = unknown>({ store = recordingStore(), ...options }: Options<Event> = {}) {
-  const handler = vi.fn(async (_event: Event, _context: IdempotentContext): Promise<unknown> => {
+  const handler = vi.fn(async (_event: Event, _context: Context): Promise<unknown> => {
     return { statusCode: 200, body: String(handler.mock.calls.length) };
   });
   return { handler, store, call: idempotent(handler, { store, ...options } as IdempotentOptions) };

@@ -1,13 +1,7 @@
+import type { Context } from 'aws-lambda';
 import fc from 'fast-check';
 import { describe, expect, it, vi } from 'vitest';
-import {
-  type IdempotentContext,
-  type IdempotentOptions,
-  idempotent,
-  type Key,
-  operation,
-  wholePayload,
-} from '../../lib/index.ts';
+import { type IdempotentOptions, idempotent, type Key, operation, wholePayload } from '../../lib/index.ts';
 import { type HttpEvent, type HttpRequest, restEvent } from '../support/http-events.ts';
 import { lambdaContext } from '../support/invocation.ts';
 import { type RecordingStore, recordingStore } from '../support/recording-store.ts';
@@ -16,7 +10,7 @@ type Options<Event> = Omit<IdempotentOptions<Event>, 'store'> & { readonly store
 
 /** A guarded handler that counts its runs and answers with their number. */
 function counting<Event = unknown>({ store = recordingStore(), ...options }: Options<Event> = {}) {
-  const handler = vi.fn(async (_event: Event, _context: IdempotentContext): Promise<unknown> => {
+  const handler = vi.fn(async (_event: Event, _context: Context): Promise<unknown> => {
     return { statusCode: 200, body: String(handler.mock.calls.length) };
   });
   return { handler, store, call: idempotent(handler, { store, ...options } as IdempotentOptions) };
@@ -160,8 +154,8 @@ describe('the option `key`', () => {
   it('shows the handler what it made', async () => {
     const seen: string[] = [];
     const call = idempotent(
-      async (_event: unknown, context: IdempotentContext) => {
-        seen.push(operation(context).key, context.idempotency.scope);
+      async (_event: unknown, context: Context) => {
+        seen.push(operation(context).key, operation(context).scope);
       },
       { store: recordingStore(), namespace: 'orders', tenant: () => 'ann', key: () => ['order', 1] },
     );
@@ -251,7 +245,7 @@ describe('a direct invocation', () => {
       id: string;
       lines: string[];
     }
-    const handler = vi.fn(async (event: Order, context: IdempotentContext) => {
+    const handler = vi.fn(async (event: Order, context: Context) => {
       event.id = 'changed';
       event.lines.length = 0;
       return operation(context).key;

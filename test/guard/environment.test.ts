@@ -1,11 +1,6 @@
+import type { Context } from 'aws-lambda';
 import { afterEach, describe, expect, it, vi } from 'vitest';
-import {
-  dynamoStore,
-  type IdempotentContext,
-  type IdempotentOptions,
-  idempotent,
-  operation,
-} from '../../lib/index.ts';
+import { dynamoStore, type IdempotentOptions, idempotent, operation } from '../../lib/index.ts';
 import { manualClock, memoryStore } from '../../lib/testing.ts';
 import { observer } from '../support/hands.ts';
 import { restEvent } from '../support/http-events.ts';
@@ -96,7 +91,7 @@ describe('a guard without a table', () => {
 
 describe('IDEMPOTENCY_DISABLED', () => {
   const counted = async (lib: { idempotent: typeof idempotent }, options: IdempotentOptions = {}) => {
-    const work = vi.fn(async (_event: unknown, context: IdempotentContext) => operation(context).guarded);
+    const work = vi.fn(async (_event: unknown, context: Context) => operation(context).guarded);
     const call = lib.idempotent(work, { key: () => 'k', ...options });
     const guarded = [await call({}), await call({})];
     return { runs: work.mock.calls.length, guarded };

@@ -1,6 +1,6 @@
 import { DynamoDBClient } from '@aws-sdk/client-dynamodb';
 import { describe, expect, it, vi } from 'vitest';
-import { dynamoStore, type IdempotentOptions, idempotent } from '../../lib/index.ts';
+import { dynamoStore, type IdempotentOptions, idempotent, operation } from '../../lib/index.ts';
 import { memoryStore } from '../../lib/testing.ts';
 import { lambdaContext } from '../support/invocation.ts';
 import { recordingStore } from '../support/recording-store.ts';
@@ -155,7 +155,7 @@ it('a missing Region is told in whole sentences', async () => {
 it('messages without a destination are told where destinations come from', async () => {
   const call = idempotent(
     async (_event: unknown, context) =>
-      context.idempotency.commit({
+      operation(context).commit({
         result: 1,
         messages: [{ destination: 'ledger', body: 'b', groupId: 'g' }],
       }),

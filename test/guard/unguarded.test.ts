@@ -1,9 +1,8 @@
-import type { APIGatewayProxyEventV2 } from 'aws-lambda';
+import type { APIGatewayProxyEventV2, Context } from 'aws-lambda';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import {
   IdempotencyError,
   type IdempotencyEvent,
-  type IdempotentContext,
   type IdempotentOptions,
   idempotent,
   type Operation,
@@ -48,7 +47,7 @@ describe('idempotent(handler)', () => {
 
   describe('runs unguarded', () => {
     const operations: Operation[] = [];
-    const work = vi.fn(async (_: unknown, context: IdempotentContext) => {
+    const work = vi.fn(async (_: unknown, context: Context) => {
       operations.push(operation(context));
       return operations.length;
     });

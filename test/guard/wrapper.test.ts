@@ -1,8 +1,8 @@
 import { inspect } from 'node:util';
+import type { Context } from 'aws-lambda';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import {
   type IdempotencyEvent,
-  type IdempotentContext,
   type IdempotentOptions,
   idempotent,
   type Operation,
@@ -93,7 +93,7 @@ describe('idempotent(handler)', () => {
     });
 
     it('decides by the first argument only', async () => {
-      const work = vi.fn(async (_event: Order, _context: IdempotentContext, note: string) => note);
+      const work = vi.fn(async (_event: Order, _context: Context, note: string) => note);
       const once = idempotent(work, options());
       expect(await once(order, undefined, 'first')).toBe('first');
       expect(await once(order, undefined, 'second')).toBe('first');
@@ -190,7 +190,7 @@ describe('idempotent(handler)', () => {
         },
         enumerable: true,
       });
-      await idempotent(async (_: Order, its: IdempotentContext & { inherited?(): string }) => {
+      await idempotent(async (_: Order, its: Context & { inherited?(): string }) => {
         expect(its).not.toBe(context);
         expect(its.awsRequestId).toBe('request-1');
         expect(its.inherited?.()).toBe('inherited');
@@ -213,7 +213,7 @@ describe('idempotent(handler)', () => {
       const once = idempotent(
         async (_: Order, context) => {
           its = operation(context);
-          expect(context.idempotency).toBe(its);
+          expect(operation(context)).toBe(its);
           expect(its.guarded).toBe(true);
           expect(its.attempt).toBe(1);
           expect(its.expiresAt).toEqual(new Date(startMs + 3_600_000));
@@ -232,8 +232,8 @@ describe('idempotent(handler)', () => {
           shown.push(
             inspect(context, { depth: 9, showHidden: true }),
             JSON.stringify(context),
-            inspect(context.idempotency, { depth: 9, showHidden: true }),
-            JSON.stringify({ ...context.idempotency }),
+            inspect(operation(context), { depth: 9, showHidden: true }),
+            JSON.stringify({ ...operation(context) }),
           );
         },
         options({ tenant: () => 'tenant-1' }),

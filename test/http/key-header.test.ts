@@ -1,13 +1,7 @@
 import type { Context } from 'aws-lambda';
 import fc from 'fast-check';
 import { describe, expect, it, vi } from 'vitest';
-import {
-  type HttpResponse,
-  type IdempotentContext,
-  type IdempotentOptions,
-  idempotent,
-  operation,
-} from '../../lib/index.ts';
+import { type HttpResponse, type IdempotentOptions, idempotent, operation } from '../../lib/index.ts';
 import {
   albMultiValueEvent,
   eventSources,
@@ -18,7 +12,7 @@ import {
 } from '../support/http-events.ts';
 import { type RecordingStore, recordingStore } from '../support/recording-store.ts';
 
-type Handler = (event: HttpEvent, context: IdempotentContext) => unknown;
+type Handler = (event: HttpEvent, context: Context) => unknown;
 type Options = Omit<IdempotentOptions<HttpEvent>, 'store'> & { readonly store?: RecordingStore };
 
 const created: HttpResponse = {

@@ -1,19 +1,13 @@
 import type { Context } from 'aws-lambda';
 import { describe, expect, it, vi } from 'vitest';
-import {
-  type HttpResponse,
-  IdempotencyError,
-  type IdempotentContext,
-  type IdempotentOptions,
-  idempotent,
-} from '../../lib/index.ts';
+import { type HttpResponse, IdempotencyError, type IdempotentOptions, idempotent } from '../../lib/index.ts';
 import { manualClock } from '../../lib/testing.ts';
 import { deferred } from '../support/hands.ts';
 import { type HttpEvent, type HttpRequest, restEvent } from '../support/http-events.ts';
 import { lambdaContext } from '../support/invocation.ts';
 import { type RecordingStore, recordingStore } from '../support/recording-store.ts';
 
-type Handler = (event: HttpEvent, context: IdempotentContext) => unknown;
+type Handler = (event: HttpEvent, context: Context) => unknown;
 type Options = Omit<IdempotentOptions<HttpEvent>, 'store'> & { readonly store?: RecordingStore };
 
 const created: HttpResponse = {

@@ -1,11 +1,6 @@
 import type { Context } from 'aws-lambda';
 import { describe, expect, it, vi } from 'vitest';
-import {
-  type HttpResponse,
-  type IdempotentContext,
-  type IdempotentOptions,
-  idempotent,
-} from '../../lib/index.ts';
+import { type HttpResponse, type IdempotentOptions, idempotent } from '../../lib/index.ts';
 import { manualClock } from '../../lib/testing.ts';
 import { deferred } from '../support/hands.ts';
 import {
@@ -18,7 +13,7 @@ import {
 } from '../support/http-events.ts';
 import { type RecordingStore, recordingStore } from '../support/recording-store.ts';
 
-type Handler = (event: HttpEvent, context: IdempotentContext) => unknown;
+type Handler = (event: HttpEvent, context: Context) => unknown;
 type Options = Omit<IdempotentOptions<HttpEvent>, 'store'> & { readonly store?: RecordingStore };
 
 const created: HttpResponse = {

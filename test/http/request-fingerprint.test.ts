@@ -1,13 +1,7 @@
 import { Buffer } from 'node:buffer';
 import type { Context } from 'aws-lambda';
 import { describe, expect, it, vi } from 'vitest';
-import {
-  type HttpResponse,
-  type IdempotentContext,
-  type IdempotentOptions,
-  idempotent,
-  wholePayload,
-} from '../../lib/index.ts';
+import { type HttpResponse, type IdempotentOptions, idempotent, wholePayload } from '../../lib/index.ts';
 import {
   albMultiValueEvent,
   type HttpEvent,
@@ -17,7 +11,7 @@ import {
 } from '../support/http-events.ts';
 import { type RecordingStore, recordingStore } from '../support/recording-store.ts';
 
-type Handler = (event: HttpEvent, context: IdempotentContext) => unknown;
+type Handler = (event: HttpEvent, context: Context) => unknown;
 type Options = Omit<IdempotentOptions<HttpEvent>, 'store'> & { readonly store?: RecordingStore };
 
 const created: HttpResponse = {

@@ -1,19 +1,13 @@
 import { Buffer } from 'node:buffer';
 import type { Context } from 'aws-lambda';
 import { describe, expect, it, vi } from 'vitest';
-import {
-  type HttpResponse,
-  type IdempotentContext,
-  type IdempotentOptions,
-  idempotent,
-  operation,
-} from '../../lib/index.ts';
+import { type HttpResponse, type IdempotentOptions, idempotent, operation } from '../../lib/index.ts';
 import { manualClock } from '../../lib/testing.ts';
 import { deferred } from '../support/hands.ts';
 import { eventSources, type HttpEvent, type HttpRequest } from '../support/http-events.ts';
 import { type RecordingStore, recordingStore } from '../support/recording-store.ts';
 
-type Handler = (event: HttpEvent, context: IdempotentContext) => unknown;
+type Handler = (event: HttpEvent, context: Context) => unknown;
 type Options = Omit<IdempotentOptions<HttpEvent>, 'store'> & { readonly store?: RecordingStore };
 
 const created: HttpResponse = {

@@ -3,12 +3,11 @@ import type { DynamoDBClient } from '@aws-sdk/client-dynamodb';
 import { DynamoDBStreamsClient } from '@aws-sdk/client-dynamodb-streams';
 import { SNSClient } from '@aws-sdk/client-sns';
 import { SendMessageCommand } from '@aws-sdk/client-sqs';
-import type { DynamoDBRecord, SQSEvent, SQSRecord } from 'aws-lambda';
+import type { Context, DynamoDBRecord, SQSEvent, SQSRecord } from 'aws-lambda';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest';
 import {
   dynamoStore,
   eachRecord,
-  type IdempotentContext,
   type IdempotentOptions,
   idempotent,
   type Message,
@@ -89,7 +88,7 @@ async function openOutbox() {
     await table.remove();
   });
   const stage = idempotent(
-    async (messages: readonly Message[], context: IdempotentContext) =>
+    async (messages: readonly Message[], context: Context) =>
       operation(context).commit({ result: 'staged', messages }),
     {
       ...{ store: dynamoStore({ tableName: name, client: dynamodb }), namespace: 'outbox' },
@@ -344,7 +343,7 @@ it('messageKey goes with a handler of one record whose type nobody names', async
 describe('`keyInBody`', () => {
   const stage = (message: Message) =>
     idempotent(
-      async (_: string, context: IdempotentContext) =>
+      async (_: string, context: Context) =>
         operation(context).commit({ result: 'staged', messages: [message] }),
       { store: memoryStore(), namespace: 'outbox', key: (id) => id, destinations: ['ledger'] },
     )('1');

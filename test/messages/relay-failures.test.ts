@@ -2,12 +2,11 @@ import { randomUUID } from 'node:crypto';
 import type { DynamoDBClient } from '@aws-sdk/client-dynamodb';
 import { DynamoDBStreamsClient } from '@aws-sdk/client-dynamodb-streams';
 import { SNSClient } from '@aws-sdk/client-sns';
-import type { DynamoDBRecord, DynamoDBStreamEvent, SQSEvent, SQSRecord } from 'aws-lambda';
+import type { Context, DynamoDBRecord, DynamoDBStreamEvent, SQSEvent, SQSRecord } from 'aws-lambda';
 import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
 import {
   dynamoStore,
   eachRecord,
-  type IdempotentContext,
   idempotent,
   type Message,
   type Operation,
@@ -92,7 +91,7 @@ async function openOutbox(
         ...{ tableName: name, client: dynamodb, partitionKey, sortKey: sortKey || 'sk' },
         ...(seal && { seal }),
       });
-      const handler = idempotent(async (_: string, context: IdempotentContext) => work(operation(context)), {
+      const handler = idempotent(async (_: string, context: Context) => work(operation(context)), {
         store,
         namespace: id,
         key: (one) => one,

@@ -3,12 +3,11 @@ import type { DynamoDBClient } from '@aws-sdk/client-dynamodb';
 import { DynamoDBStreamsClient } from '@aws-sdk/client-dynamodb-streams';
 import { EventBridgeClient, PutEventsCommand } from '@aws-sdk/client-eventbridge';
 import { SNSClient } from '@aws-sdk/client-sns';
-import type { DynamoDBRecord, DynamoDBStreamEvent } from 'aws-lambda';
+import type { Context, DynamoDBRecord, DynamoDBStreamEvent } from 'aws-lambda';
 import { mockClient } from 'aws-sdk-client-mock';
 import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
 import {
   dynamoStore,
-  type IdempotentContext,
   idempotent,
   type Message,
   type Operation,
@@ -91,7 +90,7 @@ async function openOutbox(
         ...{ tableName: name, client: dynamodb, partitionKey, sortKey: sortKey || 'sk' },
         ...(seal && { seal }),
       });
-      const handler = idempotent(async (_: string, context: IdempotentContext) => work(operation(context)), {
+      const handler = idempotent(async (_: string, context: Context) => work(operation(context)), {
         store,
         namespace: id,
         key: (one) => one,

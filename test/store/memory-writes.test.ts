@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { idempotent, updateVersion } from '../../lib/index.ts';
+import { idempotent, operation, updateVersion } from '../../lib/index.ts';
 import { manualClock, memoryStore } from '../../lib/testing.ts';
 import { lambdaContext } from '../support/invocation.ts';
 
@@ -33,7 +33,7 @@ function shop(options: Parameters<typeof memoryStore>[0] = {}) {
         },
       };
       try {
-        return await context.idempotency.commit({
+        return await operation(context).commit({
           result,
           writes: [putOf(order), stock],
           messages: [{ destination: 'ledger', groupId: order.id, body: { placed: order.id } }],
@@ -77,7 +77,7 @@ describe('memoryStore', () => {
       updateVersion.write({ tableName: 't', key: { id: 4 }, version: 'v1', set: { paid: true } }),
     ];
     const pay = idempotent(
-      async (_event: unknown, context) => context.idempotency.commit({ result: 1, writes }),
+      async (_event: unknown, context) => operation(context).commit({ result: 1, writes }),
       { store, key: () => 'k' },
     );
     await pay({});
@@ -94,7 +94,7 @@ describe('memoryStore', () => {
     let attempts = 0;
     const work = idempotent(
       async (order: Order, context) => {
-        const reserved = await context.idempotency.transaction('reserve', {
+        const reserved = await operation(context).transaction('reserve', {
           writes: [putOf(order)],
           value: 'r-1',
         });
@@ -135,7 +135,7 @@ describe('memoryStore', () => {
   it('refuses what DynamoDB would refuse whatever its tables hold', async () => {
     const refused = async (writes: unknown) => {
       const call = idempotent(
-        async (_event: unknown, context) => context.idempotency.commit({ result: 1, writes: writes as [] }),
+        async (_event: unknown, context) => operation(context).commit({ result: 1, writes: writes as [] }),
         { store: memoryStore(), key: () => 'k' },
       );
       return call({}).then(
@@ -167,7 +167,7 @@ describe('memoryStore', () => {
     const item = { id: 'a', tags: ['x'] };
     const call = idempotent(
       async (_event: unknown, context) => {
-        await context.idempotency.commit({ result: 1, writes: [{ Put: { TableName: 't', Item: item } }] });
+        await operation(context).commit({ result: 1, writes: [{ Put: { TableName: 't', Item: item } }] });
         item.tags.push('y');
         return 1;
       },

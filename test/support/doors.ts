@@ -1,7 +1,7 @@
 import middy7 from '@middy/core';
 import type { Context } from 'aws-lambda';
 import middy6 from 'middy6';
-import { type IdempotentContext, type IdempotentOptions, idempotent } from '../../lib/index.ts';
+import { type IdempotentOptions, idempotent } from '../../lib/index.ts';
 import { lambdaContext } from './invocation.ts';
 
 export type Call = (event: unknown, context?: Context) => Promise<unknown>;
@@ -47,7 +47,7 @@ export const doors: readonly (readonly [string, Door])[] = [
           : middy7()
               .use(inner)
               .handler(handler as never);
-      return called(idempotent(chain as (event: unknown, context: IdempotentContext) => unknown, options));
+      return called(idempotent(chain as (event: unknown, context: Context) => unknown, options));
     },
   ],
 ];

@@ -1,10 +1,10 @@
 import { randomUUID } from 'node:crypto';
 import type { AttributeValue, DynamoDBClientConfig } from '@aws-sdk/client-dynamodb';
 import { DynamoDBDocumentClient, GetCommand, PutCommand } from '@aws-sdk/lib-dynamodb';
+import type { Context } from 'aws-lambda';
 import { afterAll, beforeAll, beforeEach } from 'vitest';
 import {
   dynamoStore,
-  type IdempotentContext,
   type IdempotentOptions,
   idempotent,
   type Operation,
@@ -60,7 +60,7 @@ export function workbench() {
       more: IdempotentOptions<Order> = {},
     ) {
       return idempotent(
-        async (order: Order, context: IdempotentContext) => work(operation(context), order),
+        async (order: Order, context: Context) => work(operation(context), order),
         bench.options(more),
       );
     },

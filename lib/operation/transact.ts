@@ -4,6 +4,7 @@
  * A transaction that was cancelled is read in this order: the claim (is it still ours?), the step's own record (was it
  * done?), conflicts (send it again), and only then the handler's own conditions.
  */
+import { type Attempt, backoff, inTime, outcomeUnknown, type Settings } from '../engine/index.ts';
 import { IdempotencyError, storeUnavailable } from '../errors.ts';
 import type {
   Clock,
@@ -15,10 +16,7 @@ import type {
 } from '../store/index.ts';
 import { uniqueId } from '../unique-id.ts';
 import { kindOf } from '../validate.ts';
-import type { Attempt } from './attempt.ts';
-import { backoff, inTime } from './in-time.ts';
 import { type Message, staged } from './outbox.ts';
-import type { Settings } from './settings.ts';
 
 /** Writes and messages that are to happen at once, or not at all. */
 export interface AtomicWork {
@@ -180,14 +178,6 @@ export function rejected({ rejections, conflict }: Cancelled): IdempotencyError 
 /** @param part what the store would need to have */
 export const unsupported = (store: Store, what: string, part: 'steps' | 'transactions'): IdempotencyError =>
   new IdempotencyError('UNSUPPORTED', `${what} needs a store with \`${part}\`, and ${store.id} has none.`);
-
-/** After it, the attempt may begin nothing more. */
-export const outcomeUnknown = (cause: unknown): IdempotencyError =>
-  new IdempotencyError(
-    'OUTCOME_UNKNOWN',
-    'A transaction was sent, and it cannot be told whether it was applied. Nothing more is begun; try again with the same key, which finds out.',
-    { effect: 'possible', retryAfterSeconds: 1, cause },
-  );
 
 const tokenReused = (): Error => new Error('The token of this transaction has been used for another one.');
 

@@ -1,13 +1,20 @@
 /** The records of an attempt's steps: what earlier attempts have recorded, and what this one does. */
 
+import {
+  type Attempt,
+  answerIn,
+  decode,
+  type Encoded,
+  encode,
+  insist,
+  inTime,
+  overtaken,
+  type Settings,
+  tellUnavailable,
+  whyNot,
+} from '../engine/index.ts';
 import { IdempotencyError } from '../errors.ts';
 import type { NewStep, StepRecord, StepStore, StepWritten, Store, Unavailable } from '../store/index.ts';
-import type { Attempt } from './attempt.ts';
-import { answerIn, decode, type Encoded, encode } from './codec.ts';
-import { insist, inTime } from './in-time.ts';
-import { tellUnavailable, whyNot } from './recall.ts';
-import { overtaken } from './refusals.ts';
-import type { Settings } from './settings.ts';
 import { unsupported } from './transact.ts';
 
 /** A step's record must fit into one item, which takes 400 KB. */

@@ -1,0 +1,63 @@
+/** What a guarded call's context carries for `operation()`. */
+import type { Context } from 'aws-lambda';
+import type { Execution } from './execution.ts';
+import type { Settings } from './settings.ts';
+
+export type Carried =
+  | { readonly kind: 'guarded'; readonly execution: Execution }
+  /** `operation` is made on demand, once. */
+  | { readonly kind: 'unguarded'; readonly settings: Settings; operation?: object }
+  | { readonly kind: 'batch'; readonly batch: object };
+
+const carried = Symbol.for('idemkit.guarded');
+
+/** What the guard put into `context`; `undefined` where none has seen it. */
+export const carriedBy = (context: unknown): Carried | undefined =>
+  (context as { readonly [carried]?: () => Carried } | null | undefined)?.[carried]?.();
+
+/**
+ * Another context with the members of `context`, which carries `what`. Another one, because nested guards and concurrent calls
+ * may share one context.
+ */
+export function carrying(context: Context | undefined, what: Carried): Context {
+  const from = context ?? {};
+  const copy = isOfClass(from) ? viewOf(from) : copyOf(from);
+  // A function, so that a logged context shows no key.
+  Object.defineProperty(copy, carried, { value: () => what, configurable: true, writable: true });
+  return copy as Context;
+}
+
+const isRoot = (prototype: object | null): boolean =>
+  prototype === null || Object.getPrototypeOf(prototype) === null;
+
+const isOfClass = (value: object): boolean => !isRoot(Object.getPrototypeOf(value));
+
+/** With accessors, because Lambda's `callbackWaitsForEmptyEventLoop` is one. */
+const copyOf = (from: object): object =>
+  Object.create(Object.getPrototypeOf(from), Object.getOwnPropertyDescriptors(from));
+
+/** Methods of a class may need its private fields, which no copy has: all that is read, set and called is the original's. */
+function viewOf(from: object): object {
+  const view = Object.create(Object.getPrototypeOf(from));
+  for (let owner = from; !isRoot(owner); owner = Object.getPrototypeOf(owner)) {
+    for (const name of Reflect.ownKeys(owner)) {
+      if (name === 'constructor' || Object.hasOwn(view, name)) continue;
+      const { value, enumerable } = Object.getOwnPropertyDescriptor(owner, name) ?? {};
+      const method =
+        owner !== from && typeof value === 'function'
+          ? (...args: unknown[]) => Reflect.apply(value, from, args)
+          : undefined;
+      Object.defineProperty(view, name, {
+        get: () => {
+          const current: unknown = Reflect.get(from, name);
+          // Unless another one was set since.
+          return current === value && method ? method : current;
+        },
+        set: (next) => Reflect.set(from, name, next),
+        configurable: true,
+        enumerable: enumerable ?? false,
+      });
+    }
+  }
+  return view;
+}

@@ -1,0 +1,105 @@
+/** How far an attempt has come. Its execution settles by it, and the handler's operation moves it on. */
+import { afterActing, type IdempotencyError } from '../errors.ts';
+import type { ClaimRecord } from '../store/index.ts';
+import type { Attempt } from './attempt.ts';
+import { type Encoded, encode } from './codec.ts';
+import type { Settings } from './settings.ts';
+
+/** An attempt's life, from its entry up to what its settling finds. */
+export type Phase =
+  /** Nothing is claimed before the commit. `rejected`: one was tried, and nothing came of it. */
+  | { readonly at: 'unclaimed'; readonly rejected: boolean }
+  /** `begun`: something was begun that the next attempt must know of. */
+  | { readonly at: 'claimed'; readonly begun: boolean }
+  /** Once the handler is over, as good as in doubt. */
+  | { readonly at: 'committing'; readonly isClaimed: boolean }
+  | { readonly at: 'committed'; readonly record: ClaimRecord; readonly encoded: Encoded }
+  /** Somebody else's commit was first, or one of ours of which we had no answer: then `mayHaveActed`. */
+  | { readonly at: 'duplicate'; readonly record: ClaimRecord; readonly mayHaveActed: boolean }
+  /** A transaction was sent, and nobody knows what became of it. */
+  | { readonly at: 'in-doubt'; readonly isClaimed: boolean; readonly cause: unknown };
+
+export class Progress {
+  /** Another one once an abandoned claim has been taken over at the commit. */
+  attempt: Attempt;
+  phase: Phase;
+  /** Whether nothing more may be begun. */
+  isClosed = false;
+  readonly settings: Settings;
+  /** Whether the claim is won at the commit, and not before. */
+  readonly claimsAtCommit: boolean;
+  readonly #toStore: (result: unknown) => unknown;
+
+  /** @param toStore makes of a result what is to be stored of it */
+  constructor(
+    attempt: Attempt,
+    settings: Settings,
+    isClaimed: boolean,
+    toStore: (result: unknown) => unknown,
+  ) {
+    this.attempt = attempt;
+    this.settings = settings;
+    this.phase = isClaimed ? { at: 'claimed', begun: false } : { at: 'unclaimed', rejected: false };
+    this.claimsAtCommit = !isClaimed;
+    this.#toStore = toStore;
+  }
+
+  /** Something is begun that the next attempt must know of. */
+  begin(): void {
+    if (this.phase.at === 'claimed') this.phase = { at: 'claimed', begun: true };
+  }
+
+  /**
+   * Whether anything can have been done by now. Under a claim the handler acts when it likes, and nobody sees it; without one
+   * it acts in its commit only.
+   */
+  mayHaveActed(): boolean {
+    if (!this.claimsAtCommit) return true;
+    switch (this.phase.at) {
+      case 'unclaimed':
+      case 'claimed':
+        return false;
+      case 'committing':
+      case 'committed':
+      case 'in-doubt':
+        return true;
+      case 'duplicate':
+        return this.phase.mayHaveActed;
+    }
+  }
+
+  /** `error` as it may leave this attempt. @param message what to say instead where something may have been done */
+  leaving<Thrown>(error: Thrown, message?: string): Thrown | IdempotencyError {
+    if (!this.mayHaveActed()) return error;
+    return afterActing(error, message);
+  }
+
+  /** `result` as it is to be stored. */
+  encode(result: unknown): Promise<Encoded> {
+    const { pk: operation, deps, settleTimeMs } = this.attempt;
+    const { maxAnswerBytes: maxBytes, seal } = deps.store;
+    return encode(this.#toStore(result), { operation, maxBytes, seal, sealTimeMs: settleTimeMs / 2 });
+  }
+}
+
+/** Whether the claim is this attempt's; one that claims at its commit has none before. */
+export function isClaimed(phase: Phase): boolean {
+  switch (phase.at) {
+    case 'unclaimed':
+    case 'duplicate':
+      return false;
+    case 'claimed':
+    case 'committed':
+      return true;
+    case 'committing':
+    case 'in-doubt':
+      return phase.isClaimed;
+  }
+}
+
+/** Whether a commit may have been applied of which nothing is known. One that is still running once the handler is over is such a one. */
+export const isInDoubt = ({ at }: Phase): boolean => at === 'committing' || at === 'in-doubt';
+
+/** The store says that nothing has been done. It does not know what the handler did. */
+export const storeFailedMidway =
+  'The store could not be reached, or was busy with other transactions, in the middle of the work. Try again with the same key: what has been recorded is not done again.';

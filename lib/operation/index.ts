@@ -1,0 +1,17 @@
+/**
+ * What a handler may do under its claim: tokens, steps, transactions, the commit and its messages.
+ * This room decides what a later attempt does not repeat. It never decides who runs: that is the engine's. A guard does not
+ * need it: whoever calls `operation()` brings it along.
+ */
+export type { GuardedOperation } from './guarded-operation.ts';
+export {
+  type BatchOperations,
+  batchOf,
+  guardedOperation,
+  operation,
+  unguardedOperation,
+} from './of-context.ts';
+export type { Operation, StepOptions } from './operation.ts';
+export type { Message } from './outbox.ts';
+export type { AtomicWork } from './transact.ts';
+export { UnguardedOperation } from './unguarded-operation.ts';
