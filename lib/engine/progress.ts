@@ -70,8 +70,7 @@ export class Progress {
 
   /** `error` as it may leave this attempt. @param message what to say instead where something may have been done */
   leaving<Thrown>(error: Thrown, message?: string): Thrown | IdempotencyError {
-    if (!this.mayHaveActed()) return error;
-    return afterActing(error, message);
+    return this.mayHaveActed() ? afterActing(error, message) : error;
   }
 
   /** `result` as it is to be stored. */

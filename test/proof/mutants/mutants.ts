@@ -116,7 +116,7 @@ export const mutants: readonly Mutant[] = [
   },
   {
     fault: 'an error after the handler ran says that nothing was done',
-    file: 'lib/operation/work.ts',
+    file: 'lib/engine/progress.ts',
     find: 'return this.mayHaveActed() ? afterActing(error, message) : error;',
     replace: 'return this.mayHaveActed() && message ? afterActing(error, message) : error;',
   },
