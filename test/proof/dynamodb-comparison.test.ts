@@ -1,9 +1,9 @@
 /** The model answers as DynamoDB does: the same requests to both, by chance and at the limits. */
 import { beforeAll, describe, expect, test } from 'vitest';
+import { reservedWords } from '../../lib/testing/dynamodb/reserved-words.ts';
 import { clientFor, dynamodbEndpoint } from '../support/dynamodb.ts';
 import { compareCourse, compareRequests, createTables } from './comparison/compare.ts';
 import type { Names, Request } from './comparison/requests.ts';
-import { reservedWords } from './dynamodb-model/reserved-words.ts';
 
 let client: ReturnType<typeof clientFor>;
 let names: Names;

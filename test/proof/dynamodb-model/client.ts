@@ -1,6 +1,6 @@
 /** The model as the SDK's client: what a store is given. */
 import type { DynamoClient } from '../../../lib/dynamo/client.ts';
-import { sdkError } from './errors.ts';
+import { sdkError } from '../../../lib/testing/dynamodb/errors.ts';
 import type { DynamoModel } from './model.ts';
 
 /** A client whose every request is applied at once when it is sent; it answers in the next turn. */

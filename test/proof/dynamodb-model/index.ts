@@ -5,7 +5,8 @@
  * `createDynamoModel({ tables, nowMs })` makes one; `apply(commandName, input)` is `{ ok: output }` or `{ error }`, plain data both;
  * `sdkError(error, attempts)` is what the SDK would throw of it; `modelClient(model)` is a client for `dynamoStore`.
  */
+
+export { sdkError } from '../../../lib/testing/dynamodb/errors.ts';
+export type { Item, Value } from '../../../lib/testing/dynamodb/values.ts';
 export { modelClient } from './client.ts';
-export { sdkError } from './errors.ts';
 export { type Applied, type Change, createDynamoModel } from './model.ts';
-export type { Item, Value } from './values.ts';

@@ -1,21 +1,25 @@
 /** The core of the model: requests in, outputs or failures out, one after the other. */
-import { type Condition, isMet, readCondition } from './condition.ts';
-import { type Failure, invalid, type Reason, Refusal } from './errors.ts';
+import { type Failure, invalid, type Reason, Refusal } from '../../../lib/testing/dynamodb/errors.ts';
+import {
+  judge,
+  oneOf,
+  parametersOf,
+  placeholdersOf,
+  type Request,
+  readDelete,
+  readEntry,
+  readPut,
+  readUpdateRequest,
+  reasonOf,
+  refuseUnknown,
+  sharedParameters,
+  type Write as WriteOn,
+} from '../../../lib/testing/dynamodb/requests.ts';
+import { keyIn, readKey, type TableDescription, textOfKey } from '../../../lib/testing/dynamodb/tables.ts';
+import type { Path } from '../../../lib/testing/dynamodb/tokens.ts';
+import { copyItem, type Item, sizeOfItem, textOfItem } from '../../../lib/testing/dynamodb/values.ts';
 import { project, readProjection } from './projection.ts';
 import { type ItemVersion, queryItems } from './query.ts';
-import {
-  checkIndexKeys,
-  checkKeys,
-  checkSize,
-  keyIn,
-  keyNamesOf,
-  readKey,
-  type TableDescription,
-  textOfKey,
-} from './tables.ts';
-import { type Path, Placeholders } from './tokens.ts';
-import { applyUpdate, readUpdate, type Update } from './update.ts';
-import { copyItem, type Item, readItem, sizeOfItem, textOfItem } from './values.ts';
 
 export interface DynamoModelOptions {
   readonly tables: readonly TableDescription[];
@@ -91,6 +95,8 @@ interface Table {
   readonly history: Map<string, readonly (Item | undefined)[]>;
 }
 
+type Write = WriteOn<Table>;
+
 interface Done {
   readonly text: string;
   readonly atMs: number;
@@ -109,36 +115,12 @@ interface State {
   nextTransaction: number;
 }
 
-/** One write that was judged: what will lie under the key. */
-interface Write {
-  readonly table: Table;
-  readonly keyText: string;
-  readonly key: Item;
-  readonly before: Item | undefined;
-  readonly after: Item | undefined;
-  readonly isCheck: boolean;
-}
-
-/** What a write asks for, read and checked as far as that goes without the item. */
-interface Request {
-  readonly table: Table;
-  readonly key: Item;
-  readonly condition: Condition | undefined;
-  readonly returnsFound: boolean;
-  readonly action:
-    | { readonly kind: 'put'; readonly item: Item }
-    | { readonly kind: 'update'; readonly update: Update }
-    | { readonly kind: 'delete' }
-    | { readonly kind: 'check' };
-}
-
 const keptVersions = 16;
 const tokenMs = 10 * 60_000;
 const maxTransactItems = 100;
 const maxTransactBytes = 4 * 1024 * 1024;
 const fiveYearsSeconds = 5 * 365 * 86_400;
 
-const conditionFailed = 'The conditional request failed';
 const conflict = 'Transaction is ongoing for the item';
 
 /** A DynamoDB with these tables, empty, and with no time of its own. It does nothing unless it is asked. */
@@ -205,36 +187,7 @@ function modelOf(state: State, options: Omit<DynamoModelOptions, 'tables'>): Dyn
     return behind <= 0 ? latest : versions[Math.min(behind, versions.length) - 1];
   };
 
-  /** @throws Refusal for a condition that is not met, and for what the item does not allow */
-  const judge = ({ table, key, condition, action, returnsFound }: Request): Write => {
-    const { description } = table;
-    const keyText = textOfKey(description, key);
-    const before = table.items.get(keyText);
-    if (condition && !isMet(condition, before ?? {})) {
-      throw new Refusal({
-        name: 'ConditionalCheckFailedException',
-        message: conditionFailed,
-        ...(returnsFound && before && { Item: copyItem(before) }),
-      });
-    }
-    const judged = { table, keyText, key, before, isCheck: action.kind === 'check' };
-    switch (action.kind) {
-      case 'put':
-        return { ...judged, after: action.item };
-      case 'delete':
-        return { ...judged, after: undefined };
-      case 'check':
-        return { ...judged, after: before };
-      case 'update': {
-        const after = applyUpdate(action.update, before ?? key, keyNamesOf(description));
-        checkIndexKeys(description, after);
-        checkSize(after, 'Item size to update has exceeded the maximum allowed size');
-        return { ...judged, after };
-      }
-    }
-  };
-
-  const single = (request: Request): Write => {
+  const single = (request: Request<Table>): Write => {
     const keyText = textOfKey(request.table.description, request.key);
     if (isLocked({ table: request.table, keyText })) {
       throw new Refusal({ name: 'TransactionConflictException', message: conflict });
@@ -246,7 +199,7 @@ function modelOf(state: State, options: Omit<DynamoModelOptions, 'tables'>): Dyn
 
   const put = (input: Input): Record<string, any> => {
     know(input, 'PutItem');
-    oneOf(input, 'ReturnValues', ['NONE', 'ALL_OLD']);
+    returnsOf(input, ['NONE', 'ALL_OLD']);
     const request = readPut(tableOf(input), input);
     const { before } = single(request);
     return input.ReturnValues === 'ALL_OLD' && before ? { Attributes: copyItem(before) } : {};
@@ -254,14 +207,14 @@ function modelOf(state: State, options: Omit<DynamoModelOptions, 'tables'>): Dyn
 
   const remove = (input: Input): Record<string, any> => {
     know(input, 'DeleteItem');
-    oneOf(input, 'ReturnValues', ['NONE', 'ALL_OLD']);
+    returnsOf(input, ['NONE', 'ALL_OLD']);
     const { before } = single(readDelete(tableOf(input), input));
     return input.ReturnValues === 'ALL_OLD' && before ? { Attributes: copyItem(before) } : {};
   };
 
   const update = (input: Input): Record<string, any> => {
     know(input, 'UpdateItem');
-    oneOf(input, 'ReturnValues', ['NONE', 'ALL_OLD', 'UPDATED_OLD', 'ALL_NEW', 'UPDATED_NEW']);
+    returnsOf(input, ['NONE', 'ALL_OLD', 'UPDATED_OLD', 'ALL_NEW', 'UPDATED_NEW']);
     const request = readUpdateRequest(tableOf(input), input);
     const { before, after } = single(request);
     const paths = request.action.update.map(({ path }) => path);
@@ -272,7 +225,7 @@ function modelOf(state: State, options: Omit<DynamoModelOptions, 'tables'>): Dyn
   const get = (input: Input): Record<string, any> => {
     know(input, 'GetItem');
     const table = tableOf(input);
-    const placeholders = placeholdersOf(input, ['ProjectionExpression']);
+    const placeholders = placeholdersOf(input, [input.ProjectionExpression]);
     const paths =
       input.ProjectionExpression === undefined
         ? undefined
@@ -288,9 +241,9 @@ function modelOf(state: State, options: Omit<DynamoModelOptions, 'tables'>): Dyn
     know(input, 'Query');
     const table = tableOf(input);
     const placeholders = placeholdersOf(input, [
-      'KeyConditionExpression',
-      'FilterExpression',
-      'ProjectionExpression',
+      input.KeyConditionExpression,
+      input.FilterExpression,
+      input.ProjectionExpression,
     ]);
     return queryItems(table.description, input, placeholders, seen(table, input.IndexName));
   };
@@ -445,22 +398,6 @@ const mismatch = (): Refusal =>
       'DynamoDB rejected the request because you retried it with the same token but different parameters',
   });
 
-function cancelled(reasons: readonly Reason[]): Refusal {
-  const codes = reasons.map(({ Code }) => Code).join(', ');
-  return new Refusal({
-    name: 'TransactionCanceledException',
-    message: `Transaction cancelled, please refer cancellation reasons for specific reasons [${codes}]`,
-    CancellationReasons: reasons,
-  });
-}
-
-function reasonOf(error: unknown): Reason {
-  if (!(error instanceof Refusal)) throw error;
-  const { name, message, Item } = error.failure;
-  const Code = name === 'ConditionalCheckFailedException' ? 'ConditionalCheckFailed' : 'ValidationError';
-  return { Code, Message: message, ...(Item && { Item }) };
-}
-
 function outcomeOf<T>(work: () => T): T | { readonly error: Failure } {
   try {
     return work();
@@ -468,6 +405,15 @@ function outcomeOf<T>(work: () => T): T | { readonly error: Failure } {
     if (error instanceof Refusal) return { error: error.failure };
     throw error;
   }
+}
+
+function cancelled(reasons: readonly Reason[]): Refusal {
+  const codes = reasons.map(({ Code }) => Code).join(', ');
+  return new Refusal({
+    name: 'TransactionCanceledException',
+    message: `Transaction cancelled, please refer cancellation reasons for specific reasons [${codes}]`,
+    CancellationReasons: reasons,
+  });
 }
 
 function copyState(state: State): State {
@@ -510,22 +456,13 @@ function digestOf({ tables, tokens, prepared }: State, nowMs: number, hasHistory
 
 type Input = Readonly<Record<string, any>>;
 
-const shared = ['TableName', 'ReturnConsumedCapacity', 'ReturnItemCollectionMetrics'];
-const conditional = [
-  ...shared,
-  'ConditionExpression',
-  'ExpressionAttributeNames',
-  'ExpressionAttributeValues',
-  'ReturnValuesOnConditionCheckFailure',
-];
-const known: Readonly<Record<string, ReadonlySet<string>>> = {
-  PutItem: new Set([...conditional, 'Item', 'ReturnValues']),
-  UpdateItem: new Set([...conditional, 'Key', 'UpdateExpression', 'ReturnValues']),
-  DeleteItem: new Set([...conditional, 'Key', 'ReturnValues']),
-  ConditionCheck: new Set([...conditional, 'Key']),
-  GetItem: new Set([...shared, 'Key', 'ConsistentRead', 'ProjectionExpression', 'ExpressionAttributeNames']),
-  Query: new Set([
-    ...shared,
+const known: Readonly<Record<string, readonly string[]>> = {
+  PutItem: [...parametersOf.Put, 'ReturnValues'],
+  UpdateItem: [...parametersOf.Update, 'ReturnValues'],
+  DeleteItem: [...parametersOf.Delete, 'ReturnValues'],
+  GetItem: [...sharedParameters, 'Key', 'ConsistentRead', 'ProjectionExpression', 'ExpressionAttributeNames'],
+  Query: [
+    ...sharedParameters,
     'IndexName',
     'KeyConditionExpression',
     'FilterExpression',
@@ -537,112 +474,13 @@ const known: Readonly<Record<string, ReadonlySet<string>>> = {
     'Limit',
     'ExclusiveStartKey',
     'Select',
-  ]),
-  TransactWriteItems: new Set([...shared, 'TransactItems', 'ClientRequestToken']),
+  ],
+  TransactWriteItems: [...sharedParameters, 'TransactItems', 'ClientRequestToken'],
 };
 
-/** @throws Error for a parameter that the model would otherwise pass over in silence */
-function know(input: Input, commandName: string): void {
-  const unknown = Object.keys(input).find(
-    (name) => input[name] !== undefined && !known[commandName]?.has(name),
-  );
-  if (unknown !== undefined)
-    throw new Error(`The model does not know ${commandName}'s parameter ${unknown}.`);
-}
-
-function oneOf(input: Input, parameter: string, choices: readonly string[]): void {
-  const given = input[parameter];
-  if (given === undefined || choices.includes(given)) return;
-  throw invalid(`Value '${given}' at '${parameter}' failed to satisfy constraint: [${choices.join(', ')}]`);
-}
-
-function placeholdersOf(input: Input, expressions: readonly string[]): Placeholders {
-  const { ExpressionAttributeNames: names, ExpressionAttributeValues: values } = input;
-  const hasExpression = expressions.some((name) => input[name] !== undefined);
-  for (const [parameter, map] of Object.entries({
-    ExpressionAttributeNames: names,
-    ExpressionAttributeValues: values,
-  })) {
-    if (map === undefined) continue;
-    if (!hasExpression) throw invalid(`${parameter} can only be specified when using expressions`);
-    if (Object.keys(map).length === 0) throw invalid(`${parameter} must not be empty`);
-  }
-  return new Placeholders(names, values);
-}
-
-function conditionOf(input: Input, placeholders: Placeholders): Condition | undefined {
-  oneOf(input, 'ReturnValuesOnConditionCheckFailure', ['NONE', 'ALL_OLD']);
-  const expression = input.ConditionExpression as string | undefined;
-  return expression === undefined
-    ? undefined
-    : readCondition('ConditionExpression', expression, placeholders);
-}
-
-const returnsFound = (input: Input): boolean => input.ReturnValuesOnConditionCheckFailure === 'ALL_OLD';
-
-function readPut(table: Table, input: Input): Request {
-  const placeholders = placeholdersOf(input, ['ConditionExpression']);
-  const condition = conditionOf(input, placeholders);
-  placeholders.refuseUnused();
-  const item = readItem(input.Item);
-  checkKeys(table.description, item);
-  checkSize(item, 'Item size has exceeded the maximum allowed size');
-  const key = keyIn(table.description, item);
-  return { table, key, condition, returnsFound: returnsFound(input), action: { kind: 'put', item } };
-}
-
-function readDelete(table: Table, input: Input): Request {
-  return { ...readCheck(table, input), action: { kind: 'delete' } };
-}
-
-function readCheck(table: Table, input: Input): Request {
-  const placeholders = placeholdersOf(input, ['ConditionExpression']);
-  const condition = conditionOf(input, placeholders);
-  placeholders.refuseUnused();
-  const key = readKey(table.description, input.Key);
-  return { table, key, condition, returnsFound: returnsFound(input), action: { kind: 'check' } };
-}
-
-function readUpdateRequest(table: Table, input: Input) {
-  const placeholders = placeholdersOf(input, ['UpdateExpression', 'ConditionExpression']);
-  const expression = input.UpdateExpression as string | undefined;
-  const update = expression === undefined ? [] : readUpdate(expression, placeholders);
-  const condition = conditionOf(input, placeholders);
-  placeholders.refuseUnused();
-  const key = readKey(table.description, input.Key);
-  return {
-    ...{ table, key, condition, returnsFound: returnsFound(input) },
-    action: { kind: 'update' as const, update },
-  };
-}
-
-function readEntry(entry: Record<string, Input | undefined>, tableOf: (input: Input) => Table): Request {
-  const kinds = Object.keys(entry).filter((kind) => entry[kind] !== undefined);
-  const [kind] = kinds;
-  const input = kind === undefined ? undefined : entry[kind];
-  if (kinds.length !== 1 || !input) {
-    throw invalid('TransactItems can only contain one of Check, Put, Update or Delete');
-  }
-  switch (kind) {
-    case 'Put':
-      know(input, 'PutItem');
-      return readPut(tableOf(input), input);
-    case 'Update':
-      know(input, 'UpdateItem');
-      if (input.UpdateExpression === undefined) throw invalid('Member must not be null: updateExpression');
-      return readUpdateRequest(tableOf(input), input);
-    case 'Delete':
-      know(input, 'DeleteItem');
-      return readDelete(tableOf(input), input);
-    case 'ConditionCheck':
-      know(input, 'ConditionCheck');
-      if (input.ConditionExpression === undefined)
-        throw invalid('Member must not be null: conditionExpression');
-      return readCheck(tableOf(input), input);
-    default:
-      throw new Error(`The model does not know a transaction's ${kind}.`);
-  }
-}
+const know = (input: Input, command: string): void => refuseUnknown(command, input, known[command] ?? []);
+const returnsOf = (input: Input, choices: readonly string[]): void =>
+  oneOf('ReturnValues', input.ReturnValues, choices);
 
 function returned(
   wish: string | undefined,

@@ -1,6 +1,6 @@
 /** Parts of items: `ProjectionExpression`, and what an update touched. */
-import { type Path, type Placeholders, Reader } from './tokens.ts';
-import type { Item, Value } from './values.ts';
+import { type Path, type Placeholders, Reader } from '../../../lib/testing/dynamodb/tokens.ts';
+import type { Item, Value } from '../../../lib/testing/dynamodb/values.ts';
 
 export function readProjection(expression: string, placeholders: Placeholders): Path[] {
   const reader = new Reader('ProjectionExpression', expression, placeholders);

@@ -1,10 +1,26 @@
 /** Queries of a table or an index: range, order, pages, filter. */
-import { isMet, namesIn, readCondition, readKeyCondition } from './condition.ts';
-import { invalid } from './errors.ts';
+import { isMet, readCondition } from '../../../lib/testing/dynamodb/condition.ts';
+import { invalid } from '../../../lib/testing/dynamodb/errors.ts';
+import {
+  keyNamesOf,
+  keyTypeOf,
+  readKey,
+  type TableDescription,
+  textOfKey,
+} from '../../../lib/testing/dynamodb/tables.ts';
+import type { Placeholders } from '../../../lib/testing/dynamodb/tokens.ts';
+import {
+  compare,
+  copyItem,
+  type Item,
+  isEqual,
+  readItem,
+  sizeOfItem,
+  typeOf,
+  type Value,
+} from '../../../lib/testing/dynamodb/values.ts';
+import { namesIn, readKeyCondition } from './key-condition.ts';
 import { project, readProjection } from './projection.ts';
-import { keyNamesOf, keyTypeOf, readKey, type TableDescription, textOfKey } from './tables.ts';
-import type { Placeholders } from './tokens.ts';
-import { compare, copyItem, type Item, isEqual, readItem, sizeOfItem, typeOf, type Value } from './values.ts';
 
 export interface ItemVersion {
   readonly latest: Item | undefined;

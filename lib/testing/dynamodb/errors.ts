@@ -1,5 +1,5 @@
 /** DynamoDB's errors, as plain data in the core and as the SDK throws them at its edge. */
-import type { Item } from './values.ts';
+import type { Item } from './value.ts';
 
 /** Why one item of a transaction stopped it; `None` where it did not. */
 export interface Reason {

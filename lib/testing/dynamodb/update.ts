@@ -2,7 +2,7 @@
 import { valueAt } from './condition.ts';
 import { invalid } from './errors.ts';
 import { type Path, type Placeholders, Reader } from './tokens.ts';
-import { contentOf, difference, type Item, isSet, sum, typeOf, union, type Value } from './values.ts';
+import { difference, type Item, isSet, sum, typeOf, union, type Value } from './values.ts';
 
 type Operand =
   | { readonly kind: 'path'; readonly path: Path }
@@ -195,7 +195,7 @@ function evaluate(operand: Operand, item: Item): Value {
     case 'list_append': {
       const [first, second] = [evaluate(operand.first, item), evaluate(operand.second, item)];
       if (!('L' in first) || !('L' in second)) throw wrongOperand();
-      return { L: [...contentOf(first), ...contentOf(second)] };
+      return { L: [...first.L, ...second.L] };
     }
     case 'sum': {
       const [first, second] = [evaluate(operand.first, item), evaluate(operand.second, item)];

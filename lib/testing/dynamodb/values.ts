@@ -1,20 +1,9 @@
 /** Attribute values and items: what is valid, equal, less, and how large. */
 import { invalid } from './errors.ts';
 import { addNumbers, canonicalNumber, compareNumbers, sizeOfNumber } from './numbers.ts';
+import type { Item, Value } from './value.ts';
 
-export type Value =
-  | { readonly S: string }
-  | { readonly N: string }
-  | { readonly B: Uint8Array }
-  | { readonly BOOL: boolean }
-  | { readonly NULL: true }
-  | { readonly M: Item }
-  | { readonly L: readonly Value[] }
-  | { readonly SS: readonly string[] }
-  | { readonly NS: readonly string[] }
-  | { readonly BS: readonly Uint8Array[] };
-
-export type Item = Readonly<Record<string, Value>>;
+export type { Item, Value } from './value.ts';
 
 export type Type = 'S' | 'N' | 'B' | 'BOOL' | 'NULL' | 'M' | 'L' | 'SS' | 'NS' | 'BS';
 
@@ -27,7 +16,7 @@ export const maxItemBytes = 400 * 1024;
 
 export const typeOf = (value: Value): Type => Object.keys(value)[0] as Type;
 /** What is in the value, whatever its type. */
-export const contentOf = (value: Value): any => Object.values(value)[0];
+export const contentOf = (value: Value): unknown => Object.values(value)[0];
 
 const bytesOf = (text: string): number => Buffer.byteLength(text);
 const textOf = (bytes: Uint8Array): string => Buffer.from(bytes).toString('latin1');
@@ -122,20 +111,11 @@ export const sizeOfItem = (item: Item): number =>
 
 /** Text that is the same for equal values and no others. Nothing is quoted twice: its length is linear in any depth. */
 export function textOfValue(value: Value): string {
-  const type = typeOf(value);
-  const content = contentOf(value);
-  switch (type) {
-    case 'B':
-      return `B${JSON.stringify(textOf(content))}`;
-    case 'BS':
-      return `BS${JSON.stringify(content.map(textOf))}`;
-    case 'L':
-      return `[${content.map(textOfValue).join()}]`;
-    case 'M':
-      return textOfItem(content);
-    default:
-      return type + JSON.stringify(content);
-  }
+  if ('B' in value) return `B${JSON.stringify(textOf(value.B))}`;
+  if ('BS' in value) return `BS${JSON.stringify(value.BS.map(textOf))}`;
+  if ('L' in value) return `[${value.L.map(textOfValue).join()}]`;
+  if ('M' in value) return textOfItem(value.M);
+  return typeOf(value) + JSON.stringify(contentOf(value));
 }
 
 export function textOfItem(item: Item): string {
@@ -161,7 +141,8 @@ export function sizeFunction(value: Value): number | undefined {
   if ('S' in value) return value.S.length;
   if ('B' in value) return value.B.length;
   if ('M' in value) return Object.keys(value.M).length;
-  return Array.isArray(contentOf(value)) ? contentOf(value).length : undefined;
+  const content = contentOf(value);
+  return Array.isArray(content) ? content.length : undefined;
 }
 
 export function beginsWith(value: Value, prefix: Value): boolean {
@@ -174,26 +155,53 @@ export function contains(value: Value, part: Value): boolean {
   if ('S' in value && 'S' in part) return value.S.includes(part.S);
   if ('B' in value && 'B' in part) return textOf(value.B).includes(textOf(part.B));
   if ('L' in value) return value.L.some((one) => isEqual(one, part));
-  const inSet = { S: 'SS', N: 'NS', B: 'BS' }[typeOf(part) as string];
-  if (inSet !== typeOf(value)) return false;
-  return (contentOf(value) as unknown[]).some((one) => isEqual({ [typeOf(part)]: one } as any, part));
+  if ('SS' in value) return 'S' in part && value.SS.includes(part.S);
+  if ('NS' in value) return 'N' in part && value.NS.includes(part.N);
+  if ('BS' in value) return 'B' in part && value.BS.map(textOf).includes(textOf(part.B));
+  return false;
 }
 
 export const isSet = (value: Value): boolean => ['SS', 'NS', 'BS'].includes(typeOf(value));
 
+const byText = <T>(members: readonly T[]): Map<string, T> =>
+  new Map(members.map((member) => [member instanceof Uint8Array ? textOf(member) : String(member), member]));
+
 /** Members of either set, of one type. */
-export function union(one: Value, other: Value): Value {
-  const keyOf = 'BS' in one ? (textOf as (member: any) => string) : String;
-  const members = new Map([...contentOf(one), ...contentOf(other)].map((member) => [keyOf(member), member]));
-  return { [typeOf(one)]: sortedSet([...members.values()], keyOf) } as unknown as Value;
+function unite<T>(one: readonly T[], other: readonly T[]): T[] {
+  const inOrder = sortedSet([...byText([...one, ...other])], ([text]) => text);
+  return inOrder.map(([, member]) => member);
 }
 
 /** Members of `one` that `other` has not; `undefined` where none is left. */
+function subtract<T>(one: readonly T[], other: readonly T[]): T[] | undefined {
+  const gone = byText(other);
+  const left = [...byText(one)].filter(([text]) => !gone.has(text)).map(([, member]) => member);
+  return left.length > 0 ? left : undefined;
+}
+
+/** Both are sets of one type. */
+export function union(one: Value, other: Value): Value {
+  if ('SS' in one && 'SS' in other) return { SS: unite(one.SS, other.SS) };
+  if ('NS' in one && 'NS' in other) return { NS: unite(one.NS, other.NS) };
+  if ('BS' in one && 'BS' in other) return { BS: unite(one.BS, other.BS) };
+  return one;
+}
+
+/** Both are sets of one type. `undefined` where nothing is left. */
 export function difference(one: Value, other: Value): Value | undefined {
-  const keyOf = 'BS' in one ? (textOf as (member: any) => string) : String;
-  const gone = new Set(contentOf(other).map(keyOf));
-  const members = contentOf(one).filter((member: unknown) => !gone.has(keyOf(member)));
-  return members.length > 0 ? ({ [typeOf(one)]: members } as unknown as Value) : undefined;
+  if ('SS' in one && 'SS' in other) {
+    const SS = subtract(one.SS, other.SS);
+    return SS && { SS };
+  }
+  if ('NS' in one && 'NS' in other) {
+    const NS = subtract(one.NS, other.NS);
+    return NS && { NS };
+  }
+  if ('BS' in one && 'BS' in other) {
+    const BS = subtract(one.BS, other.BS);
+    return BS && { BS };
+  }
+  return one;
 }
 
 export const sum = (one: string, other: string, sign: 1 | -1): Value => ({ N: addNumbers(one, other, sign) });
