@@ -1,0 +1,52 @@
+/**
+ * idemkit beside the idempotency utility of Powertools for AWS Lambda, in one run on one machine, in turn. Read the ratios: times are
+ * this machine's.
+ *
+ *   npm run bench -- [--quick] [--only cpu,bundles] [--json FILE]
+ */
+import { writeFileSync } from 'node:fs';
+import { parseArgs } from 'node:util';
+import { bundles } from './parts/bundles.ts';
+import { cpu } from './parts/cpu.ts';
+import { tableOf } from './report.ts';
+import { describeMachine, machineText, type PartResult, type Result } from './result.ts';
+import type { Part } from './runner.ts';
+
+const parts: readonly Part[] = [cpu, bundles];
+
+const { values } = parseArgs({
+  options: {
+    quick: { type: 'boolean', default: false },
+    only: { type: 'string' },
+    json: { type: 'string' },
+  },
+});
+const wanted = values.only?.split(',');
+const unknown = wanted?.find((name) => !parts.some((part) => part.name === name));
+if (unknown !== undefined) {
+  console.error(
+    `--only takes names of parts (${parts.map(({ name }) => name).join(', ')}), got '${unknown}'.`,
+  );
+  process.exit(2);
+}
+
+/** On a terminal one line that changes; elsewhere nothing, so that logs stay short. */
+const progress = (text: string): void => {
+  if (process.stderr.isTTY) process.stderr.write(`\r\u001b[K${text}`);
+};
+
+const machine = describeMachine(values.quick);
+console.log(`${machineText(machine)}\nMedians, with quartiles; a ratio below 1 is less than the peer's.`);
+const results: PartResult[] = [];
+for (const { name, title, run } of parts) {
+  if (wanted && !wanted.includes(name)) continue;
+  const startedAtMs = performance.now();
+  const findings = await run({ quick: values.quick, progress: (text) => progress(`${name}: ${text}`) });
+  const seconds = Math.round((performance.now() - startedAtMs) / 100) / 10;
+  progress('');
+  results.push({ name, title, seconds, ...findings });
+  console.log(`\n${title} (${name}, ${seconds} s)\n${tableOf(findings.rows)}`);
+}
+if (values.json !== undefined) {
+  writeFileSync(values.json, `${JSON.stringify({ machine, parts: results } satisfies Result, null, 2)}\n`);
+}
