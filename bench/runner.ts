@@ -92,9 +92,10 @@ export function compare(what: string, unit: string, samples: Samples, note?: str
   };
 }
 
+export const exactly = (value: number): Spread => ({ median: value, lower: value, upper: value });
+
 /** A row of figures that have no spread: they are counted, not timed. */
 export function counted(what: string, unit: string, ours: number, theirs?: number, note?: string): Row {
-  const exactly = (value: number): Spread => ({ median: value, lower: value, upper: value });
   return {
     what,
     unit,

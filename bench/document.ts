@@ -1,0 +1,45 @@
+/** Writes `docs/performance.md` and its charts from what a run found. */
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { cellsOf } from './report.ts';
+import type { Result } from './result.ts';
+import { svgOf } from './svg.ts';
+
+const introduction = `# Performance
+
+idemkit beside \`@aws-lambda-powertools/idempotency\`, which this page calls the peer.
+\`npm run bench -- --docs\` measures both in one run, in turn, and writes this page.
+Read the ratios: below 1.00, idemkit takes less than the peer.
+Times are those of the machine that is named here.
+A figure is the median of the rounds, with the quartiles in brackets.
+A ratio is the median of each round's own ratio.
+
+Both guard the same handler.
+Both refuse a key that comes again with another payload; the peer is asked to, by \`payloadValidationJmesPath\`.
+"Own CPU" is measured on a client that answers in the next turn of the event loop.
+The work of the SDK, the network and DynamoDB is not in it.
+`;
+
+export function writeDocument({ machine, parts }: Result, folder: string): void {
+  const { date, node, cpu, cores, packages, quick } = machine;
+  const charts = join(folder, 'charts');
+  mkdirSync(charts, { recursive: true });
+  const lines = [
+    introduction,
+    '| measured on | |',
+    '|---|---|',
+    `| date | ${date}${quick ? ', a quick run' : ''} |`,
+    `| machine | ${cpu}, ${cores} cores |`,
+    `| Node | ${node} |`,
+    ...Object.entries(packages).map(([name, version]) => `| \`${name}\` | ${version} |`),
+  ];
+  for (const part of parts) {
+    lines.push('', `## ${part.title}`, '', '| | idemkit | peer | ratio | |', '|---|---|---|---|---|');
+    for (const row of part.rows) lines.push(`| ${cellsOf(row).join(' | ')} |`);
+    for (const chart of part.charts ?? []) {
+      writeFileSync(join(charts, `${chart.name}.svg`), svgOf(chart));
+      lines.push('', `![${chart.title}](charts/${chart.name}.svg)`);
+    }
+  }
+  writeFileSync(join(folder, 'performance.md'), `${lines.join('\n')}\n`);
+}
