@@ -11,7 +11,13 @@ export {
   whyUnstorable,
 } from './attribute-values.ts';
 export { type ContractCase, type ContractOptions, storeContract } from './contract.ts';
-export { type MemoryRecord, type MemoryStore, type MemoryStoreOptions, memoryStore } from './memory-store.ts';
+export {
+  type MemoryRecord,
+  type MemoryStore,
+  type MemoryStoreOptions,
+  memoryStore,
+  type WritableTables,
+} from './memory-store.ts';
 export {
   type ClaimRecord,
   type ClaimWritten,
@@ -39,4 +45,11 @@ export {
   type UnavailableReason,
   type Written,
 } from './store.ts';
-export { badWrites, refuseTooMany, storedWrites, withoutValues, writeKinds } from './writes.ts';
+export {
+  badWrites,
+  refuseTooMany,
+  type StoredWrite,
+  storedWrites,
+  withoutValues,
+  writeKinds,
+} from './writes.ts';

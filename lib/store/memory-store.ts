@@ -33,6 +33,27 @@ export interface MemoryStoreOptions {
    * @default no condition fails
    */
   readonly conditionFails?: (write: TransactWrite) => boolean | Attributes | undefined;
+  /**
+   * The user's own tables, as `memoryTables` makes them: writes are applied to them, and their expressions are evaluated.
+   *
+   * @default none: writes are listed only
+   */
+  readonly tables?: WritableTables;
+}
+
+/** Tables that a handler's writes are applied to. */
+export interface WritableTables {
+  /**
+   * Judges writes that happen together or not at all.
+   *
+   * @throws `BAD_WRITES` for what DynamoDB would not take
+   */
+  prepare(writes: readonly StoredWrite[]): {
+    /** Those whose condition fails. */
+    readonly rejections: readonly Rejection[];
+    /** Writes them. Only where there are no rejections. */
+    apply(): void;
+  };
 }
 
 /** An operation as the store has it. */
@@ -56,12 +77,15 @@ export interface MemoryStore extends Store {
  * A store in this process's memory, for tests: the same conditions on records as on DynamoDB, and records that are cleaned up once
  * their TTL is over. It protects nothing beyond the process.
  *
- * It has no tables. `writes` are checked as for DynamoDB (`BAD_WRITES`) and listed, with `Put`, `Update`, `Delete` and
- * `ConditionCheck` as they were given. Their expressions are not evaluated: neither that they are well formed, nor whether a condition
- * holds, nor what an update makes of an item. `conditionFails` plays a condition that fails. What the expressions do is for a test on
- * DynamoDB Local.
+ * `writes` are checked as for DynamoDB (`BAD_WRITES`) and listed, with `Put`, `Update`, `Delete` and `ConditionCheck` as they were
+ * given. With `tables` they are applied to these. Without, their expressions are not evaluated: neither that they are well formed, nor
+ * whether a condition holds, nor what an update makes of an item. `conditionFails` plays a condition that fails.
  */
-export function memoryStore({ clock = systemClock, conditionFails }: MemoryStoreOptions = {}): MemoryStore {
+export function memoryStore({
+  clock = systemClock,
+  conditionFails,
+  tables,
+}: MemoryStoreOptions = {}): MemoryStore {
   const claims = new Map<string, ClaimRecord>();
   const steps = new Map<string, NewStep>();
   const messages: StagedMessage[] = [];
@@ -135,7 +159,11 @@ export function memoryStore({ clock = systemClock, conditionFails }: MemoryStore
       return [{ index, code: 'ConditionalCheckFailed', ...(met !== true && { item: met }) }];
     });
 
-  const send = (request: TransactionRequest, theirs: readonly TransactWrite[]): Transacted => {
+  const send = (
+    request: TransactionRequest,
+    stored: readonly StoredWrite[],
+    theirs: readonly TransactWrite[],
+  ): Transacted => {
     const claim = applyClaim(request, false);
     const step = request.step && stepAt(placeOf(request.step));
     const { pk, window } = request;
@@ -150,9 +178,12 @@ export function memoryStore({ clock = systemClock, conditionFails }: MemoryStore
         rejections: [],
       };
     }
-    const rejections = rejectionsOf(theirs);
+    const prepared = tables?.prepare(stored);
+    const played = rejectionsOf(theirs);
+    const rejections = played.length > 0 ? played : (prepared?.rejections ?? []);
     if (rejections.length > 0) return { outcome: 'cancelled', conflict: false, rejections };
     applyClaim(request, true);
+    prepared?.apply();
     writes.push(...theirs);
     if (request.step) putStep(request.step);
     messages.push(...request.messages);
@@ -236,8 +267,9 @@ export function memoryStore({ clock = systemClock, conditionFails }: MemoryStore
     transactions: {
       async build(request) {
         refuseTooMany(request);
-        const theirs = storedWrites(request.writes, toStored).map(asGiven);
-        return { send: async () => send(request, theirs) };
+        const stored = storedWrites(request.writes, toStored);
+        const theirs = stored.map(asGiven);
+        return { send: async () => send(request, stored, theirs) };
       },
     },
   };

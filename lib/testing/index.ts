@@ -1,6 +1,6 @@
 /**
- * For tests of handlers: a clock that stands still, and complete events as services send them.
- * This room decides what an event looks like where a test does not say. No handler needs it at run time.
+ * For tests of handlers: a clock that stands still, complete events as services send them, tables in memory, and what
+ * faults do to a handler. This room decides what an event looks like where a test does not say. No handler needs it at run time.
  */
 export {
   type DynamoChange,
@@ -12,6 +12,7 @@ export {
   snsEvent,
   sqsEvent,
 } from './batch-events.ts';
+export { type ExploreOptions, type ExploreReport, explore } from './explore.ts';
 export {
   type AlbRequest,
   albEvent,
@@ -20,4 +21,8 @@ export {
   httpEventV2,
   type RestRequest,
 } from './http-events.ts';
+export { assertIdempotent, type IdempotencyMatchers, idempotencyMatchers } from './idempotency-matchers.ts';
 export { type ManualClock, manualClock } from './manual-clock.ts';
+export { type MemoryTable, type MemoryTables, memoryTables } from './memory-tables.ts';
+export type { EffectReport } from './report.ts';
+export type { ExploredWorld, MakeHandler, Moment } from './schedule.ts';

@@ -125,7 +125,7 @@ import {
 } from 'idemkit';
 import { newIdempotencyKey, retryingFetch } from 'idemkit/client';
 import { storeContract } from 'idemkit/store';
-import { manualClock, memoryStore } from 'idemkit/testing';
+import { assertIdempotent, idempotencyMatchers, manualClock, memoryStore, memoryTables } from 'idemkit/testing';
 
 interface Order { readonly id: string }
 
@@ -153,6 +153,15 @@ async function main(): Promise<void> {
   if (!IdempotencyError.is(error, 'BAD_KEY')) throw error;
   const key: string = newIdempotencyKey();
   if (key.length !== 36) throw new Error(key);
+  const report = await assertIdempotent(
+    ({ store, effect }) =>
+      idempotent(async (order: Order, context) => effect('charge', operation(context).token('charge')), {
+        store,
+        key: (order) => order.id,
+      }),
+    { id: 'o-1' },
+  );
+  if (report.schedules < 10) throw new Error(report.toString());
   const store = memoryStore({ clock: manualClock() });
   for (const { name, run } of storeContract(() => store)) {
     await run().catch((cause: unknown) => {
@@ -162,7 +171,9 @@ async function main(): Promise<void> {
 }
 main();
 
-export const others = { createOnce, deduplicationId, dynamoStore, sendOnce, updateVersion, wholePayload };
+export const others = {
+  createOnce, deduplicationId, dynamoStore, idempotencyMatchers, memoryTables, sendOnce, updateVersion, wholePayload,
+};
 `;
 
 const app = `

@@ -84,7 +84,7 @@ import { Template } from 'aws-cdk-lib/assertions';
 import { IdempotencyError, idempotent, sendOnce } from 'idemkit';
 import { newIdempotencyKey } from 'idemkit/client';
 import { storeContract } from 'idemkit/store';
-import { manualClock, memoryStore } from 'idemkit/testing';
+import { type ExploredWorld, type IdempotencyMatchers, idempotencyMatchers, manualClock, memoryStore } from 'idemkit/testing';
 import { charges, pay } from '../lib/pay';
 import { ShopStack } from '../lib/shop-stack';
 
@@ -114,6 +114,25 @@ test('an error has its code', async () => {
 test('a missing package is named', async () => {
   const message = { QueueUrl: 'https://sqs.test/1/mail.fifo', MessageBody: 'x', MessageGroupId: 'g' };
   await expect(sendOnce({ send: async () => ({}) }, message, ['receipt', 1])).rejects.toThrow('npm install @aws-sdk/client-sqs');
+});
+
+declare global {
+  namespace jest {
+    interface Matchers<R, T> extends IdempotencyMatchers {}
+  }
+}
+expect.extend(idempotencyMatchers);
+
+test('a handler is explored', async () => {
+  const make = (repeats: boolean) => ({ store, effect }: ExploredWorld) =>
+    idempotent(
+      async (_: { readonly id: string }, context) => {
+        await context.idempotency.step('charge', ({ token }) => effect('charge', repeats ? undefined : token));
+      },
+      { store, key: (order) => order.id },
+    );
+  await expect(make(false)).toBeIdempotent({ id: 'a' });
+  await expect(make(true)).not.toBeIdempotent({ id: 'a' });
 });
 
 describe('the memory store', () => {
