@@ -16,7 +16,7 @@ export interface ExploreOptions {
   readonly mayBeMissing?: readonly string[];
   /** The user's tables that writes are applied to, anew for each schedule. @default none: writes are counted only */
   readonly tables?: Readonly<Record<string, MemoryTable>>;
-  /** How many faults a schedule has at most. Pairs take minutes where a handler has many steps. @default 1 */
+  /** How many faults a schedule has at most. Two are all pairs: about 12 000 schedules for ten steps. @default 1 */
   readonly faults?: 1 | 2;
   /** Called before each schedule, to reset what the test keeps outside of the handler. */
   readonly setUp?: () => unknown;

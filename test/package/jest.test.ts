@@ -81,7 +81,7 @@ export const pay = idempotent(
 const test = `
 import * as cdk from 'aws-cdk-lib/core';
 import { Template } from 'aws-cdk-lib/assertions';
-import { IdempotencyError, idempotent, sendOnce } from 'idemkit';
+import { IdempotencyError, idempotent, operation, sendOnce } from 'idemkit';
 import { newIdempotencyKey } from 'idemkit/client';
 import { storeContract } from 'idemkit/store';
 import { type ExploredWorld, type IdempotencyMatchers, idempotencyMatchers, manualClock, memoryStore } from 'idemkit/testing';
@@ -127,7 +127,7 @@ test('a handler is explored', async () => {
   const make = (repeats: boolean) => ({ store, effect }: ExploredWorld) =>
     idempotent(
       async (_: { readonly id: string }, context) => {
-        await context.idempotency.step('charge', ({ token }) => effect('charge', repeats ? undefined : token));
+        await operation(context).step('charge', ({ token }) => effect('charge', repeats ? undefined : token));
       },
       { store, key: (order) => order.id },
     );
