@@ -165,7 +165,7 @@ const percentDecoded = (text: string): string =>
  */
 export function callerOf({ format, raw }: HttpEvent): string | undefined {
   if (format === 'alb') return undefined;
-  const authorizer = fields(raw.requestContext.authorizer);
+  const authorizer = authorizerIn(raw);
   const identity = fields(raw.requestContext.identity);
   const iam = fields(authorizer?.iam);
   const lambda = format === 'v2' ? fields(authorizer?.lambda) : authorizer;
@@ -186,6 +186,20 @@ export function callerOf({ format, raw }: HttpEvent): string | undefined {
     'MISSING_TENANT',
     "An authorizer let this request pass but left no identity (no `sub`, no `principalId`), so two callers with the same key could not be told apart. Return a `principalId` in the authorizer's context, or give the option `tenant`, e.g. `tenant: (event) => event.requestContext.authorizer.lambda.customerId`.",
   );
+}
+
+/**
+ * What an authorizer left; `undefined` on an open route. There an HTTP API sends `{ claims: null, scopes: null }` in payload
+ * format 1.0, and no authorizer in format 2.0.
+ *
+ * @see https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html
+ */
+function authorizerIn({ version, requestContext }: RawHttpEvent): Fields | undefined {
+  const authorizer = fields(requestContext.authorizer);
+  if (authorizer === undefined || version !== '1.0') return authorizer;
+  const { claims, scopes, ...others } = authorizer;
+  const isOpen = claims === null && scopes === null && Object.keys(others).length === 0;
+  return isOpen ? undefined : authorizer;
 }
 
 const isObject = (value: unknown): value is Fields => typeof value === 'object' && value !== null;

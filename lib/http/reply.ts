@@ -174,10 +174,16 @@ function isNothingButResponse(value: Readonly<Record<string, unknown>>): boolean
 function asSent(value: unknown): unknown {
   if (!isRecord(value) || !isFunction(value.toJSON)) return value;
   try {
-    return (value as { toJSON(name: string): unknown }).toJSON('');
+    return withoutToJson((value as { toJSON(name: string): unknown }).toJSON(''));
   } catch {
     return value;
   }
+}
+
+/** JSON calls `toJSON` once. Of an object that has another one, such as a Date, it writes the members. */
+function withoutToJson(sent: unknown): unknown {
+  if (!isRecord(sent) || !isFunction(sent.toJSON)) return sent;
+  return Array.isArray(sent) ? [...sent] : { ...sent, toJSON: undefined };
 }
 
 /**

@@ -15,7 +15,7 @@ import type {
   TransactWrite,
 } from '../store/index.ts';
 import { uniqueId } from '../unique-id.ts';
-import { kindOf } from '../validate.ts';
+import { isRecord, kindOf } from '../validate.ts';
 import { type Message, staged } from './outbox.ts';
 
 /** Writes and messages that are to happen at once, or not at all. */
@@ -31,6 +31,22 @@ export interface AtomicWork {
 
 export const isEmpty = ({ writes = [], messages = [] }: AtomicWork): boolean =>
   writes.length === 0 && messages.length === 0;
+
+/** @throws `BAD_WRITES` where it is no such object, as JavaScript may give it */
+export function checkWork(what: string, work: unknown): void {
+  if (!isRecord(work)) {
+    throw new IdempotencyError(
+      'BAD_WRITES',
+      `Expected ${what} to be given an object, got ${kindOf(work)}. Nothing was written. Write \`commit({ result, writes, messages })\`, or \`transaction(name, { value, writes, messages })\`.`,
+    );
+  }
+  const { writes = [], messages = [] } = work;
+  for (const [what, list] of Object.entries({ writes, messages })) {
+    if (!Array.isArray(list)) {
+      throw new IdempotencyError('BAD_WRITES', `Expected \`${what}\` to be an array, got ${kindOf(list)}.`);
+    }
+  }
+}
 
 export type Cancelled = Extract<Transacted, { outcome: 'cancelled' }>;
 
@@ -94,11 +110,6 @@ async function build(
   { writes = [], messages = [] }: AtomicWork,
   record: Omit<TransactionRequest, 'token' | 'writes' | 'messages'>,
 ): Promise<Transaction> {
-  for (const [what, list] of Object.entries({ writes, messages })) {
-    if (!Array.isArray(list)) {
-      throw new IdempotencyError('BAD_WRITES', `Expected \`${what}\` to be an array, got ${kindOf(list)}.`);
-    }
-  }
   const { pk, window } = record;
   const place = { pk, window, name, destinations: settings.destinations(), seal: store.seal };
   const token = uniqueId();

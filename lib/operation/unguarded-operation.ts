@@ -2,7 +2,7 @@ import { afterActing, IdempotencyError } from '../errors.ts';
 import { uniqueId } from '../unique-id.ts';
 import type { Operation } from './operation.ts';
 import { checkTokenName, tokenOf } from './token.ts';
-import type { AtomicWork } from './transact.ts';
+import { type AtomicWork, checkWork } from './transact.ts';
 
 /** Sends writes and messages without a record. */
 type SendUnrecorded = (name: string, work: AtomicWork) => Promise<void>;
@@ -37,12 +37,16 @@ export class UnguardedOperation implements Operation {
     return fn({ token: this.token(name) });
   }
 
-  async transaction<T>(name: string, { value, ...work }: AtomicWork & { readonly value?: T }): Promise<T> {
+  async transaction<T>(name: string, given: AtomicWork & { readonly value?: T }): Promise<T> {
+    checkWork('transaction()', given);
+    const { value, ...work } = given;
     await this.#sendAny(name, work);
     return value as T;
   }
 
-  async commit<R>({ result, ...work }: AtomicWork & { readonly result: R }): Promise<R> {
+  async commit<R>(given: AtomicWork & { readonly result: R }): Promise<R> {
+    checkWork('commit()', given);
+    const { result, ...work } = given;
     await this.#sendAny('commit', work);
     return result;
   }

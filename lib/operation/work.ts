@@ -18,7 +18,7 @@ import { IdempotencyError } from '../errors.ts';
 import { kindOf } from '../validate.ts';
 import { StepRecords, stepsIn } from './steps.ts';
 import { checkTokenName, tokenOf } from './token.ts';
-import { type AtomicWork, isEmpty, rejected, transact } from './transact.ts';
+import { type AtomicWork, checkWork, isEmpty, rejected, transact } from './transact.ts';
 
 export class Work {
   readonly #progress: Progress;
@@ -71,8 +71,10 @@ export class Work {
     });
   }
 
-  transaction<T>(name: string, { value, ...work }: AtomicWork & { value?: T }): Promise<T> {
+  transaction<T>(name: string, given: AtomicWork & { value?: T }): Promise<T> {
     return this.#track(async () => {
+      checkWork('transaction()', given);
+      const { value, ...work } = given;
       this.#enter('transaction()', name);
       const recorded = await this.#steps.find(name);
       if (recorded) return this.#steps.recall<T>(recorded);
@@ -93,8 +95,10 @@ export class Work {
     });
   }
 
-  commit<R>({ result, ...work }: AtomicWork & { readonly result: R }): Promise<R> {
+  commit<R>(given: AtomicWork & { readonly result: R }): Promise<R> {
     return this.#track(async () => {
+      checkWork('commit()', given);
+      const { result, ...work } = given;
       this.#refuseLate();
       if (this.#pending.size > 0) throw stillRunning();
       return (await commit(this.#progress, result, isEmpty(work) ? undefined : this.#writing(work))) as R;

@@ -2,7 +2,7 @@ import middy7 from '@middy/core';
 import type { Context } from 'aws-lambda';
 import middy6 from 'middy6';
 import { beforeEach, describe, expect, test } from 'vitest';
-import type { HttpResponse, TransactWrite } from '../../lib/index.ts';
+import type { HttpResponse, Operation, TransactWrite } from '../../lib/index.ts';
 import { eachRecord, idempotent, operation } from '../../lib/index.ts';
 import { deferred } from '../support/hands.ts';
 import type { HttpCall } from '../support/http-events.ts';
@@ -128,6 +128,27 @@ describe('a commit over HTTP', () => {
   });
 });
 
+test('a commit or transaction under a claim that is given no object says what to give', async () => {
+  for (const none of [null, undefined, 'done']) {
+    const acts = [
+      (op: Operation) => op.commit(none as never),
+      (op: Operation) => op.transaction('book', none as never),
+    ];
+    for (const act of acts) {
+      const call = bench.guard(act, http) as HttpCall;
+      const answer = await failureOf(
+        call(paymentEvent({ key: `${bench.id}-${String(none)}-${acts.indexOf(act)}` })),
+      );
+      expect(answer).toMatchObject({
+        code: 'BAD_WRITES',
+        effect: 'possible',
+        message: expect.stringContaining('to be given an object'),
+      });
+    }
+  }
+  expect(bench.transactions()).toEqual([]);
+});
+
 describe('where there is no record,', () => {
   for (const [what, call] of Object.entries({
     'a GET': () => unguarded(http)(paymentEvent({ key: 'k', method: 'GET' })),
@@ -157,6 +178,23 @@ describe('where there is no record,', () => {
         }),
       more,
     ) as HttpCall<unknown>;
+
+  test('a commit or transaction that is given no object says what to give', async () => {
+    const given = (act: (op: Operation) => Promise<unknown>) =>
+      failureOf((bench.guard(act, http) as HttpCall<unknown>)(paymentEvent({ key: 'k', method: 'GET' })));
+    for (const none of [null, undefined, 'done']) {
+      for (const act of [
+        (op: Operation) => op.commit(none as never),
+        (op: Operation) => op.transaction('book', none as never),
+      ]) {
+        expect(await given(act)).toMatchObject({
+          code: 'BAD_WRITES',
+          message: expect.stringContaining('to be given an object'),
+        });
+      }
+    }
+    expect(bench.sent()).toEqual([]);
+  });
 
   test('a commit of nothing sends nothing', async () => {
     const handler = bench.guard((op) => op.commit({ result: 'done' }), http) as HttpCall<unknown>;

@@ -97,6 +97,7 @@ describe('what DynamoDB would refuse', () => {
 
   for (const [what, writes, says] of [
     ['no writes at all', 'x', 'Expected `writes` to be an array'],
+    ['writes of null', null, 'Expected `writes` to be an array, got null'],
     ['a write that is no object', [7], 'Write 0 must have one of Put'],
     ['two actions in one write', [{ Put: {}, Delete: {} }], 'Write 0 must have one of Put'],
     ['an unknown action', [{ Get: {} }], 'got an object with none of them'],

@@ -258,6 +258,14 @@ describe('callers with the same key', () => {
       expect(handler).toHaveBeenCalledTimes(1);
     }
   });
+
+  it('are one on an open route of an HTTP API with payload format 1.0', async () => {
+    const event = { ...rest({ authorizer: { claims: null, scopes: null } }), version: '1.0' };
+    const { call, handler } = counting<HttpEvent>();
+    expect(await call(event)).toMatchObject({ body: '1' });
+    expect(await call(event)).toMatchObject({ body: '1' });
+    expect(handler).toHaveBeenCalledTimes(1);
+  });
 });
 
 describe('an authorizer that leaves no identity', () => {
@@ -275,6 +283,11 @@ describe('an authorizer that leaves no identity', () => {
     ],
     ['an empty context beside an API key', rest({ authorizer: {}, identity: { apiKeyId: '1' } })],
     ['a JWT without subject', httpApi({ authorizer: { jwt: { claims: { scope: 'read' } } } })],
+    [
+      'a context without `principalId`, beside the claims that no JWT has left',
+      { ...rest({ authorizer: { claims: null, scopes: null, customerId: 'c-1' } }), version: '1.0' },
+    ],
+    ['claims of nobody in a REST API', rest({ authorizer: { claims: null, scopes: null } })],
     ['a JWT with an empty subject', rest({ authorizer: { claims: claims('') } })],
     ['an IAM context without ARN', httpApi({ authorizer: { iam: { accessKey: 'AKIA' } } })],
     ['a principal in the place of the other payload format', httpApi({ authorizer: { principalId: 'ann' } })],

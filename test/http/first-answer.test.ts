@@ -80,6 +80,22 @@ describe.each(sources)('an answer to %s', (source, event) => {
     }
   });
 
+  it('whose toJSON returns an object with a toJSON of its own, is replayed as it was sent', async () => {
+    const date = new Date(0);
+    for (const answer of [
+      { toJSON: () => date },
+      { toJSON: () => new Answer(201, {}) },
+      { toJSON: () => ({ statusCode: 201, body: 'paid', toJSON: () => 'never asked' }) },
+      { statusCode: 201, headers: { toJSON: () => date }, body: 'paid' },
+    ]) {
+      const { first, raw } = await answersOverHttp(event, answer);
+      const { headers: _, multiValueHeaders: __, ...replay } = raw;
+      const { headers: ___, ...was } = first;
+      const isInferred = source === 'an HTTP API' && first.statusCode === undefined;
+      expect(replay).toEqual(isInferred ? { statusCode: 200, body: JSON.stringify(first) } : was);
+    }
+  });
+
   it('is released where toJSON says that it failed', async () => {
     const handler = vi.fn(async () => new Answer(503, {}));
     const call = idempotent(handler, { store: memoryStore() });
