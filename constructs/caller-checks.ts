@@ -4,9 +4,9 @@ import { CfnMethod } from 'aws-cdk-lib/aws-apigateway';
 import { CfnIntegration } from 'aws-cdk-lib/aws-apigatewayv2';
 import type { CfnEventSourceMapping, Function as LambdaFunction } from 'aws-cdk-lib/aws-lambda';
 import { CfnQueue } from 'aws-cdk-lib/aws-sqs';
+import { addressesOf } from './addresses.ts';
 import { knownNumber, knownSeconds } from './known.ts';
 import { deadLetterQueueOf, retentionOf, sourcesOf } from './sources.ts';
-import { addressesOf } from './targets.ts';
 
 /** @returns an error for each thing that AWS refuses; what is unwise becomes a warning, which an app can acknowledge */
 export function checkSources(fn: LambdaFunction, ttl: Duration | undefined, namesKey: boolean): string[] {

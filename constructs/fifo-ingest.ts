@@ -35,6 +35,7 @@ import { type IRole, Role, ServicePrincipal } from 'aws-cdk-lib/aws-iam';
 import { LogGroup, RetentionDays } from 'aws-cdk-lib/aws-logs';
 import { APIGATEWAY_DISABLE_CLOUDWATCH_ROLE } from 'aws-cdk-lib/cx-api';
 import { Construct } from 'constructs';
+import { targetOf } from './guarded-function.ts';
 import { checkIngest, warnOfContent, warnOfDeployment, warnOfRawMapping } from './ingest-checks.ts';
 import type {
   FifoIngestProps,
@@ -46,7 +47,6 @@ import type {
 import { groupHeaderOf, ingestResponses, ingestStatuses, sendMessageForm } from './ingest-templates.ts';
 import { namespaceOf } from './protection.ts';
 import type { IIdempotentQueue } from './queue-base.ts';
-import { targetOf } from './targets.ts';
 import { addVariable } from './variables.ts';
 
 /**

@@ -18,11 +18,11 @@ import {
 import type { Construct } from 'constructs';
 import { type AlarmOptions, alarmsIn } from './alarms.ts';
 import { adviseDeadLetterQueue } from './caller-checks.ts';
+import { type GuardedFunction, targetOf } from './guarded-function.ts';
 import { knownSeconds } from './known.ts';
 import { namespaceOf } from './protection.ts';
 import { type FromQueueArnOptions, type IIdempotentQueue, ImportedQueue, QueueBase } from './queue-base.ts';
 import { checkQueue, checkRetries, known } from './queue-checks.ts';
-import { type GuardedFunction, targetOf } from './targets.ts';
 
 /** How a queue deduplicates, delivers and gives up. Each property has a default. */
 export interface IdempotentQueueProps extends AlarmOptions {

@@ -4,6 +4,7 @@
  */
 export type { AlarmOptions } from './alarms.ts';
 export { FifoIngest } from './fifo-ingest.ts';
+export type { GuardedFunction } from './guarded-function.ts';
 export { IdempotencyDashboard, type IdempotencyDashboardProps } from './idempotency-dashboard.ts';
 export { IdempotencyTable, type IdempotencyTableProps } from './idempotency-table.ts';
 export { IdempotentFunction, type IdempotentFunctionProps } from './idempotent-function.ts';
@@ -18,4 +19,3 @@ export { OutboxPipe, type OutboxPipeProps } from './outbox-pipe.ts';
 export type { FromQueueArnOptions, IIdempotentQueue } from './queue-base.ts';
 export type { IdempotencyTableAttributes, IIdempotencyTable, ProtectOptions } from './table-base.ts';
 export type { IdempotencyTableGrants } from './table-grants.ts';
-export type { GuardedFunction } from './targets.ts';

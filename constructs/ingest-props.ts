@@ -1,8 +1,8 @@
 import type { IAuthorizer, IRestApi } from 'aws-cdk-lib/aws-apigateway';
 import type { HttpMethod, IHttpApi, IHttpRouteAuthorizer } from 'aws-cdk-lib/aws-apigatewayv2';
 import type { RetentionDays } from 'aws-cdk-lib/aws-logs';
+import type { GuardedFunction } from './guarded-function.ts';
 import type { IIdempotentQueue } from './queue-base.ts';
-import type { GuardedFunction } from './targets.ts';
 
 /** What all three ways have in common. */
 export interface IngestProps {

@@ -5,9 +5,9 @@ import { CfnStream } from 'aws-cdk-lib/aws-kinesis';
 import { CfnEventSourceMapping, type Function as LambdaFunction } from 'aws-cdk-lib/aws-lambda';
 import { CfnQueue } from 'aws-cdk-lib/aws-sqs';
 import type { IConstruct } from 'constructs';
+import { addressesOf } from './addresses.ts';
 import { knownNumber } from './known.ts';
 import { areSame } from './resolved.ts';
-import { addressesOf } from './targets.ts';
 
 /** How long a service may deliver a record again. */
 export interface Life {

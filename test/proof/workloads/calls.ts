@@ -6,17 +6,9 @@ import { effectsTable } from '../simulation/database.ts';
 import type { CallOutcome } from '../simulation/history.ts';
 import { namespace, pkOf, type World } from '../simulation/world.ts';
 import { Fleet, type Runtime } from './fleet.ts';
-import type { Job, Level } from './levels.ts';
+import type { Job, Level, Plan } from './levels.ts';
 import { Stream } from './stream.ts';
 import type { Workload } from './workload.ts';
-
-export interface Plan {
-  readonly runtime: Runtime;
-  readonly ttlSeconds: number;
-  readonly options: IdempotentOptions;
-  readonly isBig: boolean;
-  readonly workMs: number;
-}
 
 interface Order {
   readonly tenant: string;

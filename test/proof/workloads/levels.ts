@@ -4,12 +4,20 @@ import type { Answer } from '../auditors/answers.ts';
 import { effectsTable } from '../simulation/database.ts';
 import type { Execution } from '../simulation/history.ts';
 import type { World } from '../simulation/world.ts';
-import type { Plan } from './calls.ts';
+import type { Runtime } from './fleet.ts';
 
 export interface Job {
   readonly tenant: string;
   readonly key: string;
   readonly payload: string;
+}
+
+export interface Plan {
+  readonly runtime: Runtime;
+  readonly ttlSeconds: number;
+  readonly options: IdempotentOptions;
+  readonly isBig: boolean;
+  readonly workMs: number;
 }
 
 interface Run {

@@ -1,3 +1,4 @@
+/** Finds where a template names a function. */
 import {
   DefaultTokenResolver,
   type IPostProcessor,
@@ -10,35 +11,10 @@ import {
   Alias,
   CfnAlias,
   CfnVersion,
-  type IFunction,
-  Function as LambdaFunction,
+  type Function as LambdaFunction,
   Version,
 } from 'aws-cdk-lib/aws-lambda';
 import type { IConstruct } from 'constructs';
-import type { IdempotentFunction } from './idempotent-function.ts';
-
-/**
- * A function that keeps records: an `IdempotentFunction`, or any other function after `table.protect(fn)`.
- * An alias or a version of it is also taken, for canaries and provisioned concurrency.
- */
-export type GuardedFunction = IdempotentFunction | LambdaFunction | Alias | Version;
-
-/** What is `called`, perhaps an alias or a version, and the function that runs then. */
-export interface Target {
-  readonly called: IFunction;
-  readonly fn: LambdaFunction;
-}
-
-export function targetOf(guarded: GuardedFunction): Target {
-  const called = 'function' in guarded ? guarded.function : guarded;
-  const fn = called instanceof LambdaFunction ? called : called.lambda;
-  if (!(fn instanceof LambdaFunction)) {
-    throw new Error(
-      `'${called.node.path}' belongs to a function of elsewhere, of which nothing is known here: use an alias or a version of a function of this app`,
-    );
-  }
-  return { called, fn };
-}
 
 /** Finds values of a template that name a function, an alias of it or a version of it. Complete at synthesis only. */
 export interface Addresses {
