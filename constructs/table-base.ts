@@ -193,11 +193,10 @@ export class ImportedTable extends TableBase {
   }
 }
 
-/** The operations that a guard uses. */
+/** What a guard sends. */
 const guardOperations = [
   Operation.PUT_ITEM,
   Operation.UPDATE_ITEM,
-  Operation.DELETE_ITEM,
   Operation.GET_ITEM,
   Operation.QUERY,
   Operation.TRANSACT_WRITE_ITEMS,

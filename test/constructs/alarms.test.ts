@@ -1,6 +1,9 @@
 import { Template } from 'aws-cdk-lib/assertions';
 import { describe, expect, it } from 'vitest';
 import { IdempotencyTable, IdempotentQueue, OutboxPipe } from '../../constructs/index.ts';
+import { dynamoStore } from '../../lib/index.ts';
+import { storeContract } from '../../lib/store.ts';
+import { countRequests, createTable } from '../support/dynamodb.ts';
 import { createStack } from './support.ts';
 
 function synthesize() {
@@ -62,7 +65,7 @@ describe('the alarms of a table', () => {
   it('see an error of one operation while the others have no data', () => {
     const { stack, table, template } = synthesize();
     const alarm = alarmOf(template, 'IdempotencySystemErrors');
-    const operations = ['PutItem', 'UpdateItem', 'DeleteItem', 'GetItem', 'Query', 'TransactWriteItems'];
+    const operations = ['PutItem', 'UpdateItem', 'GetItem', 'Query', 'TransactWriteItems'];
     expect(alarm.expression).toBe(operations.map((name) => `FILL(${name.toLowerCase()}, 0)`).join(' + '));
     expect(Object.values(alarm.metrics).map(({ Metric }) => Metric.Dimensions)).toEqual(
       operations.map((Value) => [
@@ -70,6 +73,14 @@ describe('the alarms of a table', () => {
         { Name: 'TableName', Value: stack.resolve(table.tableName) },
       ]),
     );
+  });
+
+  it('watch the operations that the store sends, and no others', async () => {
+    const { tableName, client } = await createTable();
+    const sent = countRequests(client);
+    for (const { run } of storeContract(() => dynamoStore({ tableName, client }))) await run();
+    const { metrics } = alarmOf(synthesize().template, 'IdempotencySystemErrors');
+    expect(Object.keys(metrics).sort()).toEqual([...new Set(sent)].map((name) => name.toLowerCase()).sort());
   });
 
   it("count missing data as zero in a caller's own metrics", () => {
