@@ -7,18 +7,13 @@ import type { DynamoDBClient } from '@aws-sdk/client-dynamodb';
 import middy from '@middy/core';
 import type { Context, SQSEvent, SQSRecord } from 'aws-lambda';
 import { dynamoStore, eachRecord, idempotent, operation } from '../lib/index.ts';
-import { lambdaContext } from './events.ts';
+import { type HttpRequestEvent, lambdaContext, type Order } from './events.ts';
 import type { ContenderName } from './runner.ts';
 
 export interface HttpAnswer {
   readonly statusCode: number;
   readonly headers?: Readonly<Record<string, string>>;
   readonly body: string;
-}
-
-export interface HttpRequestEvent {
-  readonly headers: Readonly<Record<string, string>>;
-  readonly body?: string;
 }
 
 export interface Guarding {
@@ -44,13 +39,6 @@ export interface BatchGuarding extends Guarding {
 
 export interface OrderGuarding extends Guarding {
   readonly handle?: (order: Order) => unknown;
-}
-
-/** What a function that is called directly is given. */
-export interface Order {
-  readonly id: string;
-  readonly customer: string;
-  readonly lines: readonly { readonly sku: string; readonly count: number }[];
 }
 
 export interface Contender {

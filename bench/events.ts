@@ -2,7 +2,18 @@
 import { randomUUID } from 'node:crypto';
 import type { Context, SQSEvent, SQSRecord } from 'aws-lambda';
 import { httpEventV2, sqsEvent } from '../lib/testing.ts';
-import type { HttpRequestEvent, Order } from './contenders.ts';
+
+export interface HttpRequestEvent {
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body?: string;
+}
+
+/** What a function that is called directly is given. */
+export interface Order {
+  readonly id: string;
+  readonly customer: string;
+  readonly lines: readonly { readonly sku: string; readonly count: number }[];
+}
 
 /** A context with the members of Lambda's, of which one is an accessor. */
 export function lambdaContext(): Context {

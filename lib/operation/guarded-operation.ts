@@ -74,22 +74,20 @@ export class GuardedOperation implements Operation, Companion {
     return [this.#work.attempt.pk, name];
   }
 
-  /** @internal */
   close(): Promise<boolean> {
     return this.#work.close();
   }
 
-  /** @internal */
   hasRaised(error: unknown): boolean {
     return this.#work.hasRaised(error);
   }
 
-  /** @internal The handler has returned: nothing is left to abort. */
+  /** The handler has returned: nothing is left to abort. */
   end(): void {
     clearTimeout(this.#lease?.timer);
   }
 
-  /** @internal Another attempt has the claim. */
+  /** Another attempt has the claim. */
   abort(): void {
     this.#lease?.controller.abort(leaseIsOver());
   }
