@@ -17,7 +17,7 @@ export const leaseIsOver = (): IdempotencyError =>
   new IdempotencyError(
     'OVERTAKEN',
     'The lease of this attempt is over: another attempt may be running. What was begun may have happened.',
-    { effect: 'possible' },
+    { effect: 'possible', retryAfterSeconds: 1 },
   );
 
 /** Why a call that is not to run is refused. */

@@ -1,6 +1,12 @@
 import type { Context } from 'aws-lambda';
 import { describe, expect, it, vi } from 'vitest';
-import { type HttpResponse, IdempotencyError, type IdempotentOptions, idempotent } from '../../lib/index.ts';
+import {
+  type HttpResponse,
+  IdempotencyError,
+  type IdempotentOptions,
+  idempotent,
+  operation,
+} from '../../lib/index.ts';
 import { manualClock } from '../../lib/testing.ts';
 import { deferred } from '../support/hands.ts';
 import { type HttpEvent, type HttpRequest, restEvent } from '../support/http-events.ts';
@@ -87,6 +93,20 @@ describe('a refusal', () => {
     done[1].resolve({ ...created, body: 'second' });
     expect((await second).body).toBe('second');
     expect((await call(restEvent(keyed('key-1')))).body).toBe('second');
+  });
+
+  it('says 409 and when to retry where a handler goes on after its lease', async () => {
+    const clock = manualClock();
+    const { call } = api(
+      async (_event, context) => {
+        clock.advance(10_000);
+        return await operation(context).step('charge', async () => created);
+      },
+      { store: recordingStore({ clock }), lease: { seconds: 10 } },
+    );
+    const late = await call(restEvent(keyed('key-1')));
+    expect(late).toMatchObject({ statusCode: 409, headers: { 'Retry-After': '1' } });
+    expect(problem(late)).toMatchObject({ code: 'OVERTAKEN' });
   });
 
   it('says 503 where no time is left', async () => {
