@@ -4,6 +4,7 @@ export {
   type EachRecordOptions,
   type EventOf,
   eachRecord,
+  freshRecords,
   type Schema,
   type SourceRecord,
   type WithPayload,

@@ -1,56 +1,53 @@
-/** Claims every record of a batch before the handler is called, all at once. */
-import type { Context } from 'aws-lambda';
+/** Claims records of a batch before the handler sees them, all at once. */
 import { type Call, enter, plainReply, refusalOf, type Settings } from '../engine/index.ts';
 import { IdempotencyError } from '../errors.ts';
-import {
-  type Batch,
-  type BatchRecord,
-  type Identity,
-  type IdentitySettings,
-  identifyRecord,
-  shownId,
-} from '../events/index.ts';
+import { type BatchRecord, shownId } from '../events/index.ts';
 import { guardedOperation, unguardedOperation } from '../operation/index.ts';
 import { inParallel } from '../pool.ts';
+import { type ArrivedBatch, isFaultOfSetUp } from './arrived-batch.ts';
 import { lanesOf } from './lanes.ts';
-import { type RecordState, RecordStates } from './record-state.ts';
+import type { RecordState, RecordStates } from './record-state.ts';
 
 /** The SDK opens at most 50 sockets for a client. More requests at once would wait inside it, where nobody sees them. */
 export const maxParallel = 50;
 
-/** The settings of a guard that identifies an operation in each record. */
-export type BatchSettings = Settings & IdentitySettings;
-
 /**
- * Resolves to the state of each record: fresh, done before, failed, or not to be started.
+ * Gives each of `records` its state: fresh, done before, failed, or not to be started.
  *
+ * @param records which have no state yet
  * @throws an error that shows that the guard is set up wrongly; any other error is its record's failure
  */
-export async function claimBatch(
-  settings: BatchSettings,
-  batch: Batch,
-  context: Context | undefined,
-): Promise<RecordStates> {
-  const states = new RecordStates(batch.records);
-  await claimAll(settings, callsOf(settings, batch, context, states), states);
-  if (batch.report !== 'throw') logFailures(states);
+export async function claimRecords(
+  arrived: ArrivedBatch,
+  records: readonly BatchRecord[],
+  states: RecordStates,
+): Promise<void> {
+  await claimAll(arrived.settings, callsOf(arrived, records, states), states);
+  if (arrived.batch.report !== 'throw') logFailures(records, states);
   failAcrossGroups(states);
   await giveBack(states, freshBehindFailures(states));
-  return states;
 }
 
 /** What each record claims with. Records that claim nothing get their state here. */
 function callsOf(
-  settings: BatchSettings,
-  { records }: Batch,
-  context: Context | undefined,
+  { settings, context, identities }: ArrivedBatch,
+  records: readonly BatchRecord[],
   states: RecordStates,
 ): Map<BatchRecord, Call> {
   const calls = new Map<BatchRecord, Call>();
   const leaders = new Map<string, BatchRecord>();
   for (const record of records) {
-    const identity = identityOf(settings, record, context, states);
+    const identity = identities?.get(record);
     if (identity === undefined) continue;
+    if (identity.kind === 'failed') {
+      states.fail(record, identity.error);
+      continue;
+    }
+    if (identity.kind === 'none') {
+      settings.observe({ type: 'unguarded', reason: identity.reason });
+      states.set(record, unguarded(settings));
+      continue;
+    }
     const leader = leaders.get(identity.pk);
     if (leader === undefined) {
       leaders.set(identity.pk, record);
@@ -67,7 +64,7 @@ function callsOf(
 }
 
 async function claimAll(
-  settings: BatchSettings,
+  settings: Settings,
   calls: ReadonlyMap<BatchRecord, Call>,
   states: RecordStates,
 ): Promise<void> {
@@ -86,25 +83,7 @@ async function claimAll(
   throw faultOfSetUp;
 }
 
-function identityOf(
-  settings: BatchSettings,
-  record: BatchRecord,
-  context: Context | undefined,
-  states: RecordStates,
-): Extract<Identity, { kind: 'operation' }> | undefined {
-  try {
-    const identity = identifyRecord(settings, record, context as Context);
-    if (identity.kind === 'operation') return identity;
-    settings.observe({ type: 'unguarded', reason: identity.reason });
-    states.set(record, unguarded(settings));
-  } catch (error) {
-    if (isFaultOfSetUp(error)) throw error;
-    states.fail(record, error);
-  }
-  return undefined;
-}
-
-async function claimRecord(settings: BatchSettings, call: Call): Promise<RecordState> {
+async function claimRecord(settings: Settings, call: Call): Promise<RecordState> {
   const entered = await enter(call);
   switch (entered.outcome) {
     case 'run': {
@@ -128,7 +107,7 @@ async function claimRecord(settings: BatchSettings, call: Call): Promise<RecordS
  * Fails records whose leader is in another group and not done. The rest of a record's group cannot wait for another group.
  */
 function failAcrossGroups(states: RecordStates): void {
-  for (const record of states.records) {
+  for (const record of states.known) {
     const state = states.get(record);
     if (state?.kind !== 'follows' || state.leader.group === record.group) continue;
     if (states.get(state.leader)?.kind !== 'done') states.fail(record, busyInBatch(state.leader));
@@ -137,7 +116,7 @@ function failAcrossGroups(states: RecordStates): void {
 
 /** Records that must not start, because an earlier one of their group did not. Else the group would lose its order. */
 function freshBehindFailures(states: RecordStates): BatchRecord[] {
-  return lanesOf(states.records).flatMap((lane) => {
+  return lanesOf(states.known).flatMap((lane) => {
     const first = lane.findIndex((record) => states.comesAgain(record));
     return first < 0 ? [] : lane.slice(first + 1).filter((record) => states.get(record)?.kind === 'fresh');
   });
@@ -150,9 +129,9 @@ async function giveBack(states: RecordStates, records: readonly BatchRecord[]): 
 }
 
 /** A partial batch response has no room for reasons, so the log is the only place for them. */
-function logFailures(states: RecordStates): void {
+function logFailures(records: readonly BatchRecord[], states: RecordStates): void {
   const ids = new Map<string, string[]>();
-  for (const record of states.records) {
+  for (const record of records) {
     const state = states.get(record);
     // A record that another invocation is processing is no fault. The observer hears of it.
     if (state?.kind !== 'failed' || IdempotencyError.is(state.error, 'IN_PROGRESS')) continue;
@@ -173,12 +152,6 @@ const unguarded = (settings: Settings): RecordState => ({
   execution: undefined,
   operation: unguardedOperation(settings),
 });
-
-/** Whether an error meets every record and every delivery, until somebody corrects the set-up. */
-const isFaultOfSetUp = (error: unknown): boolean =>
-  ['STORE_MISCONFIGURED', 'UNSUPPORTED', 'BAD_OPTION', 'NAMESPACE_CLASH'].some((code) =>
-    IdempotencyError.is(error, code as 'BAD_OPTION'),
-  );
 
 const maxNamed = 5;
 

@@ -21,12 +21,12 @@ import type {
 
 import { IdempotencyError, show } from '../errors.ts';
 import { asBatch } from '../events/index.ts';
-import { batchOf, type Operation } from '../operation/index.ts';
+import type { Operation } from '../operation/index.ts';
 import { checkOptions, isFunction, type Rules } from '../validate.ts';
-import type { RecordByRecord } from './guarded-batch.ts';
 import { lanesOf } from './lanes.ts';
 import { Pass, type PassSettings, type RecordHandler } from './pass.ts';
 import type { Schema } from './payload.ts';
+import { take } from './take.ts';
 
 export type { Schema } from './payload.ts';
 
@@ -133,25 +133,23 @@ export function eachRecord<Record extends SourceRecord = SQSRecord, Payload = an
   }
   const settings = resolve(options as EachRecordOptions<any, any>);
   return async (event, context) => {
-    const guarded = batchOf<RecordByRecord>(context);
-    const batch = guarded?.batch ?? asBatch(event);
-    const lanes = guarded ? guarded.lanesIn(event) : batch && lanesOf(batch.records);
-    if (batch !== undefined && lanes !== undefined) {
+    const taken = await take('eachRecord', event, context);
+    const batch = taken?.guarded.batch ?? asBatch(event);
+    if (batch !== undefined) {
+      const { guarded, records = batch.records } = taken ?? {};
       const pass = new Pass(batch, guarded, context, handler as RecordHandler, settings);
-      return (await pass.go(lanes)) as BatchAnswer<Record>;
+      return (await pass.go(lanesOf(records))) as BatchAnswer<Record>;
     }
     // A middleware has removed all records.
     if ((event as { Records?: unknown[] } | null)?.Records?.length === 0) {
       return { batchItemFailures: [] } as unknown as BatchAnswer<Record>;
     }
-    throw new IdempotencyError('UNSUPPORTED', guarded ? notAsGuarded : noBatch);
+    throw new IdempotencyError('UNSUPPORTED', noBatch);
   };
 }
 
 const noBatch =
   'eachRecord() was given an event that is no batch of SQS, Kinesis, DynamoDB Streams, Kafka, SNS or S3 records. Handle it with a handler of its own.';
-const notAsGuarded =
-  'eachRecord() was given records that are not those of the guarded batch: a middleware has made others of them. Let it keep all members that the service sends, or change the records in place. Records may be taken out.';
 
 const rules = {
   schema: {

@@ -1,22 +1,24 @@
-/** A claimed batch while its handler runs. Each record is settled as soon as its handler is done, the rest when all is over. */
-import type { Ended, Execution, Run } from '../engine/index.ts';
+/** A batch that its handler has taken. Each record is settled as soon as its handler is done, the rest when all is over. */
+import type { Ended, Execution } from '../engine/index.ts';
 import { asRecord, type Batch, type BatchRecord, isBelow, lowestOf, rawsIn } from '../events/index.ts';
 import type { BatchOperations, Operation } from '../operation/index.ts';
 import { inParallel } from '../pool.ts';
-import { maxParallel } from './claim-batch.ts';
-import { lanesOf } from './lanes.ts';
-import type { RecordStates } from './record-state.ts';
+import type { ArrivedBatch, TakenBatch } from './arrived-batch.ts';
+import { claimRecords, maxParallel } from './claim-batch.ts';
+import { RecordStates } from './record-state.ts';
 import { asOfBatch, reportOf } from './report.ts';
 
 /** A batch as `eachRecord` sees it, which calls a handler for each record. */
 export interface RecordByRecord extends BatchOperations {
   readonly batch: Batch;
   /**
-   * The records to process, lane by lane; `undefined` where `event` has no place for any, or one that is not of this batch.
+   * Claims the records of `event`. Resolves to those to process; to `undefined` where `event` has no place for any, or one that is
+   * not of this batch.
    *
    * @param event what the guard passed on, or what other middlewares made of it
+   * @throws an error that shows that the guard is set up wrongly
    */
-  lanesIn(event: unknown): BatchRecord[][] | undefined;
+  take(event: unknown): Promise<BatchRecord[] | undefined>;
   operationFor(record: BatchRecord): Operation | undefined;
   /** @throws `OVERTAKEN` where another attempt has taken the record over */
   recordReturned(record: BatchRecord, value: unknown): Promise<void>;
@@ -30,21 +32,23 @@ export interface RecordByRecord extends BatchOperations {
   recordSkipped(record: BatchRecord): void;
 }
 
-export class GuardedBatch implements Run, RecordByRecord {
+export class GuardedBatch implements TakenBatch, RecordByRecord {
   readonly batch: Batch;
+  readonly #arrived: ArrivedBatch;
   readonly #states: RecordStates;
   readonly #skipped = new Set<BatchRecord>();
   /** Records that failed before their handler was called. */
   readonly #untouched = new Set<BatchRecord>();
   /** The records that the handler was given. */
-  readonly #given: readonly BatchRecord[];
+  readonly #given = new Set<BatchRecord>();
   readonly #byRaw = new Map<unknown, BatchRecord>();
   readonly #byId = new Map<unknown, BatchRecord>();
 
-  constructor(batch: Batch, states: RecordStates) {
+  constructor(arrived: ArrivedBatch) {
+    const { batch } = arrived;
+    this.#arrived = arrived;
     this.batch = batch;
-    this.#states = states;
-    this.#given = states.fresh();
+    this.#states = new RecordStates(batch.records);
     for (const record of batch.records) {
       this.#byRaw.set(record.raw, record);
       // The first record of an id leads. What becomes of it becomes of the others.
@@ -52,21 +56,19 @@ export class GuardedBatch implements Run, RecordByRecord {
     }
   }
 
-  /** The event for the handler, with the fresh records only; `undefined` where there are none. */
-  get event(): object | undefined {
-    return this.#given.length === 0 ? undefined : this.batch.only(this.#given);
-  }
-
-  lanesIn(event: unknown): BatchRecord[][] | undefined {
-    const raws = rawsIn(event);
-    if (raws === undefined) return undefined;
-    const isAsGiven =
-      raws.length === this.#given.length && this.#given.every(({ raw }, at) => raws[at] === raw);
-    if (isAsGiven) return lanesOf(this.#given);
-    // A middleware has removed or copied records. A copy is processed as it is now, under the id that arrived.
-    const records = raws.map((raw) => this.#copyOf(raw));
-    // An unknown one may be what is left of any record. Were it passed over, that record would be completed unprocessed.
-    return records.every((record) => record !== undefined) ? lanesOf(records) : undefined;
+  async take(event: unknown): Promise<BatchRecord[] | undefined> {
+    // A middleware has perhaps removed or copied records. A copy is processed as it is now, under the id that arrived.
+    const records = rawsIn(event)?.map((raw) => this.#copyOf(raw));
+    // An unknown one may be what is left of any record. Were it passed over, that record would be done unprocessed.
+    if (!records?.every((record) => record !== undefined)) return undefined;
+    const arriving = new Set(records.map((record) => this.#original(record)));
+    const unclaimed = this.batch.records.filter(
+      (record) => arriving.has(record) && !this.#states.get(record),
+    );
+    await claimRecords(this.#arrived, unclaimed, this.#states);
+    const fresh = records.filter((record) => this.#states.get(this.#original(record))?.kind === 'fresh');
+    for (const record of fresh) this.#given.add(this.#original(record));
+    return fresh;
   }
 
   operationOf(raw: unknown): Operation | undefined {
@@ -136,7 +138,7 @@ export class GuardedBatch implements Run, RecordByRecord {
   /** The records that the handler was given, without those that it reports as not started. */
   #started(): ReadonlySet<BatchRecord> {
     return new Set(
-      this.#given.filter((record) => !this.#skipped.has(record) && !this.#untouched.has(record)),
+      [...this.#given].filter((record) => !this.#skipped.has(record) && !this.#untouched.has(record)),
     );
   }
 

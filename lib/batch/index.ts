@@ -1,9 +1,9 @@
 /**
- * Guards a batch record by record: claims all records at once, settles each by itself, and reports once to the service.
+ * Guards a batch record by record: claims the records that its handler takes, all at once, settles each by itself, and reports once to the service.
  * This room decides which records the handler gets, in what order, and which ones the service must deliver again.
  * It never decides what makes two records the same (`events` does), nor how an attempt ends (`engine` does).
  */
-export { beginBatch } from './begin-batch.ts';
+export { arrivedIn, beginBatch, beginUnguardedBatch } from './arrived-batch.ts';
 export {
   type BatchAnswer,
   type EachRecordOptions,
@@ -13,4 +13,4 @@ export {
   type SourceRecord,
   type WithPayload,
 } from './each-record.ts';
-export { UnguardedBatch } from './unguarded-batch.ts';
+export { freshRecords } from './fresh-records.ts';

@@ -16,11 +16,11 @@ export type RecordState =
 
 /** The states of all records of a batch. */
 export class RecordStates {
-  readonly records: readonly BatchRecord[];
+  readonly #records: readonly BatchRecord[];
   readonly #states = new Map<BatchRecord, RecordState>();
 
   constructor(records: readonly BatchRecord[]) {
-    this.records = records;
+    this.#records = records;
   }
 
   get(record: BatchRecord): RecordState | undefined {
@@ -43,8 +43,13 @@ export class RecordStates {
     return before.execution;
   }
 
+  /** The records that have a state, in their order. */
+  get known(): BatchRecord[] {
+    return this.#records.filter((record) => this.#states.has(record));
+  }
+
   fresh(): BatchRecord[] {
-    return this.records.filter((record) => this.#states.get(record)?.kind === 'fresh');
+    return this.#records.filter((record) => this.#states.get(record)?.kind === 'fresh');
   }
 
   comesAgain(record: BatchRecord): boolean {

@@ -1,24 +1,23 @@
-import type { Settings } from '../engine/index.ts';
-import { asBatch, asRecord, type Batch, type BatchRecord, rawsIn } from '../events/index.ts';
+import type { Ended, Settings } from '../engine/index.ts';
+import { asRecord, type Batch, type BatchRecord, rawsIn } from '../events/index.ts';
 import { type Operation, unguardedOperation } from '../operation/index.ts';
+import type { ArrivedBatch, TakenBatch } from './arrived-batch.ts';
 import type { RecordByRecord } from './guarded-batch.ts';
-import { lanesOf } from './lanes.ts';
 
 /** A batch under a guard that is switched off (`IDEMPOTENCY_DISABLED`). Each record has an unguarded operation. */
-export class UnguardedBatch implements RecordByRecord {
+export class UnguardedBatch implements TakenBatch, RecordByRecord {
   readonly batch: Batch;
   readonly #operations = new Map<unknown, Operation>();
   readonly #settings: Settings;
 
-  constructor(settings: Settings, batch: Batch) {
+  constructor({ settings, batch }: ArrivedBatch) {
     this.#settings = settings;
     this.batch = batch;
   }
 
-  lanesIn(event: unknown): BatchRecord[][] | undefined {
-    if (rawsIn(event)?.length === 0) return [];
-    const batch = asBatch(event);
-    return batch && lanesOf(batch.records);
+  async take(event: unknown): Promise<BatchRecord[] | undefined> {
+    const records = rawsIn(event)?.map(asRecord);
+    return records?.every((record) => record !== undefined) ? records : undefined;
   }
 
   operationOf(raw: unknown): Operation | undefined {
@@ -35,4 +34,9 @@ export class UnguardedBatch implements RecordByRecord {
   async recordReturned(): Promise<void> {}
   async recordThrew(): Promise<void> {}
   recordSkipped(): void {}
+
+  returned = async (answer: unknown): Promise<unknown> => answer;
+  threw = async (error: unknown): Promise<Ended> => ({ kind: 'error', error });
+  async returnedInVain(): Promise<void> {}
+  completed = (answer: unknown): unknown => answer;
 }

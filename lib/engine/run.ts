@@ -15,6 +15,8 @@ export interface Run {
   threw(error: unknown): Promise<Ended>;
   /** It returned `result`, which was lost on the way out: what was done must not be done again. Never rejects. */
   returnedInVain(result: unknown): Promise<void>;
+  /** The handler is about to be called, as far as can be told. */
+  called?(): void;
   /** What the caller gets where another middleware has answered for the handler: only a batch has to add to it. */
   completed?(answer: unknown): unknown;
 }

@@ -35,8 +35,8 @@ export interface Batch {
   readonly records: readonly BatchRecord[];
   /** How the service is told of failures: `each` by its id, the `lowest` sequence number, or `throw` an error for all. */
   readonly report: 'each' | 'lowest' | 'throw';
-  /** The event, with these records only. */
-  only(records: readonly BatchRecord[]): object;
+  /** `event`, with these of its records only. @param event the batch's, or what middlewares have made of it */
+  only(event: object, records: readonly BatchRecord[]): object;
 }
 
 /** `undefined` for any event that is no batch of a known service. */
@@ -160,7 +160,7 @@ function asListBatch(event: Fields): Batch | undefined {
     event,
     records: Records.map(service.read),
     report: service.report,
-    only: (records) => ({ ...event, Records: records.map(({ raw }) => raw) }),
+    only: (given, records) => ({ ...given, Records: records.map(({ raw }) => raw) }),
   };
 }
 
@@ -174,12 +174,12 @@ function asKafkaBatch(event: Fields): Batch | undefined {
     event,
     records: Object.values(partitions).flatMap((list) => list.map((raw) => kafkaRecord(raw, tenant))),
     report: 'throw',
-    only(records) {
-      const wanted = new Set(records.map(({ raw }) => raw));
-      const left = Object.entries(partitions)
+    only(given: Fields, records) {
+      const wanted = new Set<unknown>(records.map(({ raw }) => raw));
+      const left = Object.entries<unknown[]>(given.records)
         .map(([name, list]) => [name, list.filter((raw) => wanted.has(raw))] as const)
         .filter(([, list]) => list.length > 0);
-      return { ...event, records: Object.fromEntries(left) };
+      return { ...given, records: Object.fromEntries(left) };
     },
   };
 }

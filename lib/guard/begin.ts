@@ -4,7 +4,7 @@
  * not reach the handler.
  */
 import type { Context } from 'aws-lambda';
-import { beginBatch, UnguardedBatch } from '../batch/index.ts';
+import { arrivedIn, beginBatch, beginUnguardedBatch } from '../batch/index.ts';
 import {
   answerOrThrow,
   type Begun,
@@ -30,23 +30,22 @@ export async function begin(
   context: Context | undefined,
 ): Promise<Begun> {
   const { settings } = guard;
+  arrivedIn(context)?.open();
   if (settings.disabled()) {
     warnOfDisabled();
-    const begun = unguarded(settings, event, context, 'disabled');
     const batch = asBatch(event);
-    return batch
-      ? {
-          ...begun,
-          context: carrying(context, { kind: 'batch', batch: new UnguardedBatch(settings, batch) }),
-        }
-      : begun;
+    if (!batch) return unguarded(settings, event, context, 'disabled');
+    settings.observe({ type: 'unguarded', reason: 'disabled' });
+    return beginUnguardedBatch(settings, batch, context);
   }
   const http = asHttpEvent(event);
   const reply = http ? httpReply(settings.http, http) : plainReply;
   try {
     refuseDurableExecution(context);
     const batch = http ? undefined : asBatch(event);
-    return await (batch ? beginBatch(guard, batch, context) : beginOne(guard, event, context, http, reply));
+    if (!batch) return await beginOne(guard, event, context, http, reply);
+    refuseSharedNamespace(guard);
+    return beginBatch(settings, batch, context);
   } catch (error) {
     return { kind: 'answer', answer: answerOrThrow(reply, error) };
   }

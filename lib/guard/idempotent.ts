@@ -77,12 +77,15 @@ export function idempotent(
 function wrap(handler: (...args: any[]) => unknown, settings: GuardSettings): GuardedHandler<any, any> {
   refuseStreaming(handler);
   const guard: Guard<GuardSettings> = { settings, subject: handler };
+  // Its middlewares may read what its handler has not taken yet.
+  const isMiddy = 'use' in handler && 'handler' in handler;
   async function guarded(this: unknown, event: unknown, context?: Context, ...rest: unknown[]): Promise<any> {
     refuseOtherThanContext(handler.name, context);
     const begun = await begin(guard, event, context);
     if (begun.kind === 'answer') return begun.answer;
     let result: unknown;
     try {
+      if (!isMiddy) begun.run.called?.();
       result = await handler.call(this, begun.event, begun.context, ...rest);
     } catch (error) {
       const ended = await begun.run.threw(error);

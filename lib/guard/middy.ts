@@ -95,7 +95,9 @@ class GuardedCall {
     this.#run = run;
     watchRequest(request, {
       called: () => {
-        if (this.#progress.at === 'waiting') this.#progress = { at: 'running' };
+        if (this.#progress.at !== 'waiting') return;
+        this.#progress = { at: 'running' };
+        this.#run.called?.();
       },
       responded: (result, isEarly) => {
         this.#before = this.#progress;

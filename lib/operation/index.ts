@@ -6,7 +6,6 @@
 export type { GuardedOperation } from './guarded-operation.ts';
 export {
   type BatchOperations,
-  batchOf,
   guardedOperation,
   operation,
   unguardedOperation,

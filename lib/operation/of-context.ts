@@ -12,9 +12,9 @@ export interface BatchOperations {
 }
 
 /** The guarded batch that `context` belongs to. */
-export function batchOf<Guarded extends BatchOperations>(context: unknown): Guarded | undefined {
+function batchOf(context: unknown): BatchOperations | undefined {
   const carried = carriedBy(context);
-  return carried?.kind === 'batch' ? (carried.batch as Guarded) : undefined;
+  return carried?.kind === 'batch' ? (carried.batch as BatchOperations) : undefined;
 }
 
 /** The operation of a guarded execution: always the same one. */

@@ -2,7 +2,7 @@ import middy from '@middy/core';
 import type { Context, SNSEvent, SNSEventRecord } from 'aws-lambda';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { SourceRecord } from '../../lib/index.ts';
-import { eachRecord, IdempotencyError, idempotent, operation } from '../../lib/index.ts';
+import { eachRecord, freshRecords, IdempotencyError, idempotent, operation } from '../../lib/index.ts';
 import { memoryStore } from '../../lib/testing.ts';
 import {
   kafkaMessage,
@@ -93,15 +93,17 @@ describe.each(doors)('eachRecord %s', (_, guard) => {
 
 describe.each(doors.slice(1))('a plain batch handler %s', (_, guard) => {
   const handler = () =>
-    guard(async (event, context) => {
-      for (const record of (event as SNSEvent).Records) {
-        const op = operation(context, record);
-        await op.step('charge', () => {});
-        if (record.Sns.MessageId === 'bad') {
-          throw new IdempotencyError('BAD_WRITES', 'Nothing has been written.');
+    guard(
+      freshRecords(async (event, context) => {
+        for (const record of (event as SNSEvent).Records) {
+          const op = operation(context, record);
+          await op.step('charge', () => {});
+          if (record.Sns.MessageId === 'bad') {
+            throw new IdempotencyError('BAD_WRITES', 'Nothing has been written.');
+          }
         }
-      }
-    });
+      }),
+    );
 
   it('keeps the words of its only record, which has taken a step', async () => {
     await expect(handler()(snsEvent(snsNotification('bad')), lambdaContext())).rejects.toMatchObject({
@@ -118,13 +120,16 @@ describe.each(doors.slice(1))('a plain batch handler %s', (_, guard) => {
 
   it('may have done something where one record was refused before it was called', async () => {
     const calls: number[] = [];
-    const keyed = idempotent(async ({ Records }: SNSEvent) => void calls.push(Records.length), {
-      store: memoryStore(),
-      key: (record) =>
-        (record as SNSEventRecord).Sns.MessageId === 'bad'
-          ? undefined
-          : (record as SNSEventRecord).Sns.MessageId,
-    });
+    const keyed = idempotent(
+      freshRecords(async ({ Records }: SNSEvent) => void calls.push(Records.length)),
+      {
+        store: memoryStore(),
+        key: (record) =>
+          (record as SNSEventRecord).Sns.MessageId === 'bad'
+            ? undefined
+            : (record as SNSEventRecord).Sns.MessageId,
+      },
+    );
     const [good, bad] = [snsNotification('good'), snsNotification('bad')];
     await expect(keyed(snsEvent(bad), lambdaContext())).rejects.toMatchObject({
       ...{ code: 'MISSING_KEY', effect: 'none' },

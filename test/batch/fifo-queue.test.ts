@@ -1,5 +1,6 @@
 import type { SQSEvent, SQSRecord } from 'aws-lambda';
 import { describe, expect, it } from 'vitest';
+import { freshRecords } from '../../lib/index.ts';
 import { failedIn, fifoMessage, sqsEvent } from '../support/batch-events.ts';
 import { doors } from '../support/doors.ts';
 import { dynamoBatchBench } from './bench.ts';
@@ -48,9 +49,12 @@ describe.each(doors)('%s: a batch', (_, guard) => {
     it('gives a plain handler nothing that comes behind a message worked on elsewhere', async () => {
       const elsewhere = await bench.busyWith(guard, sqsEvent(a[1]!));
       const seen: string[] = [];
-      const handler = guard(async (event: SQSEvent) => {
-        seen.push(...event.Records.map(({ messageId }) => messageId));
-      }, bench.options());
+      const handler = guard(
+        freshRecords(async (event: SQSEvent) => {
+          seen.push(...event.Records.map(({ messageId }) => messageId));
+        }),
+        bench.options(),
+      );
       expect(failedIn(await handler(mixed))).toEqual(['a-2', 'a-3', 'a-4']);
       expect(seen).toEqual(['a-1', 'b-1', 'b-2', 'b-3']);
       await elsewhere.fails();

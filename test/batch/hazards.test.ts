@@ -1,6 +1,6 @@
 import type { SQSEvent, SQSRecord } from 'aws-lambda';
 import { describe, expect, it } from 'vitest';
-import { eachRecord, idempotent, operation } from '../../lib/index.ts';
+import { eachRecord, freshRecords, idempotent, operation } from '../../lib/index.ts';
 import type { Store } from '../../lib/store.ts';
 import { manualClock, memoryStore } from '../../lib/testing.ts';
 import {
@@ -118,11 +118,11 @@ describe('the event of a batch', () => {
 
   it('whose records the handler changes is still the operations that it was', async () => {
     const handler = idempotent(
-      async ({ Records }: SQSEvent) => {
+      freshRecords(async ({ Records }: SQSEvent) => {
         bench.runs.push(...Records.map(({ messageId }) => messageId));
         for (const record of Records) Object.assign(record, { messageId: 'x', body: '' });
         Records.length = 0;
-      },
+      }),
       { store: memoryStore() },
     );
     expect(failedIn(await handler(sqsEvent(...messages(2)), lambdaContext()))).toEqual([]);
@@ -219,7 +219,10 @@ it('a record that was overtaken under a plain handler is reported, though the ha
       return { outcome: 'stopped', found: { ...found, owner: 'another' } };
     },
   };
-  const handler = idempotent(async (_: SQSEvent, _context) => ({ batchItemFailures: [] }), { store });
+  const handler = idempotent(
+    freshRecords(async (_: SQSEvent, _context) => ({ batchItemFailures: [] })),
+    { store },
+  );
   expect(failedIn(await handler(sqsEvent(fifoMessage('m-1', 'g')), lambdaContext()))).toEqual(['m-1']);
 });
 

@@ -4,7 +4,14 @@ import type { Context, KinesisStreamRecord, SQSRecord } from 'aws-lambda';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { SourceRecord } from '../../lib/index.ts';
-import { dynamoStore, eachRecord, idempotent, type Operation, operation } from '../../lib/index.ts';
+import {
+  dynamoStore,
+  eachRecord,
+  freshRecords,
+  idempotent,
+  type Operation,
+  operation,
+} from '../../lib/index.ts';
 import type { Store } from '../../lib/store.ts';
 import { type ManualClock, manualClock, memoryStore } from '../../lib/testing.ts';
 import {
@@ -275,7 +282,7 @@ async function play(
       return { batchItemFailures: failed.map((itemIdentifier) => ({ itemIdentifier })) };
     };
     const guarded = idempotent(
-      (handler === 'plain' ? plain : each) as (event: object, context: Context) => unknown,
+      (handler === 'plain' ? freshRecords(plain) : each) as (event: object, context: Context) => unknown,
       {
         store: mortal,
         ...{ namespace: 'property', claim, keep: { key: true } },

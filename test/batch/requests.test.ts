@@ -1,7 +1,7 @@
 import type { SQSEvent } from 'aws-lambda';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { IdempotencyError } from '../../lib/errors.ts';
-import { dynamoStore, eachRecord, idempotent } from '../../lib/index.ts';
+import { dynamoStore, eachRecord, freshRecords, idempotent } from '../../lib/index.ts';
 import type { Store } from '../../lib/store.ts';
 import { memoryStore } from '../../lib/testing.ts';
 import { failedIn, fifoMessage, sqsEvent, sqsMessage } from '../support/batch-events.ts';
@@ -149,9 +149,9 @@ describe('requests for a batch', () => {
     expect(bench.runs).toHaveLength(10_000);
     expect(most).toBeLessThanOrEqual(60);
     const plainHandler = idempotent(
-      async ({ Records }: SQSEvent) => ({
+      freshRecords(async ({ Records }: SQSEvent) => ({
         batchItemFailures: Records.map(({ messageId }) => ({ itemIdentifier: messageId })),
-      }),
+      })),
       { store: memoryStore() },
     );
     expect(failedIn(await plainHandler(event, lambdaContext()))).toHaveLength(10_000);

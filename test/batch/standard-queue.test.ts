@@ -1,6 +1,6 @@
 import type { Context, SQSEvent, SQSRecord } from 'aws-lambda';
 import { describe, expect, it, vi } from 'vitest';
-import { eachRecord, operation } from '../../lib/index.ts';
+import { eachRecord, freshRecords, operation } from '../../lib/index.ts';
 import { failedIn, sqsEvent, sqsMessage } from '../support/batch-events.ts';
 import { doors } from '../support/doors.ts';
 import { dynamoBatchBench } from './bench.ts';
@@ -113,10 +113,13 @@ describe.each(doors)('%s: a batch', (_, guard) => {
     it('gives a plain handler only what is fresh, and merges its answer', async () => {
       const seen: string[][] = [];
       let answer: unknown;
-      const handler = guard(async (event: SQSEvent) => {
-        seen.push(event.Records.map(({ messageId }) => messageId));
-        return answer;
-      }, bench.options());
+      const handler = guard(
+        freshRecords(async (event: SQSEvent) => {
+          seen.push(event.Records.map(({ messageId }) => messageId));
+          return answer;
+        }),
+        bench.options(),
+      );
       const elsewhere = await bench.busyWith(guard, sqsEvent(messages[0]!));
       answer = { batchItemFailures: [{ itemIdentifier: 'm-3' }], kept: true };
       expect(await handler(sqsEvent(...messages))).toEqual({
@@ -141,7 +144,7 @@ describe.each(doors)('%s: a batch', (_, guard) => {
       'takes a plain answer with %s for the failure of all, as Lambda does',
       async (_, batchItemFailures) => {
         const handle = vi.fn(async (): Promise<unknown> => ({ batchItemFailures }));
-        const handler = guard(handle, bench.options());
+        const handler = guard(freshRecords(handle), bench.options());
         expect(failedIn(await handler(sqsEvent(...messages)))).toEqual(['m-1', 'm-2', 'm-3', 'm-4']);
         handle.mockResolvedValue({ batchItemFailures: null });
         expect(failedIn(await handler(sqsEvent(...messages)))).toEqual([]);
@@ -152,7 +155,7 @@ describe.each(doors)('%s: a batch', (_, guard) => {
     it('releases all that a plain handler was given when it throws', async () => {
       const handle = vi.fn(async (_: SQSEvent): Promise<unknown> => undefined);
       handle.mockRejectedValueOnce(new Error('down'));
-      const handler = guard(handle, bench.options());
+      const handler = guard(freshRecords(handle), bench.options());
       await expect(handler(sqsEvent(...messages))).rejects.toThrow('down');
       expect(failedIn(await handler(sqsEvent(...messages)))).toEqual([]);
       expect(handle).toHaveBeenCalledTimes(2);
@@ -161,16 +164,19 @@ describe.each(doors)('%s: a batch', (_, guard) => {
 
     it('tells each operation by its record, and that a batch has none of its own', async () => {
       const keys: string[] = [];
-      const handler = guard(async (event: SQSEvent, context: unknown) => {
-        expect(() => operation(context)).toThrow(/call operation\(context, record\)/);
-        for (const record of event.Records) {
-          keys.push(operation(context, record).key);
-          expect(operation(context, { ...record })).toBe(operation(context, record));
-        }
-        expect(() => operation(context, sqsMessage('m-9'))).toThrow(
-          expect.objectContaining({ code: 'NOT_GUARDED' }),
-        );
-      }, bench.options());
+      const handler = guard(
+        freshRecords(async (event: SQSEvent, context: unknown) => {
+          expect(() => operation(context)).toThrow(/call operation\(context, record\)/);
+          for (const record of event.Records) {
+            keys.push(operation(context, record).key);
+            expect(operation(context, { ...record })).toBe(operation(context, record));
+          }
+          expect(() => operation(context, sqsMessage('m-9'))).toThrow(
+            expect.objectContaining({ code: 'NOT_GUARDED' }),
+          );
+        }),
+        bench.options(),
+      );
       await handler(sqsEvent(...messages));
       expect(keys).toEqual(['m-1', 'm-2', 'm-3', 'm-4']);
     });

@@ -1,7 +1,7 @@
 import type { DynamoDBRecord, KinesisStreamRecord, MSKEvent, MSKRecord } from 'aws-lambda';
 import { describe, expect, it } from 'vitest';
 import type { SourceRecord } from '../../lib/index.ts';
-import { eachRecord } from '../../lib/index.ts';
+import { eachRecord, freshRecords } from '../../lib/index.ts';
 import {
   failedIn,
   kafkaMessage,
@@ -59,18 +59,20 @@ describe.each(doors)('%s: a batch', (_, guard) => {
       const seen: string[][] = [];
       let failures: string[] = ['11', '10'];
       const handler = guard(
-        async ({
-          Records,
-        }: {
-          Records: { kinesis?: KinesisStreamRecord['kinesis']; dynamodb?: DynamoDBRecord['dynamodb'] }[];
-        }) => {
-          seen.push(
-            Records.map(({ kinesis, dynamodb }) =>
-              String(kinesis?.sequenceNumber ?? dynamodb?.SequenceNumber),
-            ),
-          );
-          return { batchItemFailures: failures.map((itemIdentifier) => ({ itemIdentifier })) };
-        },
+        freshRecords(
+          async ({
+            Records,
+          }: {
+            Records: { kinesis?: KinesisStreamRecord['kinesis']; dynamodb?: DynamoDBRecord['dynamodb'] }[];
+          }) => {
+            seen.push(
+              Records.map(({ kinesis, dynamodb }) =>
+                String(kinesis?.sequenceNumber ?? dynamodb?.SequenceNumber),
+              ),
+            );
+            return { batchItemFailures: failures.map((itemIdentifier) => ({ itemIdentifier })) };
+          },
+        ),
         bench.options(),
       );
       expect(failedIn(await handler(event(...range(8, 13))))).toEqual(['10']);
@@ -130,7 +132,10 @@ describe.each(doors)('%s: a batch', (_, guard) => {
         message: expect.stringContaining('2 of 4'),
       });
       const seen: object[] = [];
-      const handler = guard(async ({ records }: MSKEvent) => void seen.push(records), bench.options());
+      const handler = guard(
+        freshRecords(async ({ records }: MSKEvent) => void seen.push(records)),
+        bench.options(),
+      );
       await handler(event(...records, kafkaMessage(1, 0, { id: 'b0' })));
       expect(seen).toEqual([{ 'orders-0': [records[2]], 'orders-1': [kafkaMessage(1, 0, { id: 'b0' })] }]);
     });

@@ -1,0 +1,169 @@
+/**
+ * The way in for a batch. Its records are identified as they arrive, before other middlewares change them, and claimed once
+ * `eachRecord` or `freshRecords` takes them. A guard without batches needs no more of this room than this file.
+ */
+import type { Context } from 'aws-lambda';
+import { type Begun, carriedBy, carrying, type Ended, type Run, type Settings } from '../engine/index.ts';
+import { afterActing, IdempotencyError } from '../errors.ts';
+import {
+  type Batch,
+  type BatchRecord,
+  type Identity,
+  type IdentitySettings,
+  identifyRecord,
+} from '../events/index.ts';
+import { type LockedEvent, lockedEvent } from './locked-event.ts';
+
+/** The settings of a guard that identifies an operation in each record. */
+export type BatchSettings = Settings & IdentitySettings;
+
+/** Which operation a record belongs to, or why that cannot be told. */
+export type Identified = Identity | { readonly kind: 'failed'; readonly error: unknown };
+
+/** What a batch becomes once its handler takes it. */
+export interface TakenBatch extends Run {
+  operationOf(record: unknown): object | undefined;
+  completed(answer: unknown): unknown;
+}
+
+/**
+ * @throws an error that shows that the guard is set up wrongly
+ */
+export function beginBatch(settings: BatchSettings, batch: Batch, context: Context | undefined): Begun {
+  refuseTumblingWindow(batch);
+  return begun(new ArrivedBatch(settings, batch, context, identitiesOf(settings, batch, context)), context);
+}
+
+/** The same under a guard that is switched off (`IDEMPOTENCY_DISABLED`). */
+export const beginUnguardedBatch = (
+  settings: BatchSettings,
+  batch: Batch,
+  context: Context | undefined,
+): Begun => begun(new ArrivedBatch(settings, batch, context, undefined), context);
+
+const begun = (batch: ArrivedBatch, context: Context | undefined): Begun => ({
+  kind: 'run',
+  event: batch.event,
+  context: carrying(context, { kind: 'batch', batch }),
+  run: batch,
+});
+
+/** The batch that `context` carries from its guard. */
+export function arrivedIn(context: unknown): ArrivedBatch | undefined {
+  const carried = carriedBy(context);
+  return carried?.kind === 'batch' ? (carried.batch as ArrivedBatch) : undefined;
+}
+
+/** A batch as it arrived at its guard. It is the `Run` of a handler that may or may not take it. */
+export class ArrivedBatch implements Run {
+  readonly settings: BatchSettings;
+  readonly batch: Batch;
+  readonly context: Context | undefined;
+  /** `undefined` where the guard is switched off. */
+  readonly identities: ReadonlyMap<BatchRecord, Identified> | undefined;
+  /** The batch of a guard around this one. Whoever takes this one takes that one first. */
+  readonly outer: ArrivedBatch | undefined;
+  readonly #event: LockedEvent | undefined;
+  #taken: TakenBatch | undefined;
+
+  constructor(
+    settings: BatchSettings,
+    batch: Batch,
+    context: Context | undefined,
+    identities: ReadonlyMap<BatchRecord, Identified> | undefined,
+  ) {
+    this.settings = settings;
+    this.batch = batch;
+    this.context = context;
+    this.identities = identities;
+    const outer = arrivedIn(context);
+    this.outer = outer?.isTaken ? undefined : outer;
+    this.#event = identities && lockedEvent(batch.event, notTaken);
+  }
+
+  /** What the handler is given: its records cannot be read by a handler that has not taken them. */
+  get event(): object {
+    return this.#event?.event ?? this.batch.event;
+  }
+
+  get isTaken(): boolean {
+    return this.#taken !== undefined;
+  }
+
+  /** The same one each time. */
+  taken<Taken extends TakenBatch>(take: (arrived: ArrivedBatch) => Taken): Taken {
+    this.#event?.unlock();
+    this.#taken ??= take(this);
+    return this.#taken as Taken;
+  }
+
+  operationOf(record: unknown): object | undefined {
+    return this.#taken?.operationOf(record);
+  }
+
+  called(): void {
+    if (!this.#taken) this.#event?.lock();
+  }
+
+  /** Lets a guard inside of this one read what it is to guard. */
+  open(): void {
+    this.#event?.unlock();
+  }
+
+  async returned(answer: unknown): Promise<unknown> {
+    if (this.#taken) return this.#taken.returned(answer);
+    if (this.identities) throw afterActing(notTaken());
+    return answer;
+  }
+
+  async threw(error: unknown): Promise<Ended> {
+    this.#event?.unlock();
+    return this.#taken?.threw(error) ?? { kind: 'error', error };
+  }
+
+  async returnedInVain(answer: unknown): Promise<void> {
+    await this.#taken?.returnedInVain(answer);
+  }
+
+  completed(answer: unknown): unknown {
+    return this.#taken ? this.#taken.completed(answer) : answer;
+  }
+}
+
+function identitiesOf(
+  settings: BatchSettings,
+  { records }: Batch,
+  context: Context | undefined,
+): Map<BatchRecord, Identified> {
+  const identities = new Map<BatchRecord, Identified>();
+  for (const record of records) {
+    try {
+      identities.set(record, identifyRecord(settings, record, context as Context));
+    } catch (error) {
+      if (isFaultOfSetUp(error)) throw error;
+      identities.set(record, { kind: 'failed', error });
+    }
+  }
+  return identities;
+}
+
+/** Whether an error meets every record and every delivery, until somebody corrects the set-up. */
+export const isFaultOfSetUp = (error: unknown): boolean =>
+  ['STORE_MISCONFIGURED', 'UNSUPPORTED', 'BAD_OPTION', 'NAMESPACE_CLASH'].some((code) =>
+    IdempotencyError.is(error, code as 'BAD_OPTION'),
+  );
+
+/** The state of a tumbling window goes from batch to batch. A record that is dropped as a repeat would be missing in it. */
+function refuseTumblingWindow({ event }: Batch): void {
+  if (!('isFinalInvokeForWindow' in event)) return;
+  throw new IdempotencyError(
+    'UNSUPPORTED',
+    'A tumbling window cannot be guarded: its state would miss records that were completed before. Keep the state in a table, or remove the guard.',
+  );
+}
+
+const notTaken = (): IdempotencyError =>
+  new IdempotencyError(
+    'UNSUPPORTED',
+    'This handler is given a batch, whose records are guarded one by one. Make it of a handler for one record, `eachRecord(async (record, operation) => { … })`, or wrap it as `freshRecords(handler)`, which gives it the records that are to be processed.',
+  );
