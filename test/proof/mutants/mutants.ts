@@ -155,7 +155,7 @@ export const mutants: readonly Mutant[] = [
     file: 'lib/operation/transact.ts',
     find: "return doubt === undefined ? sent : { outcome: 'unknown', cause: doubt };",
     replace: 'return sent;',
-    test: 'test/engine/transact-doubt.test.ts',
+    test: 'test/operation/transact-doubt.test.ts',
   },
   {
     fault: 'a transaction that was not answered in time is taken for applied',
