@@ -1,118 +1,33 @@
 import { randomBytes } from 'node:crypto';
-import { inspect } from 'node:util';
-import type { APIGatewayProxyEventV2, Context, S3EventRecord, SQSEvent } from 'aws-lambda';
-import { afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
+import type { APIGatewayProxyEventV2 } from 'aws-lambda';
+import { beforeAll, describe, expect, it } from 'vitest';
 import {
   createOnce,
-  deduplicationId,
   dynamoStore,
-  eachRecord,
-  IdempotencyError,
-  type IdempotencyEvent,
   type IdempotentOptions,
   idempotent,
   type Operation,
-  operation,
-  relayOutbox,
-  sendOnce,
   updateVersion,
-} from '../lib/index.ts';
-import type { Store } from '../lib/store.ts';
-import { manualClock, memoryStore } from '../lib/testing.ts';
-import { s3Event, s3Notification, sqsEvent, sqsMessage } from './support/batch-events.ts';
-import { createTable, type TestTable } from './support/dynamodb.ts';
-import type { HttpCall } from './support/http-events.ts';
-import { paymentEvent } from './support/http-events.ts';
-import { lambdaContext } from './support/invocation.ts';
+} from '../../lib/index.ts';
+import type { Store } from '../../lib/store.ts';
+import { memoryStore } from '../../lib/testing.ts';
+import { createTable, type TestTable } from '../support/dynamodb.ts';
+import { paymentEvent } from '../support/http-events.ts';
+import { lambdaContext } from '../support/invocation.ts';
+import { privacyBench } from './bench.ts';
 
-/** Everything that came out where somebody may read it: errors, the console, observers. */
-let out: string[];
-let secrets: string[];
+const bench = privacyBench();
+const { secret, told, observe, guard } = bench;
+
 let table: TestTable;
-
-/** A value that is found again wherever it turns up, whole or in part. */
-function secret(): string {
-  const text = `zq${randomBytes(9).toString('hex')}`;
-  secrets.push(text);
-  return text;
-}
-
 beforeAll(async () => {
   table = await createTable();
 });
-
-beforeEach(() => {
-  out = [];
-  secrets = [];
-  for (const method of ['log', 'info', 'warn', 'error', 'debug'] as const) {
-    vi.spyOn(console, method).mockImplementation((...values: unknown[]) => {
-      out.push(...values.map((value) => inspect(value, { depth: 9, showHidden: false })));
-    });
-  }
-});
-
-afterEach(() => {
-  vi.restoreAllMocks();
-  const said = out.join('\n');
-  // Half of a value gives it away as well.
-  const leaked = secrets
-    .flatMap((text) => [text, text.slice(0, 10), text.slice(-10)])
-    .filter((part) => said.includes(part));
-  expect(leaked, said).toEqual([]);
-});
-
-const observe = (event: IdempotencyEvent): void => {
-  out.push(JSON.stringify(event), inspect(event, { depth: 9 }));
-};
-
-/** Runs it, and keeps what an error of ours shows. */
-async function told(work: () => unknown, code?: string): Promise<void> {
-  try {
-    await work();
-  } catch (error) {
-    if (!IdempotencyError.is(error)) throw error;
-    out.push(
-      error.message,
-      String(error),
-      JSON.stringify(error),
-      inspect(error, { depth: 9 }),
-      error.stack ?? '',
-    );
-    if (code !== undefined) expect(error.code).toBe(code);
-    return;
-  }
-  if (code !== undefined) throw new Error(`No ${code}.`);
-}
 
 const stores: readonly (readonly [string, () => Store])[] = [
   ['memoryStore', () => memoryStore()],
   ['dynamoStore', () => dynamoStore(table.store)],
 ];
-
-/** What a test calls a guard with, right or wrong. */
-interface Told {
-  readonly key?: unknown;
-  readonly tenant?: unknown;
-  readonly payload?: unknown;
-  readonly Records?: unknown;
-}
-
-/** A guard that is told everything in secrets. */
-function guard<Result>(
-  store: Store,
-  handler: (event: Told, op: Operation, context: Context) => Result,
-  options: IdempotentOptions = {},
-) {
-  return idempotent((event: Told, context: Context) => handler(event, operation(context), context), {
-    store,
-    namespace: 'privacy',
-    key: (event) => (event as { key: string }).key,
-    tenant: (event) => (event as { tenant: string }).tenant,
-    destinations: ['ledger'],
-    observe,
-    ...options,
-  });
-}
 
 const call = () => ({
   key: secret(),
@@ -304,7 +219,7 @@ describe.each(stores)('on a %s, nothing of a value is shown', (_, open) => {
     );
     const keep = (answer: unknown) => {
       const { statusCode, body } = answer as { statusCode: number; body: string };
-      if (statusCode >= 400) out.push(body);
+      if (statusCode >= 400) bench.out.push(body);
     };
     const key = secret();
     await handle(paymentEvent({ key, body: { name: secret() } }));
@@ -312,7 +227,7 @@ describe.each(stores)('on a %s, nothing of a value is shown', (_, open) => {
     for (const bad of [`${secret()},${secret()}`, `"${secret()}`, secret().repeat(20), `ü${secret()}`]) {
       keep(await handle(paymentEvent({ key: bad, body: { name: secret() } })));
     }
-    expect(out.some((text) => text.includes('PAYLOAD_MISMATCH'))).toBe(true);
+    expect(bench.out.some((text) => text.includes('PAYLOAD_MISMATCH'))).toBe(true);
   });
 });
 
@@ -349,9 +264,9 @@ describe('nothing of a value is shown by a store on DynamoDB', () => {
         guard(store, (_event, op) => op.commit({ result: secret(), writes: writes as never }))(call()),
       );
     }
-    expect(out.filter((text) => /BAD_WRITES/.test(text)).length).toBeGreaterThan(8);
+    expect(bench.out.filter((text) => /BAD_WRITES/.test(text)).length).toBeGreaterThan(8);
     // What is not the handler's stays: the fix is in it.
-    expect(out.join()).toMatch(/Syntax error/);
+    expect(bench.out.join()).toMatch(/Syntax error/);
   });
 
   it('where a condition met an item', async () => {
@@ -408,98 +323,4 @@ it('createOnce and updateVersion show nothing of an item', async () => {
   ]) {
     await told(() => updateVersion(client, { tableName, ...options } as never), 'BAD_OPTION');
   }
-});
-
-it('sendOnce and deduplicationId show nothing of a message', async () => {
-  const sqs = { send: async () => ({}), config: { serviceId: 'SQS' } };
-  const QueueUrl = 'https://sqs.eu-west-1.amazonaws.com/111122223333/ledger.fifo';
-  const fine = () => ({ QueueUrl, MessageBody: secret(), MessageGroupId: secret() });
-  for (const message of [
-    { ...fine(), MessageGroupId: `${secret()} ${secret()}` },
-    { ...fine(), MessageBody: { text: secret() } },
-    { ...fine(), QueueUrl: secret() },
-    { ...fine(), MessageDeduplicationId: secret() },
-    secret(),
-  ]) {
-    await told(() => (sendOnce as (...args: unknown[]) => unknown)(sqs, message, [secret()]));
-  }
-  await told(() => (sendOnce as (...args: unknown[]) => unknown)(secret(), fine(), [secret()]));
-  await told(() => (deduplicationId as (...args: unknown[]) => unknown)({ part: secret() }));
-  await told(() => (deduplicationId as (...args: unknown[]) => unknown)([secret(), { part: secret() }]));
-});
-
-it('a relay shows nothing of a message', async () => {
-  const record = (destination: string) => ({
-    eventSource: 'aws:dynamodb',
-    eventName: 'INSERT',
-    dynamodb: {
-      SequenceNumber: '1',
-      Keys: { pk: { S: 'orders#hash' }, sk: { S: `w#outbox#${secret()}#0001` } },
-      NewImage: {
-        destination: { S: destination },
-        body: { S: secret() },
-        groupId: { S: secret() },
-        deduplicationId: { S: secret() },
-      },
-    },
-  });
-  const failing = {
-    send: async (command: { input: { MessageBody?: string; Entries?: { MessageBody: string }[] } }) => {
-      throw new Error(`Value ${JSON.stringify(command.input)} for parameter MessageBody is invalid.`);
-    },
-  };
-  const relay = relayOutbox({
-    destinations: { ledger: { queueUrl: 'https://sqs.eu-west-1.amazonaws.com/1/ledger.fifo' } },
-    clients: { sqs: failing as never },
-  });
-  await told(() => relay({ Records: [record('ledger') as never] }));
-  await told(() => relay({ Records: [record(secret()) as never] }));
-  expect(out.join('\n')).toContain('was not published');
-});
-
-it('a batch shows nothing of its records', async () => {
-  const store = memoryStore({ clock: manualClock() });
-  const schema = {
-    '~standard': {
-      version: 1,
-      vendor: 'test',
-      validate: (value: unknown) => ({
-        issues: [{ message: secret(), path: [`${(value as { name: string }).name}@x`] }],
-      }),
-    },
-  };
-  const body = () => JSON.stringify({ name: secret() });
-  const batch = (...bodies: string[]): SQSEvent =>
-    sqsEvent(...bodies.map((one, index) => sqsMessage(`message-${index}`, one)));
-  for (const [handler, options] of [
-    [eachRecord(async () => {}, { schema: schema as never }), {}],
-    [eachRecord(async (record) => record.payload), {}],
-    [eachRecord(async () => {}), { key: () => JSON.parse(secret()) }],
-    [eachRecord(async () => {}), { key: () => ({ text: secret() }) as never }],
-  ] as const) {
-    const call = idempotent(handler as never, { store, namespace: 'batch', observe, ...options }) as HttpCall;
-    await call(batch(body(), secret()), lambdaContext(30_000));
-  }
-  const objects = s3Event(s3Notification(secret()), s3Notification(secret()));
-  for (const handler of [
-    eachRecord<S3EventRecord>(async () => {}, { schema: schema as never }),
-    eachRecord<S3EventRecord>(async () => {}),
-  ]) {
-    const call = idempotent(handler as never, {
-      store,
-      namespace: 's3',
-      observe,
-      key: () => 'same',
-    }) as HttpCall;
-    await told(() => call(objects, lambdaContext(30_000)));
-  }
-  await told(() =>
-    guard(
-      store,
-      async () => 1,
-    )({ Records: [{ eventSource: secret(), body: secret() }], key: secret(), tenant: secret() }),
-  );
-  await told(() =>
-    idempotent(async () => 1, { store, namespace: 'b' })({ Records: [{ eventSource: secret() }] } as never),
-  );
 });
