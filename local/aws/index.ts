@@ -29,7 +29,7 @@ export {
   type LocalFunction,
   type LogLine,
 } from './lambda.ts';
-export { checkPipe, type PipeDescription, startPipe } from './pipes.ts';
+export { checkPipe, type LocalPipe, type PipeDescription, startPipe } from './pipes.ts';
 export type { QueueDescription, TopicDescription } from './queue-descriptions.ts';
 export { type LocalQueues, startQueues } from './queues.ts';
 export {

@@ -63,6 +63,11 @@ export function checkPipe(name: string, description: PipeDescription): void {
   }
 }
 
+export interface LocalPipe extends StreamEventSource {
+  /** Ends what it does in the middle, and starts it anew behind the last batch that is known to have been sent. */
+  crash(): void;
+}
+
 export interface PipeOptions extends Pick<StreamEventSourceOptions, 'client' | 'streamArn'> {
   readonly sqs: SQSClient;
   readonly queueUrl: string;
@@ -78,17 +83,15 @@ export interface PipeOptions extends Pick<StreamEventSourceOptions, 'client' | '
  * @see https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-pipes-dynamodb.html
  * @see https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-pipes-batching-concurrency.html
  */
-export function startPipe(
-  name: string,
-  description: PipeDescription,
-  options: PipeOptions,
-): StreamEventSource {
+export function startPipe(name: string, description: PipeDescription, options: PipeOptions): LocalPipe {
   const { sqs, queueUrl: QueueUrl, deadLetterQueueUrl, client, streamArn, onError } = options;
 
-  async function send({ Records }: DynamoDBStreamEvent): Promise<Invocation> {
+  async function send({ Records }: DynamoDBStreamEvent, abortSignal: AbortSignal): Promise<Invocation> {
     try {
       const Entries = Records.map((record, index) => ({ Id: `${index}`, ...messageOf(record, description) }));
-      const { Failed = [] } = await sqs.send(new SendMessageBatchCommand({ QueueUrl, Entries }));
+      const { Failed = [] } = await sqs.send(new SendMessageBatchCommand({ QueueUrl, Entries }), {
+        abortSignal,
+      });
       if (Failed.length === 0) return { outcome: 'result', payload: 'null' };
       onError(Failed.map(({ Code, Message }) => `${Code}: ${Message}`).join('; '));
       const batchItemFailures = Failed.map(({ Id }) => ({
@@ -97,6 +100,7 @@ export function startPipe(
       return { outcome: 'result', payload: JSON.stringify({ batchItemFailures }) };
     } catch (error) {
       const { name: errorType, message: errorMessage } = error as Error;
+      if (abortSignal.aborted) return { outcome: 'crash', reason: errorMessage };
       onError(`${errorType}: ${errorMessage}`);
       return { outcome: 'error', errorType, errorMessage };
     }
@@ -110,19 +114,70 @@ export function startPipe(
       .catch((error: Error) => onError(`dead-letter queue: ${error.name}: ${error.message}`));
   }
 
-  return startStreamEventSource(
-    {
-      batchSize: description.batchSize ?? 10,
-      reportBatchItemFailures: true,
-      ...(description.filters && { filters: description.filters }),
-      ...(description.maxRetryAttempts !== undefined && { maxRetryAttempts: description.maxRetryAttempts }),
-      ...(description.maxRecordAgeSeconds !== undefined && {
-        maxRecordAgeSeconds: description.maxRecordAgeSeconds,
-      }),
-      ...(description.bisectOnFailure && { bisectBatchOnFunctionError: true }),
+  const positions = new Map<string, string>();
+  const lives: Life[] = [];
+
+  function begin(): void {
+    const crash = new AbortController();
+    const source = startStreamEventSource(
+      {
+        batchSize: description.batchSize ?? 10,
+        reportBatchItemFailures: true,
+        ...(description.filters && { filters: description.filters }),
+        ...(description.maxRetryAttempts !== undefined && { maxRetryAttempts: description.maxRetryAttempts }),
+        ...(description.maxRecordAgeSeconds !== undefined && {
+          maxRecordAgeSeconds: description.maxRecordAgeSeconds,
+        }),
+        ...(description.bisectOnFailure && { bisectBatchOnFunctionError: true }),
+      },
+      {
+        ...{ name: `pipe ${name}`, client, streamArn, positions, onDiscard: bury },
+        invoke: (event) => send(event, crash.signal),
+      },
+    );
+    lives.push({ source, crash });
+  }
+
+  let isStopped = false;
+  let resolveStopped!: () => void;
+  const stopped = new Promise<void>((resolve) => {
+    resolveStopped = resolve;
+  });
+  const current = (): Life => lives.at(-1)!;
+  begin();
+  return {
+    stop() {
+      isStopped = true;
+      current().source.stop();
+      resolveStopped();
     },
-    { name: `pipe ${name}`, client, streamArn, invoke: send, onDiscard: bury },
-  );
+    ended: stopped.then(async () => {
+      await Promise.all(lives.map(({ source }) => source.ended));
+    }),
+    async drained() {
+      for (let life: Life | undefined; life !== current(); ) {
+        life = current();
+        try {
+          await life.source.drained();
+        } catch (error) {
+          // What a crash has interrupted is asked again.
+          if (life === current()) throw error;
+        }
+      }
+    },
+    crash() {
+      if (isStopped) return;
+      current().source.stop();
+      current().crash.abort();
+      begin();
+    },
+  };
+}
+
+/** A pipe from its start to its crash. */
+interface Life {
+  readonly source: StreamEventSource;
+  readonly crash: AbortController;
 }
 
 function messageOf(

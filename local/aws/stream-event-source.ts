@@ -61,6 +61,8 @@ export interface StreamEventSourceOptions {
   readonly invoke: (event: DynamoDBStreamEvent) => Promise<Invocation>;
   /** Told when a batch is given up; reading goes on after that. */
   readonly onDiscard: (discarded: Discarded) => void | Promise<void>;
+  /** How far each shard has been dealt with: where a reader begins, and what outlives it. @default from the beginning */
+  readonly positions?: Map<string, string>;
 }
 
 export interface StreamEventSource extends EventSource {
@@ -87,7 +89,7 @@ interface ShardReader {
  */
 export function startStreamEventSource(
   description: Omit<StreamEventSourceDescription, 'function' | 'stream'>,
-  { name, client, streamArn, invoke, onDiscard }: StreamEventSourceOptions,
+  { name, client, streamArn, invoke, onDiscard, positions = new Map() }: StreamEventSourceOptions,
 ): StreamEventSource {
   const { batchSize = 100, maxRetryAttempts = Number.POSITIVE_INFINITY } = description;
   const { reportBatchItemFailures = false, bisectBatchOnFunctionError = false } = description;
@@ -118,11 +120,10 @@ export function startStreamEventSource(
 
   function readShard(ShardId: string): ShardReader {
     let iterator: string | undefined;
-    let handledTo: string | undefined;
     const waiting: (() => void)[] = [];
 
     async function readOnce(): Promise<'done' | undefined> {
-      iterator ??= await iteratorAfter(ShardId, handledTo);
+      iterator ??= await iteratorAfter(ShardId, positions.get(ShardId));
       // Only those who wait before the question is asked can rely on the answer.
       const relying = waiting.length;
       const page = await getRecords(iterator);
@@ -132,7 +133,9 @@ export function startStreamEventSource(
       }
       const records = (page.Records ?? []).map((record) => recordOf(record, streamArn));
       await handle(ShardId, records.filter(isWanted));
-      handledTo = records.at(-1)?.dynamodb?.SequenceNumber ?? handledTo;
+      if (signal.aborted) return undefined;
+      const handledTo = records.at(-1)?.dynamodb?.SequenceNumber;
+      if (handledTo !== undefined) positions.set(ShardId, handledTo);
       iterator = page.NextShardIterator;
       if (iterator === undefined) return 'done';
       if (records.length > 0) return undefined;

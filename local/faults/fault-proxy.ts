@@ -18,6 +18,8 @@ import { type Listening, listen } from '../listen.ts';
  * - `'hang'`: never an answer, the service never sees the request; ends with the client's patience or `stop()`.
  * - `{ delayMs }`: forwarded late, even when the client has given up meanwhile.
  * - `{ delayAfterMs }`: applied at once, answered late.
+ * - `'cut'`: the service applies the request, and the connection breaks in the middle of the answer.
+ * - `{ repeatAfterMs }`: applied and answered; so long after that, the same request reaches the service once more.
  * - `{ status, type }`: an error in the format of the service that was asked, without forwarding: 500
  *   `InternalServerError`, 400 `ThrottlingException`, `ReplicatedWriteConflictException`, … `fields` are further
  *   members of the error, such as `CancellationReasons`.
@@ -26,6 +28,8 @@ export type Fault =
   | 'drop-before'
   | 'drop-after'
   | 'hang'
+  | 'cut'
+  | { readonly repeatAfterMs: number }
   | { readonly delayMs: number }
   | { readonly delayAfterMs: number }
   | {
@@ -84,6 +88,12 @@ export interface ProxiedRequest {
   /** The service's answer, also one that the client never saw (`drop-after`), or the injected error. */
   status?: number;
   response?: JsonObject;
+  /** What happened to it on purpose. */
+  fault?: Fault;
+  /** The kill point that it has reached. */
+  struck?: Strike['when'];
+  /** Set for the second one of `{ repeatAfterMs }`, whose answer nobody gets. */
+  readonly isRepeat?: true;
 }
 
 /** A kill point that a request has reached. */
@@ -120,6 +130,11 @@ export interface FaultProxy {
    * @throws TypeError for negative or fractional `times` and `skip`
    */
   inject(rule: Rule): void;
+  /**
+   * Asks about every request that no rule has a fault for; returns the way to stop that. One at a time.
+   * Unlike rules, it outlives `reset()`.
+   */
+  disturb(faultFor: (request: ProxiedRequest) => Fault | undefined): () => void;
   /** Forgets rules and requests. Requests under way keep their fault. */
   reset(): void;
   /** Calls back whenever a request has ended; returns the way to stop that. */
@@ -149,6 +164,7 @@ export async function startFaultProxy(
   const requests: ProxiedRequest[] = [];
   const listeners = new Set<(request: ProxiedRequest) => void>();
   let rules: { rule: Rule; skip: number; times: number }[] = [];
+  let disturbing: ((request: ProxiedRequest) => Fault | undefined) | undefined;
 
   function faultFor(request: ProxiedRequest): Fault | undefined {
     for (const entry of rules) {
@@ -163,7 +179,7 @@ export async function startFaultProxy(
       entry.times--;
       return fault;
     }
-    return undefined;
+    return disturbing?.(request);
   }
 
   async function handle(
@@ -184,14 +200,48 @@ export async function startFaultProxy(
     requests.push(request);
     try {
       const strike = options.strike?.(request);
-      if (strike === undefined) await proceed(request, faultFor(request), message, bytes, answer);
-      else await killAround(request, strike, message, bytes, answer);
+      if (strike !== undefined) {
+        request.struck = strike.when;
+        await killAround(request, strike, message, bytes, answer);
+        return;
+      }
+      const fault = faultFor(request);
+      if (fault !== undefined) request.fault = fault;
+      await proceed(request, fault, message, bytes, answer);
     } catch (error) {
       request.outcome = 'faulted';
       throw error;
     } finally {
-      request.endedAtMs = Date.now();
-      for (const listener of listeners) listener(request);
+      end(request);
+    }
+  }
+
+  function end(request: ProxiedRequest): void {
+    request.endedAtMs = Date.now();
+    for (const listener of listeners) listener(request);
+  }
+
+  /** Errors are the repeat's own: whoever sent the request has its answer, and waits for nothing. */
+  async function repeat(
+    { operation, body, caller, accessKeyId }: ProxiedRequest,
+    afterMs: number,
+    message: IncomingMessage,
+    bytes: Buffer,
+  ): Promise<void> {
+    await sleep(afterMs, undefined, { signal: stopping.signal });
+    const request: ProxiedRequest = {
+      ...{ operation, body },
+      ...(caller !== undefined && { caller }),
+      ...(accessKeyId !== undefined && { accessKeyId }),
+      startedAtMs: Date.now(),
+      outcome: 'faulted',
+      isRepeat: true,
+    };
+    requests.push(request);
+    try {
+      await forward(request, message, bytes);
+    } finally {
+      end(request);
     }
   }
 
@@ -234,7 +284,7 @@ export async function startFaultProxy(
       return;
     }
 
-    if (fault === 'drop-after') request.outcome = 'faulted';
+    if (fault === 'drop-after' || fault === 'cut') request.outcome = 'faulted';
     if (typeof fault === 'object' && 'delayMs' in fault) {
       await sleep(fault.delayMs, undefined, { signal: stopping.signal });
     }
@@ -246,8 +296,15 @@ export async function startFaultProxy(
     if (typeof fault === 'object' && 'delayAfterMs' in fault) {
       await sleep(fault.delayAfterMs, undefined, { signal: stopping.signal });
     }
+    if (typeof fault === 'object' && 'repeatAfterMs' in fault) {
+      repeat(request, fault.repeatAfterMs, message, bytes).catch(() => {});
+    }
     answer.sendDate = false;
     answer.writeHead(upstream.status, [...upstream.rawHeaders]);
+    if (fault === 'cut') {
+      answer.write(upstream.bytes.subarray(0, upstream.bytes.length / 2), () => answer.destroy());
+      return;
+    }
     answer.end(upstream.bytes);
   }
 
@@ -321,6 +378,12 @@ export async function startFaultProxy(
         }
       }
       rules.push({ rule, times, skip });
+    },
+    disturb(faultFor) {
+      disturbing = faultFor;
+      return () => {
+        if (disturbing === faultFor) disturbing = undefined;
+      };
     },
     reset() {
       rules = [];

@@ -16,14 +16,16 @@ export interface KillPointOptions {
    * `before`: the request is never forwarded. `after`: it has been applied, and its answer is never delivered.
    */
   readonly when: 'before' | 'after';
-  /** Counts the requests of this function only. @default those of all functions */
+  /** Counts the requests of this function or pipe only. @default those of all functions */
   readonly function?: string;
   /** Counts the requests to this service only. @default those to all services */
   readonly service?: string;
+  /** Counts the requests of this kind only. @default those of all kinds */
+  readonly operation?: string;
 }
 
 export interface Struck extends FunctionRequest {
-  /** How many processes were killed: those of the function that were working. */
+  /** How many processes were killed: those of the function that were working. 1 for a pipe. */
   readonly processes: number;
 }
 
@@ -41,6 +43,11 @@ export interface KillPoints {
   killAt(options: KillPointOptions): KillPoint;
   /** What a proxy asks about every request. */
   strikeFor(service: string): (request: ProxiedRequest) => Strike | undefined;
+  /**
+   * The same for a proxy of pipes. They ask for records all the time: what they send is not in `requests`, and counts
+   * only for a kill point that names the pipe.
+   */
+  strikeForPipes(service: string): (request: ProxiedRequest) => Strike | undefined;
   /** Disarms all. */
   stop(): void;
 }
@@ -102,21 +109,39 @@ export function createKillPoints(crash: (functionName: string) => number): KillP
       };
     },
     strikeFor: (service) => (proxied) => {
-      if (proxied.caller === undefined) return undefined;
-      const request = { functionName: proxied.caller, service, operation: proxied.operation };
+      const request = requestOf(service, proxied);
+      if (request === undefined) return undefined;
       requests.push(request);
-      let strike: Strike | undefined;
-      for (const point of armed) {
-        const { options } = point;
-        if (options.function !== undefined && options.function !== request.functionName) continue;
-        if (options.service !== undefined && options.service !== service) continue;
-        point.seen++;
-        if (strike === undefined && point.seen >= options.request) strike = point.strike(request);
-      }
-      return strike;
+      return strikeBy(request, armed);
+    },
+    strikeForPipes: (service) => (proxied) => {
+      const request = requestOf(service, proxied);
+      return (
+        request &&
+        strikeBy(
+          request,
+          [...armed].filter(({ options }) => options.function !== undefined),
+        )
+      );
     },
     stop() {
       for (const point of armed) point.disarm();
     },
   };
+}
+
+const requestOf = (service: string, { caller, operation }: ProxiedRequest): FunctionRequest | undefined =>
+  caller === undefined ? undefined : { functionName: caller, service, operation };
+
+function strikeBy(request: FunctionRequest, armed: Iterable<Armed>): Strike | undefined {
+  let strike: Strike | undefined;
+  for (const point of armed) {
+    const { options } = point;
+    if (options.function !== undefined && options.function !== request.functionName) continue;
+    if (options.service !== undefined && options.service !== request.service) continue;
+    if (options.operation !== undefined && options.operation !== request.operation) continue;
+    point.seen++;
+    if (strike === undefined && point.seen >= options.request) strike = point.strike(request);
+  }
+  return strike;
 }

@@ -4,6 +4,7 @@ import {
   type Discarded,
   type EventSource,
   type Invocation,
+  type LocalPipe,
   type LogLine,
   streamArn as nominalStreamArn,
   type PipeDescription,
@@ -22,6 +23,10 @@ export interface Poller {
   /** The name of a queue or a table. */
   readonly of: string;
   readonly source: EventSource | StreamEventSource;
+}
+
+export interface PipePoller extends Poller {
+  readonly source: LocalPipe;
 }
 
 interface Services {
@@ -82,13 +87,17 @@ async function pollStream(
 }
 
 /** @throws Error when the pipe's role may not read the stream */
-export async function startPipeFor(name: string, pipe: PipeDescription, services: Services): Promise<Poller> {
+export async function startPipeFor(
+  name: string,
+  pipe: PipeDescription,
+  services: Services,
+): Promise<PipePoller> {
   const { database, messaging, authorizer, onLog } = services;
   const accessKeyId = pipe.role && authorizer.assume(pipe.role, 'pipes.amazonaws.com', name);
   demand(authorizer, accessKeyId, name, nominalStreamArn(pipe.stream), streamActions);
-  const { client: sqs, urlOf } = present(messaging).queuesFor(accessKeyId);
+  const { client: sqs, urlOf } = await present(messaging).queuesForPipe(name, accessKeyId);
   const source = startPipe(name, pipe, {
-    client: database.streamsFor(accessKeyId),
+    client: await database.streamsForPipe(name, accessKeyId),
     streamArn: database.tables.get(pipe.stream)?.streamArn ?? '',
     sqs,
     queueUrl: urlOf(pipe.queue),

@@ -31,7 +31,11 @@ export interface Database {
   readonly client: DynamoDBClient;
   /** A client for readers of streams: through the checks of IAM under an access key id, else straight to DynamoDB. */
   streamsFor(accessKeyId: string | undefined): DynamoDBStreamsClient;
+  /** The same for a pipe, whose requests carry its name. */
+  streamsForPipe(pipe: string, accessKeyId: string | undefined): Promise<DynamoDBStreamsClient>;
   readonly faults: FaultProxy;
+  /** What pipes, and pollers with a role, reach streams through. */
+  readonly pollerFaults: FaultProxy;
   readonly tables: ReadonlyMap<string, LocalTable>;
 }
 
@@ -52,9 +56,18 @@ export async function startDatabase(
   const answerFor = answerUnlessAllowed(authorizer, dynamodbCalls);
   const faults = await startFaultProxy(server.endpoint, { strike: kills.strikeFor('dynamodb'), answerFor });
   endings.push(() => faults.stop());
-  // Faults are for the functions. Pollers reach DynamoDB through a proxy without faults.
-  const checkpoint = description.roles && (await startFaultProxy(server.endpoint, { answerFor }));
-  endings.push(() => checkpoint?.stop());
+  // A proxy of their own: faults that are meant for functions leave pollers alone.
+  const strike = kills.strikeForPipes('dynamodb');
+  const pollerFaults = await startFaultProxy(server.endpoint, { strike, answerFor });
+  endings.push(() => pollerFaults.stop());
+  const streamsAt = (endpoint: string, accessKeyId = credentials.accessKeyId): DynamoDBStreamsClient => {
+    const streams = new DynamoDBStreamsClient({
+      ...{ region, endpoint },
+      credentials: { ...credentials, accessKeyId },
+    });
+    endings.push(() => streams.destroy());
+    return streams;
+  };
   const tables = new Map<string, LocalTable>();
   await Promise.all(
     (description.tables ?? []).map(async (table) => {
@@ -67,17 +80,11 @@ export async function startDatabase(
   return {
     client,
     faults,
+    pollerFaults,
     tables,
-    streamsFor(accessKeyId) {
-      const streams = new DynamoDBStreamsClient({
-        region,
-        ...(accessKeyId === undefined || checkpoint === undefined
-          ? { endpoint: server.endpoint, credentials }
-          : { endpoint: checkpoint.endpoint, credentials: { ...credentials, accessKeyId } }),
-      });
-      endings.push(() => streams.destroy());
-      return streams;
-    },
+    streamsFor: (accessKeyId) =>
+      streamsAt(accessKeyId === undefined ? server.endpoint : pollerFaults.endpoint, accessKeyId),
+    streamsForPipe: async (pipe, accessKeyId) => streamsAt(await pollerFaults.endpointFor(pipe), accessKeyId),
   };
 }
 
@@ -95,12 +102,21 @@ function answerUnlessAllowed(
 export interface Messaging {
   readonly queues: LocalQueues;
   /** For pollers: through the checks of IAM under an access key id, else straight to the queues. */
-  queuesFor(accessKeyId: string | undefined): { readonly client: SQSClient; urlOf(queue: string): string };
+  queuesFor(accessKeyId: string | undefined): QueueAccess;
+  /** The same for a pipe, whose requests carry its name. */
+  queuesForPipe(pipe: string, accessKeyId: string | undefined): Promise<QueueAccess>;
   readonly faults: FaultProxy;
+  /** What pipes, and pollers with a role, reach queues through. */
+  readonly pollerFaults: FaultProxy;
+}
+
+interface QueueAccess {
+  readonly client: SQSClient;
+  urlOf(queue: string): string;
 }
 
 export async function startMessaging(
-  { queues = {}, topics = {}, roles }: StackDescription,
+  { queues = {}, topics = {} }: StackDescription,
   kills: KillPoints,
   authorizer: Authorizer,
   endings: Endings,
@@ -112,20 +128,24 @@ export async function startMessaging(
   const answerFor = answerUnlessAllowed(authorizer, messagingCalls);
   const faults = await startFaultProxy(started.endpoint, { strike: kills.strikeFor('queues'), answerFor });
   endings.push(() => faults.stop());
-  const checkpoint = roles && (await startFaultProxy(started.endpoint, { answerFor }));
-  endings.push(() => checkpoint?.stop());
+  const strike = kills.strikeForPipes('queues');
+  const pollerFaults = await startFaultProxy(started.endpoint, { strike, answerFor });
+  endings.push(() => pollerFaults.stop());
+  const accessAt = (endpoint: string, accessKeyId = credentials.accessKeyId): QueueAccess => {
+    const client = new SQSClient({ endpoint, region, credentials: { ...credentials, accessKeyId } });
+    endings.push(() => client.destroy());
+    // The SDK sends to the origin of a queue's URL and ignores the endpoint.
+    return { client, urlOf: (name) => started.queue(name).url.replace(started.endpoint, endpoint) };
+  };
   return {
     queues: started,
     faults,
-    queuesFor(accessKeyId) {
-      if (accessKeyId === undefined || checkpoint === undefined)
-        return { client: started.client, urlOf: (name) => started.queue(name).url };
-      const { endpoint } = checkpoint;
-      const client = new SQSClient({ endpoint, region, credentials: { ...credentials, accessKeyId } });
-      endings.push(() => client.destroy());
-      // The SDK sends to the origin of a queue's URL and ignores the endpoint.
-      return { client, urlOf: (name) => started.queue(name).url.replace(started.endpoint, endpoint) };
-    },
+    pollerFaults,
+    queuesFor: (accessKeyId) =>
+      accessKeyId === undefined
+        ? { client: started.client, urlOf: (name) => started.queue(name).url }
+        : accessAt(pollerFaults.endpoint, accessKeyId),
+    queuesForPipe: async (pipe, accessKeyId) => accessAt(await pollerFaults.endpointFor(pipe), accessKeyId),
   };
 }
 

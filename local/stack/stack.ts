@@ -8,6 +8,7 @@ import {
   createAuthorizer,
   createFunction,
   type LocalFunction,
+  type LocalPipe,
   type LocalQueue,
   type LogLine,
   startApi,
@@ -15,10 +16,14 @@ import {
 } from '../aws/index.ts';
 import {
   createKillPoints,
+  type Disturbance,
+  type DisturbanceOptions,
+  drawFaults,
   type FaultProxy,
   type FunctionRequest,
   type KillPoint,
   type KillPointOptions,
+  type ProxiedRequest,
 } from '../faults/index.ts';
 import type { StackDescription, StackOptions } from './description.ts';
 import { type Poller, startEventSource, startPipeFor } from './pollers.ts';
@@ -34,6 +39,8 @@ export interface Stack {
   readonly queueFaults: FaultProxy;
   /** What the functions reach an upstream through. @throws RangeError when the description has none of that name */
   upstreamFaults(name: string): FaultProxy;
+  /** Calls back whenever a request of a function, a pipe or a queue's poller has ended; returns the way to stop that. */
+  onRequest(listener: (request: ProxiedRequest) => void): () => void;
   /** A client that goes straight to DynamoDB. */
   readonly dynamodb: DynamoDBClient;
   /** A client that goes straight to the queues. @throws RangeError when the description has none */
@@ -44,13 +51,20 @@ export interface Stack {
   readonly requests: readonly FunctionRequest[];
   /**
    * Kills the function that sends a certain one of the next requests, before or after it takes effect: all processes of
-   * that function that are working then. Once only.
+   * that function that are working then. A pipe forgets all but how far it has come, and starts anew. Once only.
    *
    * @throws RangeError for a `request` that is no whole number from 1 up
    */
   killAt(options: KillPointOptions): KillPoint;
+  /**
+   * From now on delays, repeats and breaks requests at random: of functions, of pipes, and of the pollers of queues. Kill points
+   * and rules go first. One at a time.
+   */
+  disturb(options: DisturbanceOptions): Disturbance;
   /** @throws RangeError when the description has none of that name */
   function(name: string): LocalFunction;
+  /** @throws RangeError when the description has none of that name */
+  pipe(name: string): LocalPipe;
   /** @throws RangeError when the description has none of that name */
   queue(name: string): LocalQueue;
   /** The calls that roles have made and that their policies allowed. Live. */
@@ -78,7 +92,13 @@ export async function startStack(description: StackDescription, options: StackOp
 
   const functions = new Map<string, LocalFunction>();
   const functionNamed = (name: string): LocalFunction => named(functions, 'function', name);
-  const kills = createKillPoints((name) => functionNamed(name).crash());
+  const pipes = new Map<string, LocalPipe>();
+  const kills = createKillPoints((name) => {
+    const pipe = pipes.get(name);
+    if (pipe === undefined) return functionNamed(name).crash();
+    pipe.crash();
+    return 1;
+  });
   endings.push(() => kills.stop());
 
   try {
@@ -119,9 +139,17 @@ export async function startStack(description: StackDescription, options: StackOp
       pollers.push(await startEventSource(mapping, { ...services, accessKeyId, invoke }));
     }
     for (const [name, pipe] of Object.entries(description.pipes ?? {})) {
-      pollers.push(await startPipeFor(name, pipe, services));
+      const poller = await startPipeFor(name, pipe, services);
+      pollers.push(poller);
+      pipes.set(name, poller.source);
     }
 
+    const proxies = [
+      database.faults,
+      database.pollerFaults,
+      ...(messaging ? [messaging.faults, messaging.pollerFaults] : []),
+      ...[...upstreams.values()].map(({ faults }) => faults),
+    ];
     const onProblem = (text: string): void => onLog({ functionName: 'api', text });
     const api = await startApi(description.routes ?? [], (name, event) => functionNamed(name).invoke(event), {
       ...(options.callers && { callers: options.callers }),
@@ -140,14 +168,31 @@ export async function startStack(description: StackDescription, options: StackOp
       get sqs() {
         return present(messaging).queues.client;
       },
+      onRequest(listener) {
+        const endings = proxies.map((proxy) => proxy.onRequest(listener));
+        return () => {
+          for (const end of endings) end();
+        };
+      },
       upstreamFaults: (name) => named(upstreams, 'upstream', name).faults,
       logs,
       requests: kills.requests,
       killAt: kills.killAt,
+      disturb(disturbance) {
+        const { counts, faultFor } = drawFaults(disturbance);
+        const endings = proxies.map((proxy) => proxy.disturb(faultFor));
+        return {
+          counts,
+          stop() {
+            for (const end of endings) end();
+          },
+        };
+      },
       get exercised() {
         return authorizer.exercised;
       },
       function: functionNamed,
+      pipe: (name) => named(pipes, 'pipe', name),
       queue: (name) => present(messaging).queues.queue(name),
       async streamDrained(table) {
         const readers = pollers.flatMap(({ of, source }) =>
