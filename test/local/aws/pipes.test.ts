@@ -58,6 +58,16 @@ async function startWith(pipe: Partial<PipeDescription> = {}, roles?: Record<str
 
 const message = (body: string, groupId = 'g') => ({ body, groupId, deduplicationId: `id-${body}` });
 
+/** The bodies that are sent from now on, in the order in which the queue has taken them. Live. */
+function sendsOf(running: Stack): string[] {
+  const bodies: string[] = [];
+  running.onRequest(({ operation, status, body }) => {
+    if (operation !== 'SendMessageBatch' || status !== 200) return;
+    for (const { MessageBody } of body.Entries) bodies.push(MessageBody);
+  });
+  return bodies;
+}
+
 describe('a local pipe', () => {
   test('sends what passes its filter in the order of the stream, with body and ids from its paths', async () => {
     const { stage, remove, drained, sent } = await startWith();
@@ -137,6 +147,66 @@ describe('a local pipe', () => {
     await stage('c', message('c'));
     await drained();
     expect(sent()).toEqual([message('a'), message('c')]);
+  });
+});
+
+describe('a local pipe that crashes', () => {
+  test.each([
+    ['before', 1],
+    ['after', 2],
+  ] as const)('%s it sends begins behind the last batch that it knows to be sent', async (when, times) => {
+    const { stage, drained, stack: running } = await startWith();
+    await stage('a', message('a'));
+    await drained();
+    const kill = running.killAt({ request: 1, when, function: 'out', operation: 'SendMessageBatch' });
+    const sends = sendsOf(running);
+    for (const name of ['b', 'c']) await stage(name, message(name));
+    await drained();
+    expect(await kill.struck).toEqual({
+      ...{ functionName: 'out', service: 'queues', operation: 'SendMessageBatch', processes: 1 },
+    });
+    expect(sends).toEqual([...Array(times).fill('b'), 'c']);
+    expect(running.queue('out.fifo').messages.map(({ body }) => body)).toEqual(['a', 'b', 'c']);
+  });
+
+  test.each(['GetShardIterator', 'GetRecords'])('at %s goes on after it', async (operation) => {
+    const { stage, drained, sent, stack: running } = await startWith();
+    await stage('a', message('a'));
+    await drained();
+    const pipe = running.pipe('out');
+    const kill = running.killAt({ request: 1, when: 'after', function: 'out', operation });
+    // A life that begins asks for an iterator.
+    pipe.crash();
+    expect(await kill.struck).toMatchObject({ service: 'dynamodb', operation });
+    await stage('b', message('b'));
+    await drained();
+    expect(sent()).toEqual([message('a'), message('b')]);
+  });
+
+  test('while somebody waits until it has caught up keeps them waiting', async () => {
+    const { stage, drained, sent, stack: running } = await startWith();
+    await stage('a', message('a'));
+    const waiting = drained();
+    running.pipe('out').crash();
+    await waiting;
+    expect(sent()).toEqual([message('a')]);
+  });
+
+  test('is not begun again once the stack is stopped', async () => {
+    const { stack: running } = await startWith();
+    await running.stop();
+    running.pipe('out').crash();
+    await running.pipe('out').ended;
+  });
+
+  test('has its requests in no count but its own', async () => {
+    const { stage, drained, stack: running } = await startWith();
+    const kill = running.killAt({ request: 1, when: 'before' });
+    await stage('a', message('a'));
+    await drained();
+    expect(kill.disarm()).toBeUndefined();
+    expect(running.requests).toEqual([]);
+    expect(() => running.pipe('in')).toThrow("There is no pipe 'in' in this stack.");
   });
 });
 

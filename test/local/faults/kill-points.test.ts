@@ -148,6 +148,13 @@ describe('a kill point', () => {
     expect(await effects('emil')).toEqual(['charge', 'claim', 'message']);
   });
 
+  test('counts the requests of one kind where told so', async () => {
+    const point = stack.killAt({ request: 2, when: 'after', operation: 'PutItem' });
+    expect(await stack.function('pay').invoke(eventOf('ines'))).toMatchObject({ outcome: 'crash' });
+    expect(await point.struck).toMatchObject({ operation: 'PutItem' });
+    expect(await effects('ines')).toEqual(['charge', 'claim', 'completion', 'message']);
+  });
+
   test('says when it is disarmed that it was not reached, and strikes nothing then', async () => {
     const point = stack.killAt({ request: 5, when: 'before' });
     expect(await stack.function('pay').invoke(eventOf('fred'))).toMatchObject({ outcome: 'result' });

@@ -140,8 +140,8 @@ describe('a local stack', () => {
       ).rejects.toMatchObject({ name: 'ResourceNotFoundException' });
     }
     const started = await startStack(described, options());
-    // The routes, the queues, and of each of three proxies its own door and the function's.
-    expect(servers()).toBe(8);
+    // The routes, the queues, of each of three proxies its own door and the function's, and two for the pollers.
+    expect(servers()).toBe(10);
     await started.stop();
     expect(servers()).toBe(0);
     listen.mockRestore();
