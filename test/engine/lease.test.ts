@@ -1,43 +1,14 @@
 import type { Context } from 'aws-lambda';
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { type IdempotencyEvent, type IdempotentOptions, idempotent, operation } from '../../lib/index.ts';
+import { describe, expect, it, vi } from 'vitest';
+import { type IdempotentOptions, idempotent, operation } from '../../lib/index.ts';
+import { callBench, type Order, order } from '../support/call-bench.ts';
 import { deferred } from '../support/hands.ts';
 import { lambdaContext } from '../support/invocation.ts';
-import { type RecordingStore, recordingStore } from '../support/recording-store.ts';
 
-interface Order {
-  readonly id: string;
-  readonly amount?: number;
-}
-
-const order: Order = { id: 'order-1' };
+const bench = callBench();
+const { options } = bench;
 
 describe('idempotent(handler)', () => {
-  let store: RecordingStore;
-  let seen: IdempotencyEvent[];
-
-  beforeEach(() => {
-    store = recordingStore();
-    seen = [];
-    vi.stubEnv('AWS_LAMBDA_FUNCTION_NAME', undefined);
-    vi.stubEnv('IDEMPOTENCY_NAMESPACE', undefined);
-    vi.stubEnv('IDEMPOTENCY_DISABLED', undefined);
-  });
-  afterEach(() => {
-    vi.unstubAllEnvs();
-    vi.restoreAllMocks();
-    vi.useRealTimers();
-  });
-
-  /** The options of most tests here; in a namespace of their own, so that one test may make several guards. */
-  const options = (more: IdempotentOptions = {}): IdempotentOptions => ({
-    store,
-    namespace: 'orders',
-    key: (event: Order) => event.id,
-    observe: (event) => seen.push(event),
-    ...more,
-  });
-
   describe('has a lease', () => {
     /** How long a claim of this call holds, as a duplicate is told. */
     const leaseOf = async (context?: Context, more?: IdempotentOptions): Promise<number> => {
@@ -52,7 +23,7 @@ describe('idempotent(handler)', () => {
       await once(order, context).catch(() => {});
       finish.resolve();
       await first;
-      const busy = seen.find(({ type }) => type === 'busy');
+      const busy = bench.seen.find(({ type }) => type === 'busy');
       return busy?.type === 'busy' ? busy.leaseLeftMs : 0;
     };
 
@@ -80,9 +51,9 @@ describe('idempotent(handler)', () => {
       const once = idempotent(work, options());
       const first = once(order);
       await vi.waitFor(() => expect(work).toHaveBeenCalledTimes(1));
-      store.clock.advance(59_999);
+      bench.store.clock.advance(59_999);
       await expect(once(order)).rejects.toMatchObject({ code: 'IN_PROGRESS' });
-      store.clock.advance(1);
+      bench.store.clock.advance(1);
       expect(await once(order)).toBe('second');
       silent.resolve('first');
       // One answer per window: the overtaken attempt hands out the stored one.
@@ -96,7 +67,7 @@ describe('idempotent(handler)', () => {
       const once = idempotent(work, options());
       const first = once(order);
       await vi.waitFor(() => expect(work).toHaveBeenCalledTimes(1));
-      store.clock.advance(60_000);
+      bench.store.clock.advance(60_000);
       const second = once(order);
       await vi.waitFor(() => expect(work).toHaveBeenCalledTimes(2));
       finish[0]!.resolve('first');
@@ -111,7 +82,7 @@ describe('idempotent(handler)', () => {
       const once = idempotent(work, options());
       const first = once(order);
       await vi.waitFor(() => expect(work).toHaveBeenCalledTimes(1));
-      store.clock.advance(60_000);
+      bench.store.clock.advance(60_000);
       const second = once(order);
       await vi.waitFor(() => expect(work).toHaveBeenCalledTimes(2));
       const failure = new Error('card declined');
@@ -145,7 +116,7 @@ describe('idempotent(handler)', () => {
     it('that has been aborted where it is first asked for after the lease', async () => {
       await idempotent(
         async (_: Order, context) => {
-          store.clock.advance(5_000);
+          bench.store.clock.advance(5_000);
           expect(operation(context).signal.aborted).toBe(true);
         },
         options({ lease: { seconds: 5 } }),

@@ -1,131 +1,51 @@
-import type { AttributeValue } from '@aws-sdk/client-dynamodb';
-import type { Context } from 'aws-lambda';
-import { beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import {
-  dynamoStore,
-  IdempotencyError,
-  type IdempotentOptions,
-  idempotent,
-  operation,
-} from '../../lib/index.ts';
-import { type ManualClock, manualClock } from '../../lib/testing.ts';
-import {
-  clientFor,
-  countRequests,
-  createTable,
-  dynamodbEndpoint,
-  type TestTable,
-} from '../support/dynamodb.ts';
+import { describe, expect, test } from 'vitest';
+import { dynamoStore, type IdempotentOptions, operation } from '../../lib/index.ts';
+import { clientFor, countRequests, dynamodbEndpoint } from '../support/dynamodb.ts';
 import { deferred, incompressible } from '../support/hands.ts';
 import { lambdaContext } from '../support/invocation.ts';
+import { codeOf, guard, type Order, protocolBench } from './protocol-bench.ts';
 
-interface Order {
-  readonly id: string;
-  readonly amount?: number;
-}
-
-let table: TestTable;
-let clock: ManualClock;
-let sequence = 0;
-/** A key that no other test uses. */
-let id: string;
-
-beforeAll(async () => {
-  table = await createTable();
-});
-
-beforeEach(() => {
-  clock = manualClock();
-  id = `order-${++sequence}`;
-});
-
-const options = (more: IdempotentOptions<Order> = {}): IdempotentOptions<Order> => ({
-  store: dynamoStore({ ...table.store, clock }),
-  namespace: 'orders',
-  key: (order) => order.id,
-  ...more,
-});
-
-/** `idempotent` for handlers of orders, also for those that do not look at theirs. */
-const guard = <Result>(
-  handler: (order: Order, context: Context) => Result,
-  options: IdempotentOptions<Order>,
-) => idempotent(handler, options);
-
-/** The items of this test's operation: the only ones younger than the test. */
-async function items(): Promise<Record<string, AttributeValue>[]> {
-  const all = await table.dump();
-  const claim = all.find((item) => item.key?.S === id);
-  return all.filter((item) => item.pk?.S === claim?.pk?.S);
-}
-
-const claimItem = async () => (await items()).find((item) => item.sk?.S === 'claim');
-
-/** Options that let {@link items} find the record. */
-const traced = (more: IdempotentOptions<Order> = {}): IdempotentOptions<Order> =>
-  options({ keep: { key: true }, ...more });
-
-/** A handler that never comes back, as when its sandbox is killed. */
-const crash = () => new Promise<never>(() => {});
-
-/** An attempt that has claimed, runs, and is never heard of again. */
-async function crashed(order: Order, more: IdempotentOptions<Order> = {}): Promise<void> {
-  const started = deferred();
-  void guard(() => {
-    started.resolve();
-    return crash();
-  }, traced(more))(order);
-  await started.promise;
-}
-
-async function codeOf(work: Promise<unknown>): Promise<string> {
-  try {
-    await work;
-  } catch (error) {
-    if (IdempotencyError.is(error)) return error.code;
-    throw error;
-  }
-  return 'none';
-}
+const bench = protocolBench();
+const { options, items, claimItem, traced, crashed } = bench;
 
 describe('what a call costs', () => {
   function countingStore() {
     const client = clientFor(dynamodbEndpoint());
     const requests = countRequests(client);
-    return { store: dynamoStore({ tableName: table.tableName, client, clock }), requests };
+    return { store: dynamoStore({ tableName: bench.table.tableName, client, clock: bench.clock }), requests };
   }
 
   test('a fresh call is one Put and one Update', async () => {
     const { store, requests } = countingStore();
-    await guard(async () => 'done', options({ store }))({ id });
+    await guard(async () => 'done', options({ store }))({ id: bench.id });
     expect(requests).toEqual(['PutItem', 'UpdateItem']);
   });
 
   test('a duplicate is one Put', async () => {
     const { store, requests } = countingStore();
     const handler = guard(async () => 'done', options({ store }));
-    await handler({ id });
+    await handler({ id: bench.id });
     requests.length = 0;
-    await handler({ id });
+    await handler({ id: bench.id });
     expect(requests).toEqual(['PutItem']);
   });
 
   test('a takeover is three requests', async () => {
     const { store, requests } = countingStore();
-    await crashed({ id }, { store });
-    clock.advance(60_000);
+    await crashed({ id: bench.id }, { store });
+    bench.clock.advance(60_000);
     requests.length = 0;
-    await guard(async () => 'done', options({ store }))({ id });
+    await guard(async () => 'done', options({ store }))({ id: bench.id });
     expect(requests).toEqual(['PutItem', 'UpdateItem', 'UpdateItem']);
   });
 
   test('a refused duplicate is one Put, a released call two', async () => {
     const { store, requests } = countingStore();
     const first = deferred();
-    const running = guard(() => first.promise, options({ store }))({ id });
+    const running = guard(() => first.promise, options({ store }))({ id: bench.id });
     await expect.poll(() => requests).toEqual(['PutItem']);
     requests.length = 0;
-    expect(await codeOf(guard(async () => 'x', options({ store }))({ id }))).toBe('IN_PROGRESS');
+    expect(await codeOf(guard(async () => 'x', options({ store }))({ id: bench.id }))).toBe('IN_PROGRESS');
     expect(requests).toEqual(['PutItem']);
     first.reject(new Error('declined'));
     await expect(running).rejects.toThrow('declined');
@@ -136,10 +56,10 @@ describe('what a call costs', () => {
     const { store, requests } = countingStore();
     const answer = incompressible(990_000);
     const handler = guard(async () => answer, options({ store }));
-    await handler({ id });
+    await handler({ id: bench.id });
     expect(requests).toEqual(['PutItem', 'PutItem', 'PutItem', 'PutItem', 'UpdateItem']);
     requests.length = 0;
-    expect(await handler({ id })).toBe(answer);
+    expect(await handler({ id: bench.id })).toBe(answer);
     expect(requests).toEqual(['PutItem', 'Query']);
   });
 
@@ -155,8 +75,8 @@ describe('what a call costs', () => {
       },
       { step: 'initialize' },
     );
-    const store = dynamoStore({ tableName: table.tableName, client, clock });
-    await guard(async () => ({ paid: true }), options({ store, namespace: 'small' }))({ id });
+    const store = dynamoStore({ tableName: bench.table.tableName, client, clock: bench.clock });
+    await guard(async () => ({ paid: true }), options({ store, namespace: 'small' }))({ id: bench.id });
     expect(units).toBe(2);
 
     units = 0;
@@ -166,7 +86,7 @@ describe('what a call costs', () => {
       text: 'a line of an invoice, as they are',
     }));
     expect(JSON.stringify(lines).length).toBeGreaterThan(7_000);
-    await guard(async () => lines, options({ store, namespace: 'large' }))({ id });
+    await guard(async () => lines, options({ store, namespace: 'large' }))({ id: bench.id });
     expect(units).toBeLessThanOrEqual(4);
   });
 });
@@ -175,19 +95,19 @@ describe('a repeat', () => {
   test('gets the first answer and runs nothing', async () => {
     let runs = 0;
     const handler = guard(async () => ({ run: ++runs, at: new Date(0) }), options());
-    const first = await handler({ id });
-    expect(await handler({ id })).toEqual(first);
+    const first = await handler({ id: bench.id });
+    expect(await handler({ id: bench.id })).toEqual(first);
     expect(runs).toBe(1);
   });
 
   test('is refused with other parameters, and the record stays as it is', async () => {
     let runs = 0;
     const handler = guard(async () => ++runs, traced());
-    await handler({ id, amount: 1 });
+    await handler({ id: bench.id, amount: 1 });
     const before = await items();
-    expect(await codeOf(handler({ id, amount: 2 }))).toBe('PAYLOAD_MISMATCH');
+    expect(await codeOf(handler({ id: bench.id, amount: 2 }))).toBe('PAYLOAD_MISMATCH');
     expect(await items()).toEqual(before);
-    expect(await handler({ id, amount: 1 })).toBe(1);
+    expect(await handler({ id: bench.id, amount: 1 })).toBe(1);
   });
 
   test('is refused with other parameters while the first one runs', async () => {
@@ -197,19 +117,19 @@ describe('a repeat', () => {
       started.resolve();
       return gate.promise;
     }, options());
-    const running = handler({ id, amount: 1 });
+    const running = handler({ id: bench.id, amount: 1 });
     await started.promise;
-    expect(await codeOf(handler({ id, amount: 2 }))).toBe('PAYLOAD_MISMATCH');
-    expect(await codeOf(handler({ id, amount: 1 }))).toBe('IN_PROGRESS');
+    expect(await codeOf(handler({ id: bench.id, amount: 2 }))).toBe('PAYLOAD_MISMATCH');
+    expect(await codeOf(handler({ id: bench.id, amount: 1 }))).toBe('IN_PROGRESS');
     gate.resolve('paid');
     expect(await running).toBe('paid');
-    expect(await handler({ id, amount: 1 })).toBe('paid');
+    expect(await handler({ id: bench.id, amount: 1 })).toBe('paid');
   });
 
   test('learns when the running call began and how long to wait, but nothing of its answer', async () => {
-    await crashed({ id }, { lease: { seconds: 30 } });
-    clock.advance(26_500);
-    const error = await guard(async () => 1, options())({ id }).catch((thrown: unknown) => thrown);
+    await crashed({ id: bench.id }, { lease: { seconds: 30 } });
+    bench.clock.advance(26_500);
+    const error = await guard(async () => 1, options())({ id: bench.id }).catch((thrown: unknown) => thrown);
     expect(error).toMatchObject({
       code: 'IN_PROGRESS',
       effect: 'none',
@@ -217,8 +137,8 @@ describe('a repeat', () => {
       record: {
         status: 'IN_PROGRESS',
         attempt: 1,
-        createdAt: new Date(clock.now() - 26_500),
-        leaseUntil: new Date(clock.now() + 3_500),
+        createdAt: new Date(bench.clock.now() - 26_500),
+        leaseUntil: new Date(bench.clock.now() + 3_500),
       },
     });
   });
@@ -226,20 +146,20 @@ describe('a repeat', () => {
   test('replays to the last millisecond of the window and runs anew in the next, the item still there', async () => {
     let runs = 0;
     const handler = guard(async () => ++runs, options({ ttlSeconds: 60 }));
-    await handler({ id });
-    clock.advance(59_999);
-    expect(await handler({ id })).toBe(1);
-    clock.advance(1);
-    expect(await handler({ id })).toBe(2);
-    expect(await handler({ id })).toBe(2);
+    await handler({ id: bench.id });
+    bench.clock.advance(59_999);
+    expect(await handler({ id: bench.id })).toBe(1);
+    bench.clock.advance(1);
+    expect(await handler({ id: bench.id })).toBe(2);
+    expect(await handler({ id: bench.id })).toBe(2);
   });
 
   test('runs once where twenty race for an expired record that is still there', async () => {
     let runs = 0;
     const handler = guard(async () => ++runs, options({ ttlSeconds: 60, whenBusy: { waitMs: 60_000 } }));
-    await handler({ id });
-    clock.advance(60_000);
-    const answers = await Promise.all(Array.from({ length: 20 }, () => handler({ id })));
+    await handler({ id: bench.id });
+    bench.clock.advance(60_000);
+    const answers = await Promise.all(Array.from({ length: 20 }, () => handler({ id: bench.id })));
     expect(runs).toBe(2);
     expect(new Set(answers)).toEqual(new Set([2]));
   });
@@ -250,10 +170,10 @@ describe('a repeat', () => {
       resources.set(order.id, 'created');
       return { created: order.id };
     }, options());
-    const first = await handler({ id });
-    resources.delete(id);
-    clock.advance(80_000_000);
-    expect(await handler({ id })).toEqual(first);
+    const first = await handler({ id: bench.id });
+    resources.delete(bench.id);
+    bench.clock.advance(80_000_000);
+    expect(await handler({ id: bench.id })).toEqual(first);
     expect(resources.size).toBe(0);
   });
 });
@@ -264,9 +184,9 @@ describe('a release', () => {
       if (order.amount === 0) throw new Error('no amount');
       return order.amount;
     }, traced());
-    await expect(handler({ id, amount: 0 })).rejects.toThrow('no amount');
+    await expect(handler({ id: bench.id, amount: 0 })).rejects.toThrow('no amount');
     expect(await items()).toEqual([]);
-    expect(await handler({ id, amount: 5 })).toBe(5);
+    expect(await handler({ id: bench.id, amount: 5 })).toBe(5);
   });
 
   test('of an attempt that handed out a token keeps the window for the next one', async () => {
@@ -277,23 +197,23 @@ describe('a release', () => {
       if (fails) throw new Error('provider down');
       return [operation(context).attempt, order.amount];
     }, traced());
-    await expect(handler({ id, amount: 1 })).rejects.toThrow('provider down');
+    await expect(handler({ id: bench.id, amount: 1 })).rejects.toThrow('provider down');
     expect(await claimItem()).toMatchObject({ status: { S: 'IN_PROGRESS' }, leaseUntil: { N: '0' } });
     fails = false;
-    expect(await codeOf(handler({ id, amount: 2 }))).toBe('PAYLOAD_MISMATCH');
-    expect(await handler({ id, amount: 1 })).toEqual([2, 1]);
+    expect(await codeOf(handler({ id: bench.id, amount: 2 }))).toBe('PAYLOAD_MISMATCH');
+    expect(await handler({ id: bench.id, amount: 1 })).toEqual([2, 1]);
     expect(tokens[1]).toBe(tokens[0]);
   });
 
   test('of a later attempt never deletes the window', async () => {
-    await crashed({ id }, { lease: { seconds: 10 } });
-    clock.advance(10_000);
+    await crashed({ id: bench.id }, { lease: { seconds: 10 } });
+    bench.clock.advance(10_000);
     const failing = guard(async () => {
       throw new Error('again');
     }, traced());
-    await expect(failing({ id })).rejects.toThrow('again');
+    await expect(failing({ id: bench.id })).rejects.toThrow('again');
     expect(await claimItem()).toMatchObject({ attempt: { N: '2' }, leaseUntil: { N: '0' } });
-    expect(await guard(async (_: Order, c) => operation(c).attempt, traced())({ id })).toBe(3);
+    expect(await guard(async (_: Order, c) => operation(c).attempt, traced())({ id: bench.id })).toBe(3);
   });
 });
 
@@ -310,32 +230,32 @@ describe('a waiting duplicate', () => {
         started.resolve();
         return gate.promise;
       },
-      { ...options(patient), store: dynamoStore(table.store) },
+      { ...options(patient), store: dynamoStore(bench.table.store) },
     );
-    const first = handler({ id });
+    const first = handler({ id: bench.id });
     await started.promise;
-    const others = Array.from({ length: 10 }, () => handler({ id }));
+    const others = Array.from({ length: 10 }, () => handler({ id: bench.id }));
     gate.resolve('paid');
     expect(await Promise.all([first, ...others])).toEqual(Array(11).fill('paid'));
     expect(runs).toBe(1);
   });
 
   test('is refused when its wait is over, and runs nothing', async () => {
-    await crashed({ id }, { lease: { seconds: 3_600 } });
+    await crashed({ id: bench.id }, { lease: { seconds: 3_600 } });
     let runs = 0;
-    const at = clock.now();
+    const at = bench.clock.now();
     const handler = guard(async () => ++runs, options({ whenBusy: { waitMs: 5_000 } }));
-    expect(await codeOf(handler({ id }))).toBe('IN_PROGRESS');
-    expect(clock.now() - at).toBe(5_000);
+    expect(await codeOf(handler({ id: bench.id }))).toBe('IN_PROGRESS');
+    expect(bench.clock.now() - at).toBe(5_000);
     expect(runs).toBe(0);
   });
 
   test('waits no longer than its invocation lasts', async () => {
-    await crashed({ id }, { lease: { seconds: 3_600 } });
-    const at = clock.now();
+    await crashed({ id: bench.id }, { lease: { seconds: 3_600 } });
+    const at = bench.clock.now();
     const handler = guard(async () => 1, options({ whenBusy: { waitMs: 600_000 } }));
-    expect(await codeOf(handler({ id }, lambdaContext(3_000)))).toBe('IN_PROGRESS');
-    expect(clock.now() - at).toBe(2_750);
+    expect(await codeOf(handler({ id: bench.id }, lambdaContext(3_000)))).toBe('IN_PROGRESS');
+    expect(bench.clock.now() - at).toBe(2_750);
   });
 
   test('claims when the first one fails', async () => {
@@ -347,12 +267,12 @@ describe('a waiting duplicate', () => {
         started.resolve();
         return ++runs === 1 ? gate.promise : Promise.resolve('second');
       },
-      { ...options(patient), store: dynamoStore(table.store) },
+      { ...options(patient), store: dynamoStore(bench.table.store) },
     );
-    const first = handler({ id });
+    const first = handler({ id: bench.id });
     first.catch(() => {});
     await started.promise;
-    const waiting = [handler({ id }), handler({ id })];
+    const waiting = [handler({ id: bench.id }), handler({ id: bench.id })];
     gate.reject(new Error('declined'));
     await expect(first).rejects.toThrow('declined');
     expect(await Promise.all(waiting)).toEqual(['second', 'second']);
@@ -360,15 +280,17 @@ describe('a waiting duplicate', () => {
   });
 
   test('takes over when the first one falls silent', async () => {
-    await crashed({ id }, { lease: { seconds: 10 } });
+    await crashed({ id: bench.id }, { lease: { seconds: 10 } });
     const handler = guard(async (_: Order, context) => operation(context).attempt, options(patient));
-    expect(await handler({ id })).toBe(2);
+    expect(await handler({ id: bench.id })).toBe(2);
   });
 
   test('with other parameters does not wait', async () => {
-    await crashed({ id, amount: 1 });
-    const at = clock.now();
-    expect(await codeOf(guard(async () => 1, options(patient))({ id, amount: 2 }))).toBe('PAYLOAD_MISMATCH');
-    expect(clock.now()).toBe(at);
+    await crashed({ id: bench.id, amount: 1 });
+    const at = bench.clock.now();
+    expect(await codeOf(guard(async () => 1, options(patient))({ id: bench.id, amount: 2 }))).toBe(
+      'PAYLOAD_MISMATCH',
+    );
+    expect(bench.clock.now()).toBe(at);
   });
 });

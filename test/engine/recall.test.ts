@@ -1,43 +1,14 @@
 import type { APIGatewayProxyEventV2 } from 'aws-lambda';
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { type IdempotencyEvent, type IdempotentOptions, idempotent } from '../../lib/index.ts';
+import { describe, expect, it, vi } from 'vitest';
+import { idempotent } from '../../lib/index.ts';
+import { callBench, type Order, order } from '../support/call-bench.ts';
 import { paymentEvent } from '../support/http-events.ts';
 import { lambdaContext } from '../support/invocation.ts';
-import { type RecordingStore, recordingStore } from '../support/recording-store.ts';
 
-interface Order {
-  readonly id: string;
-  readonly amount?: number;
-}
-
-const order: Order = { id: 'order-1' };
+const bench = callBench();
+const { options } = bench;
 
 describe('idempotent(handler)', () => {
-  let store: RecordingStore;
-  let seen: IdempotencyEvent[];
-
-  beforeEach(() => {
-    store = recordingStore();
-    seen = [];
-    vi.stubEnv('AWS_LAMBDA_FUNCTION_NAME', undefined);
-    vi.stubEnv('IDEMPOTENCY_NAMESPACE', undefined);
-    vi.stubEnv('IDEMPOTENCY_DISABLED', undefined);
-  });
-  afterEach(() => {
-    vi.unstubAllEnvs();
-    vi.restoreAllMocks();
-    vi.useRealTimers();
-  });
-
-  /** The options of most tests here; in a namespace of their own, so that one test may make several guards. */
-  const options = (more: IdempotentOptions = {}): IdempotentOptions => ({
-    store,
-    namespace: 'orders',
-    key: (event: Order) => event.id,
-    observe: (event) => seen.push(event),
-    ...more,
-  });
-
   describe('replays', () => {
     it.each([
       ['undefined', undefined],
@@ -110,9 +81,9 @@ describe('idempotent(handler)', () => {
       const work = vi.fn(async (_: Order) => work.mock.calls.length);
       const once = idempotent(work, options({ ttlSeconds: 60 }));
       expect(await once(order)).toBe(1);
-      store.clock.advance(59_999);
+      bench.store.clock.advance(59_999);
       expect(await once(order)).toBe(1);
-      store.clock.advance(1);
+      bench.store.clock.advance(1);
       expect(await once(order)).toBe(2);
     });
 
@@ -130,7 +101,7 @@ describe('idempotent(handler)', () => {
 
     it('over HTTP what `onReplay` makes of it, marked as replayed', async () => {
       const once = idempotent(async (_: APIGatewayProxyEventV2) => ({ statusCode: 201, body: 'paid' }), {
-        store,
+        store: bench.store,
         onReplay: (answer) => ({ ...answer, body: 'shipped' }),
       });
       await once(paymentEvent());

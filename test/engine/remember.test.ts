@@ -1,53 +1,20 @@
 import { Readable } from 'node:stream';
 import type { APIGatewayProxyEventV2 } from 'aws-lambda';
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import {
-  IdempotencyError,
-  type IdempotencyEvent,
-  type IdempotentOptions,
-  idempotent,
-} from '../../lib/index.ts';
+import { describe, expect, it, vi } from 'vitest';
+import { IdempotencyError, type IdempotentOptions, idempotent } from '../../lib/index.ts';
 import type { NewClaim } from '../../lib/store.ts';
+import { callBench, type Order, order } from '../support/call-bench.ts';
 import { paymentEvent } from '../support/http-events.ts';
-import { type RecordingStore, recordingStore } from '../support/recording-store.ts';
+import { recordingStore } from '../support/recording-store.ts';
 
-interface Order {
-  readonly id: string;
-  readonly amount?: number;
-}
-
-const order: Order = { id: 'order-1' };
+const bench = callBench();
+const { options } = bench;
 
 describe('idempotent(handler)', () => {
-  let store: RecordingStore;
-  let seen: IdempotencyEvent[];
-
-  beforeEach(() => {
-    store = recordingStore();
-    seen = [];
-    vi.stubEnv('AWS_LAMBDA_FUNCTION_NAME', undefined);
-    vi.stubEnv('IDEMPOTENCY_NAMESPACE', undefined);
-    vi.stubEnv('IDEMPOTENCY_DISABLED', undefined);
-  });
-  afterEach(() => {
-    vi.unstubAllEnvs();
-    vi.restoreAllMocks();
-    vi.useRealTimers();
-  });
-
-  /** The options of most tests here; in a namespace of their own, so that one test may make several guards. */
-  const options = (more: IdempotentOptions = {}): IdempotentOptions => ({
-    store,
-    namespace: 'orders',
-    key: (event: Order) => event.id,
-    observe: (event) => seen.push(event),
-    ...more,
-  });
-
   describe('remembers', () => {
     const answering = (statusCode: number, more: IdempotentOptions = {}) => {
       const work = vi.fn(async (_: APIGatewayProxyEventV2) => ({ statusCode, body: 'text' }));
-      return { work, once: idempotent(work, { store, namespace: 'orders', ...more }) };
+      return { work, once: idempotent(work, { store: bench.store, namespace: 'orders', ...more }) };
     };
 
     it.each([200, 201, 302, 400, 402, 404, 422])('an HTTP answer of %i', async (statusCode) => {
@@ -60,10 +27,10 @@ describe('idempotent(handler)', () => {
     it.each([408, 409, 425, 429, 500, 502, 503, 599])('no HTTP answer of %i', async (statusCode) => {
       const { work, once } = answering(statusCode);
       expect(await once(paymentEvent())).toEqual({ statusCode, body: 'text' });
-      store.clock.advance(1);
+      bench.store.clock.advance(1);
       expect(await once(paymentEvent())).toEqual({ statusCode, body: 'text' });
       expect(work).toHaveBeenCalledTimes(2);
-      expect(store.calls).toEqual(['claim', 'giveBack', 'claim', 'giveBack']);
+      expect(bench.store.calls).toEqual(['claim', 'giveBack', 'claim', 'giveBack']);
     });
 
     it('any answer to an event that is not HTTP, whatever it looks like', async () => {
@@ -121,7 +88,7 @@ describe('idempotent(handler)', () => {
       work.mockRejectedValueOnce(failure);
       const once = idempotent(work, options({ remember: () => true }));
       await expect(once(order)).rejects.toBe(failure);
-      expect(store.calls).toEqual(['claim', 'giveBack']);
+      expect(bench.store.calls).toEqual(['claim', 'giveBack']);
       expect(await once(order)).toBe('done');
     });
 
@@ -138,7 +105,7 @@ describe('idempotent(handler)', () => {
       const work = vi.fn(async (_: Order) => value);
       const once = idempotent(work, options());
       expect(await once(order)).toBe(value);
-      expect(store.calls).toEqual(['claim', 'complete']);
+      expect(bench.store.calls).toEqual(['claim', 'complete']);
       await expect(once(order)).rejects.toMatchObject({
         code: 'RESULT_UNAVAILABLE',
         record: { status: 'COMPLETED', attempt: 1 },
@@ -147,7 +114,7 @@ describe('idempotent(handler)', () => {
     });
 
     it('that the work is done where its answer is too large', async () => {
-      const small = { ...store, maxAnswerBytes: 100 };
+      const small = { ...bench.store, maxAnswerBytes: 100 };
       const work = vi.fn(async (_: Order) => Array.from({ length: 99 }, () => Math.random()));
       const once = idempotent(work, options({ store: small }));
       expect(await once(order)).toHaveLength(99);
@@ -158,10 +125,10 @@ describe('idempotent(handler)', () => {
     it('the key and the event only if it is told to keep them', async () => {
       const claims: NewClaim[] = [];
       const watched = {
-        ...store,
+        ...bench.store,
         claim: (claim: NewClaim) => {
           claims.push(claim);
-          return store.claim(claim);
+          return bench.store.claim(claim);
         },
       };
       const event = { id: 'order-1', card: '4242' };
@@ -190,28 +157,28 @@ describe('idempotent(handler)', () => {
       });
 
     it("when the release fails: the caller gets the handler's error", async () => {
-      store = failingAt('giveBack', 'endLease');
+      bench.store = failingAt('giveBack', 'endLease');
       const failure = new Error('card declined');
       const once = idempotent(async (_: Order) => {
         throw failure;
       }, options());
       await expect(once(order)).rejects.toBe(failure);
-      expect(seen.map(({ type }) => type)).toEqual(['claim', 'unrecorded']);
+      expect(bench.seen.map(({ type }) => type)).toEqual(['claim', 'unrecorded']);
     });
 
     it('when the completion fails: the caller gets the result, and the claim stays', async () => {
-      store = failingAt('complete');
+      bench.store = failingAt('complete');
       const work = vi.fn(async (_: Order) => 'paid');
       const once = idempotent(work, options());
       expect(await once(order)).toBe('paid');
-      expect(seen.map(({ type }) => type)).toEqual(['claim', 'unrecorded']);
+      expect(bench.seen.map(({ type }) => type)).toEqual(['claim', 'unrecorded']);
       await expect(once(order)).rejects.toMatchObject({ code: 'IN_PROGRESS' });
-      expect(store.calls).not.toContain('giveBack');
+      expect(bench.store.calls).not.toContain('giveBack');
     });
 
     it('when the first tries to complete fail: it tries again', async () => {
       let failures = 2;
-      store = recordingStore({
+      bench.store = recordingStore({
         before: (verb) => {
           if (verb === 'complete' && failures-- > 0) throw storeError('STORE_UNAVAILABLE');
         },

@@ -1,45 +1,17 @@
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { type IdempotencyEvent, type IdempotentOptions, idempotent } from '../../lib/index.ts';
+import { describe, expect, it, vi } from 'vitest';
+import { idempotent } from '../../lib/index.ts';
+import { callBench, type Order, order } from '../support/call-bench.ts';
 import { deferred } from '../support/hands.ts';
-import { type RecordingStore, recordingStore } from '../support/recording-store.ts';
+import { recordingStore } from '../support/recording-store.ts';
 
-interface Order {
-  readonly id: string;
-  readonly amount?: number;
-}
-
-const order: Order = { id: 'order-1' };
+const bench = callBench();
+const { options } = bench;
 
 describe('idempotent(handler)', () => {
-  let store: RecordingStore;
-  let seen: IdempotencyEvent[];
-
-  beforeEach(() => {
-    store = recordingStore();
-    seen = [];
-    vi.stubEnv('AWS_LAMBDA_FUNCTION_NAME', undefined);
-    vi.stubEnv('IDEMPOTENCY_NAMESPACE', undefined);
-    vi.stubEnv('IDEMPOTENCY_DISABLED', undefined);
-  });
-  afterEach(() => {
-    vi.unstubAllEnvs();
-    vi.restoreAllMocks();
-    vi.useRealTimers();
-  });
-
-  /** The options of most tests here; in a namespace of their own, so that one test may make several guards. */
-  const options = (more: IdempotentOptions = {}): IdempotentOptions => ({
-    store,
-    namespace: 'orders',
-    key: (event: Order) => event.id,
-    observe: (event) => seen.push(event),
-    ...more,
-  });
-
   describe('waits for a running duplicate if told to', () => {
     it("and answers with the first one's answer", async () => {
       const finish = deferred<string>();
-      store = recordingStore({
+      bench.store = recordingStore({
         before: (verb) => {
           if (verb === 'read') finish.resolve('first');
         },
@@ -52,7 +24,7 @@ describe('idempotent(handler)', () => {
 
     it('and runs if the first one fails', async () => {
       const finish = deferred<string>();
-      store = recordingStore({
+      bench.store = recordingStore({
         before: (verb) => {
           if (verb === 'read') finish.reject(new Error('card declined'));
         },

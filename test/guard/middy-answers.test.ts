@@ -1,51 +1,15 @@
-import middy7 from '@middy/core';
-import middy6 from 'middy6';
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { type IdempotencyEvent, type IdempotentOptions, idempotent } from '../../lib/index.ts';
+import { describe, expect, it, vi } from 'vitest';
+import { type Order, order } from '../support/call-bench.ts';
 import { turn } from '../support/hands.ts';
 import { paymentEvent } from '../support/http-events.ts';
 import { lambdaContext } from '../support/invocation.ts';
-import { type RecordingStore, recordingStore } from '../support/recording-store.ts';
-
-interface Order {
-  readonly id: string;
-  readonly amount?: number;
-}
-
-const order: Order = { id: 'order-1' };
-
-const versions: [string, typeof middy7][] = [
-  ['Middy 6', middy6 as unknown as typeof middy7],
-  ['Middy 7', middy7],
-];
+import { recordingStore } from '../support/recording-store.ts';
+import { middyBench, versions } from './middy-bench.ts';
 
 describe.each(versions)('%s: idempotent()', (_, middy) => {
-  let store: RecordingStore;
-  let seen: IdempotencyEvent[];
-  let runs: number;
+  const bench = middyBench();
+  const { guard, httpGuard, count } = bench;
 
-  beforeEach(() => {
-    store = recordingStore();
-    seen = [];
-    runs = 0;
-  });
-  afterEach(() => {
-    vi.unstubAllGlobals();
-  });
-
-  const guard = (options: IdempotentOptions = {}) =>
-    idempotent({
-      store,
-      key: (event: Order) => event.id,
-      observe: (event) => seen.push(event),
-      ...options,
-    });
-  const httpGuard = (options: IdempotentOptions = {}) => idempotent({ store, ...options });
-  /** A handler that counts and answers with the count. */
-  const count = async (): Promise<number> => {
-    runs++;
-    return runs;
-  };
   describe('with an inner middleware that answers early', () => {
     it('frees the key when a `before` returns a value', async () => {
       let isWarmUp = true;
@@ -54,7 +18,7 @@ describe.each(versions)('%s: idempotent()', (_, middy) => {
         .before(() => (isWarmUp ? 'warm' : undefined))
         .handler(count);
       expect(await handler(order, lambdaContext())).toBe('warm');
-      expect(store.calls).toEqual(['claim', 'giveBack']);
+      expect(bench.store.calls).toEqual(['claim', 'giveBack']);
 
       isWarmUp = false;
       expect(await handler(order, lambdaContext())).toBe(1);
@@ -70,7 +34,7 @@ describe.each(versions)('%s: idempotent()', (_, middy) => {
         })
         .handler(count);
       expect(await handler(order, lambdaContext())).toBeUndefined();
-      expect(store.calls).toEqual(['claim', 'giveBack']);
+      expect(bench.store.calls).toEqual(['claim', 'giveBack']);
 
       isWarmUp = false;
       expect(await handler(order, lambdaContext())).toBe(1);
@@ -91,9 +55,9 @@ describe.each(versions)('%s: idempotent()', (_, middy) => {
         .after((request) => ({ wrapped: request.response }))
         .handler(count);
       expect(await handler(order, lambdaContext())).toEqual({ wrapped: 1 });
-      expect(store.calls).toEqual(['claim', 'complete']);
+      expect(bench.store.calls).toEqual(['claim', 'complete']);
       expect(await handler(order, lambdaContext())).toEqual({ wrapped: 1 });
-      expect(runs).toBe(1);
+      expect(bench.runs).toBe(1);
     });
 
     it('stores the undefined that an `after` answers with', async () => {
@@ -104,9 +68,9 @@ describe.each(versions)('%s: idempotent()', (_, middy) => {
         })
         .handler(count);
       expect(await handler(order, lambdaContext())).toBeUndefined();
-      expect(store.calls).toEqual(['claim', 'complete']);
+      expect(bench.store.calls).toEqual(['claim', 'complete']);
       expect(await handler(order, lambdaContext())).toBeUndefined();
-      expect(runs).toBe(1);
+      expect(bench.runs).toBe(1);
     });
 
     it('stores what an `after` returns where the handler returned undefined', async () => {
@@ -125,11 +89,11 @@ describe.each(versions)('%s: idempotent()', (_, middy) => {
         .use(httpGuard())
         .after(() => ({ statusCode: 503 }))
         .handler(async () => {
-          runs++;
+          bench.runs++;
           return { statusCode: 200 };
         });
       expect(await handler(paymentEvent(), lambdaContext())).toEqual({ statusCode: 503 });
-      expect(store.calls).toEqual(['claim', 'giveBack']);
+      expect(bench.store.calls).toEqual(['claim', 'giveBack']);
     });
 
     it('releases when an `onError` returns an answer, and lets the answer pass', async () => {
@@ -137,13 +101,13 @@ describe.each(versions)('%s: idempotent()', (_, middy) => {
         .use(guard())
         .onError((request) => ({ failed: request.error?.message }))
         .handler(async () => {
-          runs++;
+          bench.runs++;
           throw new Error('card declined');
         });
       expect(await handler(order, lambdaContext())).toEqual({ failed: 'card declined' });
-      expect(store.calls).toEqual(['claim', 'giveBack']);
+      expect(bench.store.calls).toEqual(['claim', 'giveBack']);
       expect(await handler(order, lambdaContext())).toEqual({ failed: 'card declined' });
-      expect(runs).toBe(2);
+      expect(bench.runs).toBe(2);
     });
 
     it('releases when an `onError` sets the response, and lets the answer pass', async () => {
@@ -153,16 +117,16 @@ describe.each(versions)('%s: idempotent()', (_, middy) => {
           request.response = { statusCode: 402, body: request.error?.message };
         })
         .handler(async () => {
-          runs++;
+          bench.runs++;
           throw new Error('card declined');
         });
       expect(await handler(paymentEvent(), lambdaContext())).toEqual({
         statusCode: 402,
         body: 'card declined',
       });
-      expect(store.calls).toEqual(['claim', 'giveBack']);
+      expect(bench.store.calls).toEqual(['claim', 'giveBack']);
       await handler(paymentEvent(), lambdaContext());
-      expect(runs).toBe(2);
+      expect(bench.runs).toBe(2);
     });
 
     it('releases when an `onError` answers with undefined, which Middy takes for no answer', async () => {
@@ -176,7 +140,7 @@ describe.each(versions)('%s: idempotent()', (_, middy) => {
           throw failure;
         });
       await expect(handler(order, lambdaContext())).rejects.toBe(failure);
-      expect(store.calls).toEqual(['claim', 'giveBack']);
+      expect(bench.store.calls).toEqual(['claim', 'giveBack']);
     });
 
     it.each([
@@ -190,11 +154,11 @@ describe.each(versions)('%s: idempotent()', (_, middy) => {
           request.response = 'sorry';
         },
       ]) {
-        store = recordingStore();
+        bench.store = recordingStore();
         const work = vi.fn().mockRejectedValueOnce(thrown).mockResolvedValueOnce('paid');
         const handler = middy().use(guard()).onError(onError).handler(work);
         expect(await handler(order, lambdaContext())).toBe('sorry');
-        expect(store.calls).toEqual(['claim', 'giveBack']);
+        expect(bench.store.calls).toEqual(['claim', 'giveBack']);
         expect(await handler(order, lambdaContext())).toBe('paid');
       }
     });
@@ -234,7 +198,7 @@ describe.each(versions)('%s: idempotent()', (_, middy) => {
     ])('and %s frees the key for a corrected request', async (_, before) => {
       const handler = middy<Order, unknown>().use(guard()).before(before).handler(count);
       expect(await handler(order, lambdaContext())).toEqual(refusal);
-      expect(store.calls).toEqual(['claim', 'giveBack']);
+      expect(bench.store.calls).toEqual(['claim', 'giveBack']);
       expect(await handler({ ...order, amount: 7 }, lambdaContext())).toBe(1);
     });
 
@@ -248,7 +212,7 @@ describe.each(versions)('%s: idempotent()', (_, middy) => {
         })
         .handler(count);
       await expect(handler(order, lambdaContext())).rejects.toThrow('amount is missing');
-      expect(store.calls).toEqual(['claim', 'giveBack']);
+      expect(bench.store.calls).toEqual(['claim', 'giveBack']);
       expect(await handler({ ...order, amount: 7 }, lambdaContext())).toBe(1);
     });
 
@@ -259,12 +223,12 @@ describe.each(versions)('%s: idempotent()', (_, middy) => {
           request.response = { headers: { 'X-Served-By': 'shop' } };
         })
         .handler(async () => {
-          runs++;
-          if (runs === 1) throw new Error('out of stock');
-          return runs;
+          bench.runs++;
+          if (bench.runs === 1) throw new Error('out of stock');
+          return bench.runs;
         });
       await expect(handler(order, lambdaContext())).rejects.toThrow('out of stock');
-      expect(store.calls).toEqual(['claim', 'giveBack']);
+      expect(bench.store.calls).toEqual(['claim', 'giveBack']);
       expect(await handler(order, lambdaContext())).toBe(2);
     });
 
@@ -284,7 +248,7 @@ describe.each(versions)('%s: idempotent()', (_, middy) => {
       await expect(handler(order, lambdaContext())).rejects.toThrow('no header');
       isBroken = false;
       await expect(handler(order, lambdaContext())).rejects.toMatchObject({ code: 'RESULT_UNAVAILABLE' });
-      expect(runs).toBe(1);
+      expect(bench.runs).toBe(1);
     });
 
     it('inside another guard frees the keys of both', async () => {
@@ -298,7 +262,7 @@ describe.each(versions)('%s: idempotent()', (_, middy) => {
         })
         .handler(count);
       expect(await handler(order, lambdaContext())).toEqual(refusal);
-      expect(store.calls).toEqual(['claim', 'claim', 'giveBack', 'giveBack']);
+      expect(bench.store.calls).toEqual(['claim', 'claim', 'giveBack', 'giveBack']);
       expect(await handler({ ...order, amount: 7 }, lambdaContext())).toBe(1);
     });
 

@@ -1,64 +1,33 @@
 import { Readable } from 'node:stream';
-import middy7 from '@middy/core';
 import { executionModeStreamifyResponse } from '@middy/core/StreamifyResponse';
 import type { Context } from 'aws-lambda';
-import middy6 from 'middy6';
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { type IdempotencyEvent, type IdempotentOptions, idempotent, operation } from '../../lib/index.ts';
+import { describe, expect, it, vi } from 'vitest';
+import { type IdempotentOptions, idempotent, operation } from '../../lib/index.ts';
+import { type Order, order } from '../support/call-bench.ts';
 import { deferred } from '../support/hands.ts';
 import { paymentEvent } from '../support/http-events.ts';
 import { lambdaContext } from '../support/invocation.ts';
-import { type RecordingStore, recordingStore } from '../support/recording-store.ts';
-
-interface Order {
-  readonly id: string;
-  readonly amount?: number;
-}
-
-const order: Order = { id: 'order-1' };
-
-const versions: [string, typeof middy7][] = [
-  ['Middy 6', middy6 as unknown as typeof middy7],
-  ['Middy 7', middy7],
-];
+import { middyBench, versions } from './middy-bench.ts';
 
 describe.each(versions)('%s: idempotent()', (version, middy) => {
-  let store: RecordingStore;
-  let seen: IdempotencyEvent[];
-  let runs: number;
+  const bench = middyBench();
+  const { guard, httpGuard, count } = bench;
 
-  beforeEach(() => {
-    store = recordingStore();
-    seen = [];
-    runs = 0;
-  });
-  afterEach(() => {
-    vi.unstubAllGlobals();
-  });
-
-  const guard = (options: IdempotentOptions = {}) =>
-    idempotent({
-      store,
-      key: (event: Order) => event.id,
-      observe: (event) => seen.push(event),
-      ...options,
-    });
-  const httpGuard = (options: IdempotentOptions = {}) => idempotent({ store, ...options });
-  /** A handler that counts and answers with the count. */
-  const count = async (): Promise<number> => {
-    runs++;
-    return runs;
-  };
   describe('twice in one chain', () => {
     interface Payment {
       readonly id: string;
       readonly invoice: string;
     }
     const byRequest = (options: IdempotentOptions = {}) =>
-      idempotent({ store, namespace: 'requests', key: (event: Payment) => event.id, ...options });
+      idempotent({
+        store: bench.store,
+        namespace: 'requests',
+        key: (event: Payment) => event.id,
+        ...options,
+      });
     const byInvoice = (options: IdempotentOptions = {}) =>
       idempotent({
-        store,
+        store: bench.store,
         namespace: 'invoices',
         key: (event: Payment) => event.invoice,
         fingerprint: false,
@@ -68,18 +37,18 @@ describe.each(versions)('%s: idempotent()', (version, middy) => {
     it('stores the answer in both', async () => {
       const handler = middy().use(byRequest()).use(byInvoice()).handler(count);
       expect(await handler({ id: 'a', invoice: '1' }, lambdaContext())).toBe(1);
-      expect(store.calls).toEqual(['claim', 'claim', 'complete', 'complete']);
+      expect(bench.store.calls).toEqual(['claim', 'claim', 'complete', 'complete']);
       expect(await handler({ id: 'a', invoice: '1' }, lambdaContext())).toBe(1);
       expect(await handler({ id: 'b', invoice: '1' }, lambdaContext())).toBe(1);
-      expect(runs).toBe(1);
+      expect(bench.runs).toBe(1);
     });
 
     it('frees the outer key when the inner guard replays', async () => {
       const handler = middy().use(byRequest()).use(byInvoice()).handler(count);
       await handler({ id: 'a', invoice: '1' }, lambdaContext());
-      store.calls.length = 0;
+      bench.store.calls.length = 0;
       expect(await handler({ id: 'b', invoice: '1' }, lambdaContext())).toBe(1);
-      expect(store.calls).toEqual(['claim', 'claim', 'giveBack']);
+      expect(bench.store.calls).toEqual(['claim', 'claim', 'giveBack']);
     });
 
     it('settles both when an `after` answers early', async () => {
@@ -89,10 +58,10 @@ describe.each(versions)('%s: idempotent()', (version, middy) => {
         .after(() => 'early')
         .handler(count);
       expect(await handler({ id: 'a', invoice: '1' }, lambdaContext())).toBe('early');
-      expect(store.calls).toEqual(['claim', 'claim', 'complete', 'complete']);
+      expect(bench.store.calls).toEqual(['claim', 'claim', 'complete', 'complete']);
       expect(await handler({ id: 'a', invoice: '1' }, lambdaContext())).toBe('early');
       expect(await handler({ id: 'b', invoice: '1' }, lambdaContext())).toBe('early');
-      expect(runs).toBe(1);
+      expect(bench.runs).toBe(1);
     });
 
     it('frees both keys when a `before` answers early and when the handler throws', async () => {
@@ -105,7 +74,7 @@ describe.each(versions)('%s: idempotent()', (version, middy) => {
           throw new Error('card declined');
         });
       expect(await handler({ id: 'a', invoice: '1' }, lambdaContext())).toBe('sorry');
-      expect([...store.calls].sort()).toEqual(['claim', 'claim', 'giveBack', 'giveBack']);
+      expect([...bench.store.calls].sort()).toEqual(['claim', 'claim', 'giveBack', 'giveBack']);
     });
 
     it.each([
@@ -127,7 +96,7 @@ describe.each(versions)('%s: idempotent()', (version, middy) => {
         });
       const first = handler({ id: 'a', invoice: '1' }, lambdaContext());
       await started.promise;
-      store.clock.advance(11_000);
+      bench.store.clock.advance(11_000);
       expect(await handler({ id: 'b', invoice: '1' }, lambdaContext())).toBe('of the second');
       finish.resolve();
       expect(await first).toBe('of the second');
@@ -150,8 +119,8 @@ describe.each(versions)('%s: idempotent()', (version, middy) => {
       const handler = middy<Order, string>()
         .use(guard())
         .handler(async (event: Order, itsContext: Context) => {
-          runs++;
-          if (runs === 3) allStarted.resolve();
+          bench.runs++;
+          if (bench.runs === 3) allStarted.resolve();
           await allStarted.promise;
           if (event.id === 'b') throw new Error('b fails');
           return `${event.id} as ${operation(itsContext).key}`;
@@ -164,7 +133,7 @@ describe.each(versions)('%s: idempotent()', (version, middy) => {
         { reason: { message: 'b fails' } },
         { value: 'c as c' },
       ]);
-      expect([...store.calls].sort()).toEqual([
+      expect([...bench.store.calls].sort()).toEqual([
         'claim',
         'claim',
         'claim',
@@ -185,11 +154,11 @@ describe.each(versions)('%s: idempotent()', (version, middy) => {
         ['as the last middleware', (work) => middy<Order, unknown>().before(noop).use(guard()).handler(work)],
         [
           'as a wrapper inside Middy',
-          (work) => middy(idempotent(work, { store, key: () => 'order-1' })).before(noop),
+          (work) => middy(idempotent(work, { store: bench.store, key: () => 'order-1' })).before(noop),
         ],
         [
           'as a wrapper around Middy',
-          (work) => idempotent(middy(work).before(noop), { store, key: () => 'order-1' }),
+          (work) => idempotent(middy(work).before(noop), { store: bench.store, key: () => 'order-1' }),
         ],
       ];
 
@@ -197,9 +166,9 @@ describe.each(versions)('%s: idempotent()', (version, middy) => {
       const othersRefused = deferred();
       const refused: unknown[] = [];
       const handler = build(async () => {
-        runs++;
+        bench.runs++;
         await othersRefused.promise;
-        return { runs };
+        return { runs: bench.runs };
       });
       const answers = await Promise.all(
         Array.from({ length: 50 }, async () => {
@@ -218,7 +187,7 @@ describe.each(versions)('%s: idempotent()', (version, middy) => {
       );
       const repeats = await Promise.all(Array.from({ length: 50 }, () => handler(order, lambdaContext())));
       expect(repeats).toEqual(Array(50).fill({ runs: 1 }));
-      expect(runs).toBe(1);
+      expect(bench.runs).toBe(1);
     });
   });
 
@@ -228,15 +197,15 @@ describe.each(versions)('%s: idempotent()', (version, middy) => {
       for (const [handler, event] of [
         [middy().use(guard()).handler(count), order],
         [middy().use(httpGuard()).handler(count), paymentEvent()],
-        [idempotent(count, { store, key: () => 'order-1' }), order],
+        [idempotent(count, { store: bench.store, key: () => 'order-1' }), order],
       ] as const) {
         await expect(handler(event, context)).rejects.toMatchObject({
           code: 'UNSUPPORTED',
           message: expect.stringMatching(/durable execution.*Guard what starts it/s),
         });
       }
-      expect(store.calls).toEqual([]);
-      expect(runs).toBe(0);
+      expect(bench.store.calls).toEqual([]);
+      expect(bench.runs).toBe(0);
     });
 
     it('refuses a streaming handler of Middy when it is wrapped', () => {
@@ -281,7 +250,7 @@ describe.each(versions)('%s: idempotent()', (version, middy) => {
         .handler(work as never);
       const first = await handler(order, lambdaContext());
       expect(await text(first)).toBe('first time');
-      expect(store.calls).toEqual(['claim', 'complete']);
+      expect(bench.store.calls).toEqual(['claim', 'complete']);
       await expect(handler(order, lambdaContext())).rejects.toMatchObject({ code: 'RESULT_UNAVAILABLE' });
       expect(work).toHaveBeenCalledTimes(1);
     });
@@ -290,13 +259,13 @@ describe.each(versions)('%s: idempotent()', (version, middy) => {
       const handler = middy<unknown, { statusCode: number; body: Readable }>()
         .use(httpGuard())
         .handler(async () => {
-          runs++;
+          bench.runs++;
           return { statusCode: 200, body: Readable.from(['first time']) };
         });
       const first = await handler(paymentEvent(), lambdaContext());
       expect(await text(first.body)).toBe('first time');
       expect(await handler(paymentEvent(), lambdaContext())).toMatchObject({ statusCode: 410 });
-      expect(runs).toBe(1);
+      expect(bench.runs).toBe(1);
     });
   });
 });

@@ -1,53 +1,15 @@
-import middy7 from '@middy/core';
 import type { Context } from 'aws-lambda';
-import middy6 from 'middy6';
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { type IdempotencyEvent, type IdempotentOptions, idempotent, operation } from '../../lib/index.ts';
+import { describe, expect, it, vi } from 'vitest';
+import { idempotent, operation } from '../../lib/index.ts';
+import { type Order, order } from '../support/call-bench.ts';
 import { deferred } from '../support/hands.ts';
 import { paymentEvent } from '../support/http-events.ts';
 import { lambdaContext } from '../support/invocation.ts';
-import { type RecordingStore, recordingStore } from '../support/recording-store.ts';
-
-interface Order {
-  readonly id: string;
-  readonly amount?: number;
-}
-
-const order: Order = { id: 'order-1' };
-
-const versions: [string, typeof middy7][] = [
-  ['Middy 6', middy6 as unknown as typeof middy7],
-  ['Middy 7', middy7],
-];
+import { middyBench, versions } from './middy-bench.ts';
 
 describe.each(versions)('%s: idempotent()', (_, middy) => {
-  let store: RecordingStore;
-  let seen: IdempotencyEvent[];
-  let runs: number;
-
-  beforeEach(() => {
-    store = recordingStore();
-    seen = [];
-    runs = 0;
-  });
-  afterEach(() => {
-    vi.unstubAllGlobals();
-  });
-
-  const guard = (options: IdempotentOptions = {}) =>
-    idempotent({
-      store,
-      key: (event: Order) => event.id,
-      observe: (event) => seen.push(event),
-      ...options,
-    });
-  const httpGuard = (options: IdempotentOptions = {}) => idempotent({ store, ...options });
-  /** A handler that counts and answers with the count. */
-  const count = async (): Promise<number> => {
-    runs++;
-    return runs;
-  };
-  const occurrences = () => seen.map(({ type }) => type);
+  const bench = middyBench();
+  const { guard, httpGuard, count, occurrences } = bench;
 
   describe('with a middleware that throws', () => {
     it('leaves nothing behind when an inner `before` throws', async () => {
@@ -59,7 +21,7 @@ describe.each(versions)('%s: idempotent()', (_, middy) => {
         })
         .handler(count);
       await expect(handler(order, lambdaContext())).rejects.toBe(invalid);
-      expect(store.calls).toEqual(['claim', 'giveBack']);
+      expect(bench.store.calls).toEqual(['claim', 'giveBack']);
       expect(await handler({ ...order, amount: 7 }, lambdaContext())).toBe(1);
     });
 
@@ -72,9 +34,9 @@ describe.each(versions)('%s: idempotent()', (_, middy) => {
         })
         .handler(count);
       await expect(handler(order, lambdaContext())).rejects.toBe(failure);
-      expect(store.calls).toEqual(['claim', 'complete']);
+      expect(bench.store.calls).toEqual(['claim', 'complete']);
       await expect(handler(order, lambdaContext())).rejects.toMatchObject({ code: 'RESULT_UNAVAILABLE' });
-      expect(runs).toBe(1);
+      expect(bench.runs).toBe(1);
     });
 
     it('answers with 410 over HTTP after an inner `after` has thrown', async () => {
@@ -84,12 +46,12 @@ describe.each(versions)('%s: idempotent()', (_, middy) => {
           throw new Error('response is invalid');
         })
         .handler(async () => {
-          runs++;
+          bench.runs++;
           return { statusCode: 201 };
         });
       await expect(handler(paymentEvent(), lambdaContext())).rejects.toThrow('response is invalid');
       expect(await handler(paymentEvent(), lambdaContext())).toMatchObject({ statusCode: 410 });
-      expect(runs).toBe(1);
+      expect(bench.runs).toBe(1);
     });
 
     it.each([
@@ -118,10 +80,10 @@ describe.each(versions)('%s: idempotent()', (_, middy) => {
           })
           .handler(count);
         expect(await handler(order, lambdaContext())).toBe('sorry');
-        expect(store.calls).toEqual(['claim', 'complete']);
+        expect(bench.store.calls).toEqual(['claim', 'complete']);
         expect(await handler(order, lambdaContext())).toBe('sorry');
         expect(errors).toMatchObject([{ message: 'response is invalid' }, { code: 'RESULT_UNAVAILABLE' }]);
-        expect(runs).toBe(1);
+        expect(bench.runs).toBe(1);
       },
     );
 
@@ -135,7 +97,7 @@ describe.each(versions)('%s: idempotent()', (_, middy) => {
         .handler(count);
       await handler(order, lambdaContext()).catch(() => {});
       await handler(order, lambdaContext()).catch(() => {});
-      expect(runs).toBe(1);
+      expect(bench.runs).toBe(1);
     });
 
     it('keeps the stored answer when an outer `after` throws', async () => {
@@ -147,10 +109,10 @@ describe.each(versions)('%s: idempotent()', (_, middy) => {
         .use(guard())
         .handler(count);
       await expect(handler(order, lambdaContext())).rejects.toBe(failure);
-      expect(store.calls).toEqual(['claim', 'complete']);
+      expect(bench.store.calls).toEqual(['claim', 'complete']);
       expect(await handler(order, lambdaContext())).toBe(1);
-      expect(store.calls).toEqual(['claim', 'complete', 'claim']);
-      expect(runs).toBe(1);
+      expect(bench.store.calls).toEqual(['claim', 'complete', 'claim']);
+      expect(bench.runs).toBe(1);
     });
 
     it('claims nothing when an outer `before` throws', async () => {
@@ -161,7 +123,7 @@ describe.each(versions)('%s: idempotent()', (_, middy) => {
         .use(guard())
         .handler(count);
       await expect(handler(order, lambdaContext())).rejects.toThrow('unauthorised');
-      expect(store.calls).toEqual([]);
+      expect(bench.store.calls).toEqual([]);
     });
 
     it('leaves the claim to its lease when an inner `onError` throws, for then no other is called', async () => {
@@ -171,15 +133,15 @@ describe.each(versions)('%s: idempotent()', (_, middy) => {
           throw new Error('mapped');
         })
         .handler(async () => {
-          runs++;
+          bench.runs++;
           throw new Error('card declined');
         });
       await expect(handler(order, lambdaContext(5_000))).rejects.toThrow('mapped');
       await expect(handler(order, lambdaContext(5_000))).rejects.toThrow();
-      expect(runs).toBe(1);
-      store.clock.advance(6_000);
+      expect(bench.runs).toBe(1);
+      bench.store.clock.advance(6_000);
       await expect(handler(order, lambdaContext(5_000))).rejects.toThrow('mapped');
-      expect(runs).toBe(2);
+      expect(bench.runs).toBe(2);
     });
   });
 
@@ -190,7 +152,7 @@ describe.each(versions)('%s: idempotent()', (_, middy) => {
         .use(guard())
         .handler(count);
       expect(await handler(order, lambdaContext())).toBe('warm');
-      expect(store.calls).toEqual([]);
+      expect(bench.store.calls).toEqual([]);
     });
 
     it('stores its own answer when an outer `after` answers early', async () => {
@@ -199,7 +161,7 @@ describe.each(versions)('%s: idempotent()', (_, middy) => {
         .use(guard())
         .handler(count);
       expect(await handler(order, lambdaContext())).toBe('outer');
-      expect(store.calls).toEqual(['claim', 'complete']);
+      expect(bench.store.calls).toEqual(['claim', 'complete']);
       // As everywhere in Middy, an early answer in `before` skips every `after`.
       expect(await handler(order, lambdaContext())).toBe(1);
     });
@@ -212,7 +174,7 @@ describe.each(versions)('%s: idempotent()', (_, middy) => {
           throw new Error('card declined');
         });
       expect(await handler(order, lambdaContext())).toBe('sorry');
-      expect(store.calls).toEqual(['claim', 'giveBack']);
+      expect(bench.store.calls).toEqual(['claim', 'giveBack']);
     });
   });
 
@@ -227,7 +189,7 @@ describe.each(versions)('%s: idempotent()', (_, middy) => {
           await ended.promise;
         },
         work: async () => {
-          runs++;
+          bench.runs++;
           await finish.promise;
           ended.resolve();
           return 'late';
@@ -236,13 +198,13 @@ describe.each(versions)('%s: idempotent()', (_, middy) => {
     };
 
     const staysClaimed = async (handler: { finish(): Promise<void> }) => {
-      expect(store.calls).toEqual(['claim']);
+      expect(bench.store.calls).toEqual(['claim']);
       expect(occurrences()).toEqual(['claim', 'abandon']);
       await handler.finish();
-      expect(store.calls).toEqual(['claim']);
-      const duplicate = idempotent(count, { store, namespace: 'memory', key: () => 'order-1' });
+      expect(bench.store.calls).toEqual(['claim']);
+      const duplicate = idempotent(count, { store: bench.store, namespace: 'memory', key: () => 'order-1' });
       await expect(duplicate(order)).rejects.toMatchObject({ code: 'IN_PROGRESS' });
-      expect(runs).toBe(1);
+      expect(bench.runs).toBe(1);
     };
 
     it('leaves the claim of a handler that still runs to its lease', async () => {
@@ -251,11 +213,11 @@ describe.each(versions)('%s: idempotent()', (_, middy) => {
       await expect(handler(order, lambdaContext(150))).rejects.toMatchObject({ name: 'TimeoutError' });
       await staysClaimed(hangs);
 
-      store.clock.advance(150 + 1_000);
+      bench.store.clock.advance(150 + 1_000);
       const retry = handler(order, lambdaContext());
       expect(await retry).toBe('late');
-      expect(store.calls.slice(-2)).toEqual(['takeOver', 'complete']);
-      expect(runs).toBe(2);
+      expect(bench.store.calls.slice(-2)).toEqual(['takeOver', 'complete']);
+      expect(bench.runs).toBe(2);
     });
 
     it('leaves the claim also when an error handler replaces the timeout by an error of its own', async () => {
@@ -298,10 +260,10 @@ describe.each(versions)('%s: idempotent()', (_, middy) => {
     it('leaves the claim when `timeoutEarlyResponse` answers with a gateway timeout', async () => {
       const hangs = hanging();
       const handler = middy({ timeoutEarlyResponse: () => ({ statusCode: 504 }) })
-        .use(httpGuard({ observe: (event) => seen.push(event) }))
+        .use(httpGuard({ observe: (event) => bench.seen.push(event) }))
         .handler(hangs.work);
       expect(await handler(paymentEvent(), lambdaContext(40))).toEqual({ statusCode: 504 });
-      expect(store.calls).toEqual(['claim']);
+      expect(bench.store.calls).toEqual(['claim']);
       expect(occurrences()).toEqual(['claim', 'abandon']);
       await hangs.finish();
       expect(await handler(paymentEvent(), lambdaContext())).toMatchObject({ statusCode: 409 });
@@ -328,9 +290,9 @@ describe.each(versions)('%s: idempotent()', (_, middy) => {
     it('leaves the claim when the wrapper goes around Middy', async () => {
       const hangs = hanging();
       const handler = idempotent(middy().handler(hangs.work), {
-        store,
+        store: bench.store,
         key: () => 'order-1',
-        observe: (event) => seen.push(event),
+        observe: (event) => bench.seen.push(event),
       });
       await expect(handler(order, lambdaContext(150))).rejects.toMatchObject({ name: 'TimeoutError' });
       await staysClaimed(hangs);
@@ -338,14 +300,14 @@ describe.each(versions)('%s: idempotent()', (_, middy) => {
 
     it('stores the late answer when the wrapper goes inside Middy', async () => {
       const hangs = hanging();
-      const once = idempotent(hangs.work, { store, key: () => 'order-1' });
+      const once = idempotent(hangs.work, { store: bench.store, key: () => 'order-1' });
       const handler = middy(once);
       await expect(handler(order, lambdaContext(150))).rejects.toMatchObject({ name: 'TimeoutError' });
-      expect(store.calls).toEqual(['claim']);
+      expect(bench.store.calls).toEqual(['claim']);
       await hangs.finish();
-      await vi.waitFor(() => expect(store.calls).toEqual(['claim', 'complete']));
+      await vi.waitFor(() => expect(bench.store.calls).toEqual(['claim', 'complete']));
       expect(await handler(order, lambdaContext())).toBe('late');
-      expect(runs).toBe(1);
+      expect(bench.runs).toBe(1);
     });
   });
 });

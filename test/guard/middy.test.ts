@@ -1,59 +1,22 @@
-import middy7 from '@middy/core';
+import type middy7 from '@middy/core';
 import type { APIGatewayProxyStructuredResultV2, Context } from 'aws-lambda';
-import middy6 from 'middy6';
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { type IdempotencyEvent, type IdempotentOptions, idempotent, operation } from '../../lib/index.ts';
+import { describe, expect, it, vi } from 'vitest';
+import { idempotent, operation } from '../../lib/index.ts';
+import { type Order, order } from '../support/call-bench.ts';
 import { deferred } from '../support/hands.ts';
 import { paymentEvent } from '../support/http-events.ts';
 import { lambdaContext } from '../support/invocation.ts';
-import { type RecordingStore, recordingStore } from '../support/recording-store.ts';
-
-interface Order {
-  readonly id: string;
-  readonly amount?: number;
-}
-
-const order: Order = { id: 'order-1' };
-
-const versions: [string, typeof middy7][] = [
-  ['Middy 6', middy6 as unknown as typeof middy7],
-  ['Middy 7', middy7],
-];
+import { middyBench, versions } from './middy-bench.ts';
 
 describe.each(versions)('%s: idempotent()', (_, middy) => {
-  let store: RecordingStore;
-  let seen: IdempotencyEvent[];
-  let runs: number;
-
-  beforeEach(() => {
-    store = recordingStore();
-    seen = [];
-    runs = 0;
-  });
-  afterEach(() => {
-    vi.unstubAllGlobals();
-  });
-
-  const guard = (options: IdempotentOptions = {}) =>
-    idempotent({
-      store,
-      key: (event: Order) => event.id,
-      observe: (event) => seen.push(event),
-      ...options,
-    });
-  const httpGuard = (options: IdempotentOptions = {}) => idempotent({ store, ...options });
-  /** A handler that counts and answers with the count. */
-  const count = async (): Promise<number> => {
-    runs++;
-    return runs;
-  };
-  const occurrences = () => seen.map(({ type }) => type);
+  const bench = middyBench();
+  const { guard, httpGuard, count, occurrences } = bench;
 
   describe('by itself', () => {
     it('runs the handler for a fresh key and stores its answer', async () => {
       const handler = middy().use(guard()).handler(count);
       expect(await handler(order, lambdaContext())).toBe(1);
-      expect(store.calls).toEqual(['claim', 'complete']);
+      expect(bench.store.calls).toEqual(['claim', 'complete']);
     });
 
     it.each([
@@ -70,7 +33,7 @@ describe.each(versions)('%s: idempotent()', (_, middy) => {
       expect(await handler(order, lambdaContext())).toEqual(value);
       expect(await handler(order, lambdaContext())).toEqual(value);
       expect(work).toHaveBeenCalledTimes(1);
-      expect(store.calls).toEqual(['claim', 'complete', 'claim']);
+      expect(bench.store.calls).toEqual(['claim', 'complete', 'claim']);
     });
 
     it('runs again for another key', async () => {
@@ -83,12 +46,12 @@ describe.each(versions)('%s: idempotent()', (_, middy) => {
       const handler = middy()
         .use(guard())
         .handler(() => {
-          runs++;
+          bench.runs++;
           return 'sync' as never;
         });
       expect(await handler(order, lambdaContext())).toBe('sync');
       expect(await handler(order, lambdaContext())).toBe('sync');
-      expect(runs).toBe(1);
+      expect(bench.runs).toBe(1);
     });
 
     it('releases the key when the handler fails, and the caller gets its error', async () => {
@@ -96,7 +59,7 @@ describe.each(versions)('%s: idempotent()', (_, middy) => {
       const work = vi.fn().mockRejectedValueOnce(failure).mockResolvedValueOnce('paid');
       const handler = middy().use(guard()).handler(work);
       await expect(handler(order, lambdaContext())).rejects.toBe(failure);
-      expect(store.calls).toEqual(['claim', 'giveBack']);
+      expect(bench.store.calls).toEqual(['claim', 'giveBack']);
       expect(await handler(order, lambdaContext())).toBe('paid');
     });
 
@@ -121,13 +84,13 @@ describe.each(versions)('%s: idempotent()', (_, middy) => {
         effect: 'none',
       });
       expect(onErrors).toHaveLength(1);
-      expect(store.calls).toEqual(['claim', 'claim']);
+      expect(bench.store.calls).toEqual(['claim', 'claim']);
       expect(occurrences()).toEqual(['claim', 'busy']);
 
       finish.resolve('done');
       expect(await first).toBe('done');
       expect(await handler(order, lambdaContext())).toBe('done');
-      expect(store.calls).toEqual(['claim', 'claim', 'complete', 'claim']);
+      expect(bench.store.calls).toEqual(['claim', 'claim', 'complete', 'claim']);
     });
 
     it('lets a mismatch touch nothing', async () => {
@@ -136,15 +99,15 @@ describe.each(versions)('%s: idempotent()', (_, middy) => {
       await expect(handler({ ...order, amount: 8 }, lambdaContext())).rejects.toMatchObject({
         code: 'PAYLOAD_MISMATCH',
       });
-      expect(store.calls).toEqual(['claim', 'complete', 'claim']);
+      expect(bench.store.calls).toEqual(['claim', 'complete', 'claim']);
       expect(await handler(order, lambdaContext())).toBe(1);
     });
 
     it('refuses a key that is missing before any call to the store', async () => {
       const handler = middy().use(httpGuard()).handler(count);
       expect(await handler(paymentEvent({ key: null }), lambdaContext())).toMatchObject({ statusCode: 400 });
-      expect(store.calls).toEqual([]);
-      expect(runs).toBe(0);
+      expect(bench.store.calls).toEqual([]);
+      expect(bench.runs).toBe(0);
     });
 
     it('answers a duplicate over HTTP with 409 while the first one runs, then with its answer', async () => {
@@ -184,21 +147,21 @@ describe.each(versions)('%s: idempotent()', (_, middy) => {
       expect(await handler(paymentEvent({ body: { amount: 8 } }), lambdaContext())).toMatchObject({
         statusCode: 422,
       });
-      expect(runs).toBe(1);
+      expect(bench.runs).toBe(1);
     });
 
     it('works under a context without a deadline', async () => {
       const handler = middy().use(guard()).handler(count);
       expect(await handler(order, {} as Context)).toBe(1);
       expect(await handler(order, {} as Context)).toBe(1);
-      expect(store.calls).toEqual(['claim', 'complete', 'claim']);
+      expect(bench.store.calls).toEqual(['claim', 'complete', 'claim']);
     });
 
     it('takes zero milliseconds left for a deadline', async () => {
       const handler = middy().use(guard()).handler(count);
       await expect(handler(order, lambdaContext(0))).rejects.toMatchObject({ code: 'NO_TIME_LEFT' });
-      expect(store.calls).toEqual([]);
-      expect(runs).toBe(0);
+      expect(bench.store.calls).toEqual([]);
+      expect(bench.runs).toBe(0);
     });
   });
 
@@ -247,31 +210,33 @@ describe.each(versions)('%s: idempotent()', (_, middy) => {
 
   describe('as a wrapper', () => {
     it('leaves no claim inside Middy when a `before` answers early', async () => {
-      const handler = middy(idempotent(count, { store, key: () => 'order-1' })).before(() => 'warm');
+      const handler = middy(idempotent(count, { store: bench.store, key: () => 'order-1' })).before(
+        () => 'warm',
+      );
       expect(await handler(order, lambdaContext())).toBe('warm');
-      expect(store.calls).toEqual([]);
+      expect(bench.store.calls).toEqual([]);
     });
 
     it('lets every `after` work on a replay when it goes inside Middy', async () => {
-      const handler = middy<Order, unknown>(idempotent(count, { store, key: () => 'order-1' })).after(
-        (request) => {
-          request.response = { wrapped: request.response };
-        },
-      );
+      const handler = middy<Order, unknown>(
+        idempotent(count, { store: bench.store, key: () => 'order-1' }),
+      ).after((request) => {
+        request.response = { wrapped: request.response };
+      });
       expect(await handler(order, lambdaContext())).toEqual({ wrapped: 1 });
       expect(await handler(order, lambdaContext())).toEqual({ wrapped: 1 });
-      expect(runs).toBe(1);
+      expect(bench.runs).toBe(1);
     });
 
     it('stores the final answer when it goes around Middy', async () => {
       const inner = middy()
         .after((request) => ({ wrapped: request.response }))
         .handler(count);
-      const handler = idempotent(inner, { store, key: () => 'order-1' });
+      const handler = idempotent(inner, { store: bench.store, key: () => 'order-1' });
       expect(await handler(order, lambdaContext())).toEqual({ wrapped: 1 });
       expect(await handler(order, lambdaContext())).toEqual({ wrapped: 1 });
-      expect(store.calls).toEqual(['claim', 'complete', 'claim']);
-      expect(runs).toBe(1);
+      expect(bench.store.calls).toEqual(['claim', 'complete', 'claim']);
+      expect(bench.runs).toBe(1);
     });
   });
 

@@ -1,50 +1,21 @@
 import type { APIGatewayProxyEventV2, Context } from 'aws-lambda';
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { beforeEach, describe, expect, it, vi } from 'vitest';
 import {
   IdempotencyError,
-  type IdempotencyEvent,
   type IdempotentOptions,
   idempotent,
   type Operation,
   operation,
 } from '../../lib/index.ts';
+import { callBench, order } from '../support/call-bench.ts';
 import { paymentEvent } from '../support/http-events.ts';
-import { type RecordingStore, recordingStore } from '../support/recording-store.ts';
+import { recordingStore } from '../support/recording-store.ts';
 
-interface Order {
-  readonly id: string;
-  readonly amount?: number;
-}
-
-const order: Order = { id: 'order-1' };
+const bench = callBench();
+const { options } = bench;
 const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[1-8][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
 
 describe('idempotent(handler)', () => {
-  let store: RecordingStore;
-  let seen: IdempotencyEvent[];
-
-  beforeEach(() => {
-    store = recordingStore();
-    seen = [];
-    vi.stubEnv('AWS_LAMBDA_FUNCTION_NAME', undefined);
-    vi.stubEnv('IDEMPOTENCY_NAMESPACE', undefined);
-    vi.stubEnv('IDEMPOTENCY_DISABLED', undefined);
-  });
-  afterEach(() => {
-    vi.unstubAllEnvs();
-    vi.restoreAllMocks();
-    vi.useRealTimers();
-  });
-
-  /** The options of most tests here; in a namespace of their own, so that one test may make several guards. */
-  const options = (more: IdempotentOptions = {}): IdempotentOptions => ({
-    store,
-    namespace: 'orders',
-    key: (event: Order) => event.id,
-    observe: (event) => seen.push(event),
-    ...more,
-  });
-
   describe('runs unguarded', () => {
     const operations: Operation[] = [];
     const work = vi.fn(async (_: unknown, context: Context) => {
@@ -52,11 +23,16 @@ describe('idempotent(handler)', () => {
       return operations.length;
     });
     const http = (more: IdempotentOptions = {}) =>
-      idempotent(work, { store, namespace: 'orders', observe: (event) => seen.push(event), ...more });
+      idempotent(work, {
+        store: bench.store,
+        namespace: 'orders',
+        observe: (event) => bench.seen.push(event),
+        ...more,
+      });
     const expectUnguarded = (calls = 2) => {
       expect(work).toHaveBeenCalledTimes(calls);
       expect(operations.map(({ guarded }) => guarded)).toEqual(Array(calls).fill(false));
-      expect(seen.map(({ type }) => type)).toEqual(Array(calls).fill('unguarded'));
+      expect(bench.seen.map(({ type }) => type)).toEqual(Array(calls).fill('unguarded'));
     };
 
     beforeEach(() => {
@@ -70,7 +46,7 @@ describe('idempotent(handler)', () => {
         await http()(paymentEvent({ method }));
         await http()(paymentEvent({ method, key: null }));
         expectUnguarded();
-        expect(store.calls).toEqual([]);
+        expect(bench.store.calls).toEqual([]);
       },
     );
 
@@ -79,7 +55,7 @@ describe('idempotent(handler)', () => {
       await once(paymentEvent({ key: null }));
       await once(paymentEvent({ key: null }));
       expectUnguarded();
-      expect(store.calls).toEqual([]);
+      expect(bench.store.calls).toEqual([]);
     });
 
     it('everything while it is disabled, and says so in the log', async () => {
@@ -89,7 +65,7 @@ describe('idempotent(handler)', () => {
       await once(paymentEvent());
       await once(paymentEvent());
       expectUnguarded();
-      expect(store.calls).toEqual([]);
+      expect(bench.store.calls).toEqual([]);
       expect(warn).toHaveBeenCalledExactlyOnceWith(expect.stringContaining('IDEMPOTENCY_DISABLED'));
     });
 
@@ -98,7 +74,7 @@ describe('idempotent(handler)', () => {
     };
 
     it('where the store fails and it was told to run then', async () => {
-      store = recordingStore({ before: unavailable });
+      bench.store = recordingStore({ before: unavailable });
       const once = http({ whenStoreFails: 'run' });
       expect(await once(paymentEvent())).toBe(1);
       expect(await once(paymentEvent())).toBe(2);
@@ -106,7 +82,7 @@ describe('idempotent(handler)', () => {
     });
 
     it('not where the store fails and nothing else was said', async () => {
-      store = recordingStore({ before: unavailable });
+      bench.store = recordingStore({ before: unavailable });
       expect(await http()(paymentEvent())).toMatchObject({
         statusCode: 503,
         headers: { 'Retry-After': expect.any(String) },
@@ -119,7 +95,7 @@ describe('idempotent(handler)', () => {
     });
 
     it('not where the store is set up wrongly', async () => {
-      store = recordingStore({
+      bench.store = recordingStore({
         before: () => {
           throw storeError('STORE_MISCONFIGURED');
         },
@@ -140,7 +116,7 @@ describe('idempotent(handler)', () => {
           signals.push(its.signal, operation(context).signal);
           expect(its).toMatchObject({ key: '', scope: '', attempt: 1 });
         },
-        { store },
+        { store: bench.store },
       );
       await once(paymentEvent({ method: 'GET' }));
       await once(paymentEvent({ method: 'GET' }));

@@ -1,50 +1,15 @@
 import { inspect } from 'node:util';
 import type { Context } from 'aws-lambda';
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import {
-  type IdempotencyEvent,
-  type IdempotentOptions,
-  idempotent,
-  type Operation,
-  operation,
-} from '../../lib/index.ts';
+import { describe, expect, it, vi } from 'vitest';
+import { idempotent, type Operation, operation } from '../../lib/index.ts';
 import { memoryStore } from '../../lib/testing.ts';
+import { callBench, type Order, order } from '../support/call-bench.ts';
 import { lambdaContext } from '../support/invocation.ts';
-import { type RecordingStore, recordingStore } from '../support/recording-store.ts';
 
-interface Order {
-  readonly id: string;
-  readonly amount?: number;
-}
-
-const order: Order = { id: 'order-1' };
+const bench = callBench();
+const { options } = bench;
 
 describe('idempotent(handler)', () => {
-  let store: RecordingStore;
-  let seen: IdempotencyEvent[];
-
-  beforeEach(() => {
-    store = recordingStore();
-    seen = [];
-    vi.stubEnv('AWS_LAMBDA_FUNCTION_NAME', undefined);
-    vi.stubEnv('IDEMPOTENCY_NAMESPACE', undefined);
-    vi.stubEnv('IDEMPOTENCY_DISABLED', undefined);
-  });
-  afterEach(() => {
-    vi.unstubAllEnvs();
-    vi.restoreAllMocks();
-    vi.useRealTimers();
-  });
-
-  /** The options of most tests here; in a namespace of their own, so that one test may make several guards. */
-  const options = (more: IdempotentOptions = {}): IdempotentOptions => ({
-    store,
-    namespace: 'orders',
-    key: (event: Order) => event.id,
-    observe: (event) => seen.push(event),
-    ...more,
-  });
-
   describe('around a function', () => {
     it('runs an async function once per key', async () => {
       const work = vi.fn(async (event: Order) => `did ${event.id}`);
@@ -69,7 +34,7 @@ describe('idempotent(handler)', () => {
         throw failure;
       });
       await expect(idempotent(work, options())(order)).rejects.toBe(failure);
-      expect(store.calls).toEqual(['claim', 'giveBack']);
+      expect(bench.store.calls).toEqual(['claim', 'giveBack']);
     });
 
     it('keeps `this`', async () => {
@@ -208,7 +173,7 @@ describe('idempotent(handler)', () => {
     });
 
     it('that carries the operation', async () => {
-      const startMs = store.clock.now();
+      const startMs = bench.store.clock.now();
       let its: Operation | undefined;
       const once = idempotent(
         async (_: Order, context) => {

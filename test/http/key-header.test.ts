@@ -1,42 +1,8 @@
-import type { Context } from 'aws-lambda';
 import fc from 'fast-check';
-import { describe, expect, it, vi } from 'vitest';
-import { type HttpResponse, type IdempotentOptions, idempotent, operation } from '../../lib/index.ts';
-import {
-  albMultiValueEvent,
-  eventSources,
-  type HttpEvent,
-  type HttpRequest,
-  httpApiEvent,
-  restEvent,
-} from '../support/http-events.ts';
-import { type RecordingStore, recordingStore } from '../support/recording-store.ts';
-
-type Handler = (event: HttpEvent, context: Context) => unknown;
-type Options = Omit<IdempotentOptions<HttpEvent>, 'store'> & { readonly store?: RecordingStore };
-
-const created: HttpResponse = {
-  statusCode: 201,
-  headers: { 'Content-Type': 'application/json', Location: '/orders/1' },
-  body: '{"id":1}',
-};
-
-/** A guarded API whose handler gives `answer`, or what a function makes of each call. */
-function api(
-  answer: HttpResponse | Handler = created,
-  { store = recordingStore(), ...options }: Options = {},
-) {
-  const handler = vi.fn<Handler>(typeof answer === 'function' ? answer : async () => answer);
-  const guarded = idempotent(handler, { store, ...options });
-  const call = async (event: HttpEvent, context?: Context) => (await guarded(event, context)) as HttpResponse;
-  return { handler, store, call };
-}
-
-const keyed = (key: string, request: HttpRequest = {}): HttpRequest => ({
-  ...request,
-  headers: [['Idempotency-Key', key], ...(request.headers ?? [])],
-});
-const problem = ({ body = '' }: HttpResponse) => JSON.parse(body) as Record<string, unknown>;
+import { describe, expect, it } from 'vitest';
+import { operation } from '../../lib/index.ts';
+import { albMultiValueEvent, eventSources, httpApiEvent, restEvent } from '../support/http-events.ts';
+import { api, created, keyed, problem } from './api.ts';
 
 describe('a key in a header', () => {
   const bad: readonly (readonly [string, string])[] = [

@@ -1,48 +1,10 @@
-import type { Context } from 'aws-lambda';
-import { describe, expect, it, vi } from 'vitest';
-import { type HttpResponse, type IdempotentOptions, idempotent } from '../../lib/index.ts';
+import { describe, expect, it } from 'vitest';
+import type { HttpResponse } from '../../lib/index.ts';
 import { manualClock } from '../../lib/testing.ts';
 import { deferred } from '../support/hands.ts';
-import {
-  albEvent,
-  albMultiValueEvent,
-  type HttpEvent,
-  type HttpRequest,
-  httpApiEvent,
-  restEvent,
-} from '../support/http-events.ts';
-import { type RecordingStore, recordingStore } from '../support/recording-store.ts';
-
-type Handler = (event: HttpEvent, context: Context) => unknown;
-type Options = Omit<IdempotentOptions<HttpEvent>, 'store'> & { readonly store?: RecordingStore };
-
-const created: HttpResponse = {
-  statusCode: 201,
-  headers: { 'Content-Type': 'application/json', Location: '/orders/1' },
-  body: '{"id":1}',
-};
-
-/** A guarded API whose handler gives `answer`, or what a function makes of each call. */
-function api(
-  answer: HttpResponse | Handler = created,
-  { store = recordingStore(), ...options }: Options = {},
-) {
-  const handler = vi.fn<Handler>(typeof answer === 'function' ? answer : async () => answer);
-  const guarded = idempotent(handler, { store, ...options });
-  const call = async (event: HttpEvent, context?: Context) => (await guarded(event, context)) as HttpResponse;
-  return { handler, store, call };
-}
-
-const keyed = (key: string, request: HttpRequest = {}): HttpRequest => ({
-  ...request,
-  headers: [['Idempotency-Key', key], ...(request.headers ?? [])],
-});
-/** All lines of a header of an answer, in whichever shape it is. */
-function header({ headers = {}, multiValueHeaders = {} }: HttpResponse, name: string): unknown[] {
-  return [...Object.entries(headers), ...Object.entries(multiValueHeaders)]
-    .filter(([known]) => known.toLowerCase() === name.toLowerCase())
-    .flatMap(([, value]) => value);
-}
+import { albEvent, albMultiValueEvent, httpApiEvent, restEvent } from '../support/http-events.ts';
+import { recordingStore } from '../support/recording-store.ts';
+import { api, created, header, keyed, type Options } from './api.ts';
 
 describe('a replayed answer', () => {
   const twice = async (answer: unknown, event = restEvent, options: Options = {}) => {

@@ -1,7 +1,6 @@
 import { Buffer } from 'node:buffer';
-import type { Context } from 'aws-lambda';
-import { describe, expect, it, vi } from 'vitest';
-import { type HttpResponse, type IdempotentOptions, idempotent, wholePayload } from '../../lib/index.ts';
+import { describe, expect, it } from 'vitest';
+import { wholePayload } from '../../lib/index.ts';
 import {
   albMultiValueEvent,
   type HttpEvent,
@@ -9,37 +8,7 @@ import {
   httpApiEvent,
   restEvent,
 } from '../support/http-events.ts';
-import { type RecordingStore, recordingStore } from '../support/recording-store.ts';
-
-type Handler = (event: HttpEvent, context: Context) => unknown;
-type Options = Omit<IdempotentOptions<HttpEvent>, 'store'> & { readonly store?: RecordingStore };
-
-const created: HttpResponse = {
-  statusCode: 201,
-  headers: { 'Content-Type': 'application/json', Location: '/orders/1' },
-  body: '{"id":1}',
-};
-
-/** A guarded API whose handler gives `answer`, or what a function makes of each call. */
-function api(
-  answer: HttpResponse | Handler = created,
-  { store = recordingStore(), ...options }: Options = {},
-) {
-  const handler = vi.fn<Handler>(typeof answer === 'function' ? answer : async () => answer);
-  const guarded = idempotent(handler, { store, ...options });
-  const call = async (event: HttpEvent, context?: Context) => (await guarded(event, context)) as HttpResponse;
-  return { handler, store, call };
-}
-
-const keyed = (key: string, request: HttpRequest = {}): HttpRequest => ({
-  ...request,
-  headers: [['Idempotency-Key', key], ...(request.headers ?? [])],
-});
-const json = (body: string, request: HttpRequest = {}): HttpRequest => ({
-  ...request,
-  headers: [...(request.headers ?? []), ['Content-Type', 'application/json']],
-  body,
-});
+import { api, created, json, keyed, type Options } from './api.ts';
 
 describe('the fingerprint of a request', () => {
   const statuses = async (requests: readonly HttpRequest[], event = restEvent, options: Options = {}) => {

@@ -1,50 +1,11 @@
 import { Buffer } from 'node:buffer';
-import type { Context } from 'aws-lambda';
-import { describe, expect, it, vi } from 'vitest';
-import { type HttpResponse, type IdempotentOptions, idempotent, operation } from '../../lib/index.ts';
+import { describe, expect, it } from 'vitest';
+import { type HttpResponse, operation } from '../../lib/index.ts';
 import { manualClock } from '../../lib/testing.ts';
 import { deferred } from '../support/hands.ts';
 import { eventSources, type HttpEvent, type HttpRequest } from '../support/http-events.ts';
-import { type RecordingStore, recordingStore } from '../support/recording-store.ts';
-
-type Handler = (event: HttpEvent, context: Context) => unknown;
-type Options = Omit<IdempotentOptions<HttpEvent>, 'store'> & { readonly store?: RecordingStore };
-
-const created: HttpResponse = {
-  statusCode: 201,
-  headers: { 'Content-Type': 'application/json', Location: '/orders/1' },
-  body: '{"id":1}',
-};
-
-/** A guarded API whose handler gives `answer`, or what a function makes of each call. */
-function api(
-  answer: HttpResponse | Handler = created,
-  { store = recordingStore(), ...options }: Options = {},
-) {
-  const handler = vi.fn<Handler>(typeof answer === 'function' ? answer : async () => answer);
-  const guarded = idempotent(handler, { store, ...options });
-  const call = async (event: HttpEvent, context?: Context) => (await guarded(event, context)) as HttpResponse;
-  return { handler, store, call };
-}
-
-const keyed = (key: string, request: HttpRequest = {}): HttpRequest => ({
-  ...request,
-  headers: [['Idempotency-Key', key], ...(request.headers ?? [])],
-});
-const json = (body: string, request: HttpRequest = {}): HttpRequest => ({
-  ...request,
-  headers: [...(request.headers ?? []), ['Content-Type', 'application/json']],
-  body,
-});
-
-/** All lines of a header of an answer, in whichever shape it is. */
-function header({ headers = {}, multiValueHeaders = {} }: HttpResponse, name: string): unknown[] {
-  return [...Object.entries(headers), ...Object.entries(multiValueHeaders)]
-    .filter(([known]) => known.toLowerCase() === name.toLowerCase())
-    .flatMap(([, value]) => value);
-}
-
-const problem = ({ body = '' }: HttpResponse) => JSON.parse(body) as Record<string, unknown>;
+import { recordingStore } from '../support/recording-store.ts';
+import { api, created, header, json, keyed, problem } from './api.ts';
 
 describe.each(eventSources)('a request through %s', (_, event) => {
   it('is known by its Idempotency-Key header, in any casing', async () => {

@@ -1,154 +1,23 @@
 import { randomUUID } from 'node:crypto';
-import type { DynamoDBClient } from '@aws-sdk/client-dynamodb';
-import { DynamoDBStreamsClient } from '@aws-sdk/client-dynamodb-streams';
-import { SNSClient } from '@aws-sdk/client-sns';
-import type { Context, DynamoDBRecord, DynamoDBStreamEvent, SQSEvent, SQSRecord } from 'aws-lambda';
-import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
-import {
-  dynamoStore,
-  eachRecord,
-  idempotent,
-  type Message,
-  type Operation,
-  operation,
-  type RelayOptions,
-  relayOutbox,
-  type Seal,
-} from '../../lib/index.ts';
+import type { DynamoDBRecord, SQSEvent, SQSRecord } from 'aws-lambda';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
+import { eachRecord, idempotent } from '../../lib/index.ts';
 import { memoryStore } from '../../lib/testing.ts';
-import { credentials, region, topicArn } from '../../local/aws/account.ts';
-import { createTable, type TableDescription } from '../../local/aws/dynamodb-tables.ts';
-import type { Invocation } from '../../local/aws/lambda.ts';
-import { type LocalQueues, startQueues } from '../../local/aws/queues.ts';
 import { startSqsEventSource } from '../../local/aws/sqs-event-source.ts';
-import { type StreamEventSource, startStreamEventSource } from '../../local/aws/stream-event-source.ts';
-import { clientFor, dynamodbEndpoint } from '../support/dynamodb.ts';
 import { lambdaContext } from '../support/invocation.ts';
+import {
+  commit,
+  failedFrom,
+  isMessage,
+  mail,
+  nothingFailed,
+  numberOf,
+  recordOf,
+  relayBench,
+} from './relay-bench.ts';
 
-let dynamodb: DynamoDBClient;
-let streams: DynamoDBStreamsClient;
-let queues: LocalQueues;
-let sns: SNSClient;
-let outbox: Outbox;
-
-beforeAll(async () => {
-  dynamodb = clientFor(dynamodbEndpoint());
-  streams = new DynamoDBStreamsClient({ endpoint: dynamodbEndpoint(), region, credentials });
-  queues = await startQueues(
-    { 'mail.fifo': {}, 'ledger.fifo': {}, 'audit.fifo': {}, 'crash.fifo': {} },
-    { 'events.fifo': { subscriptions: [{ queue: 'audit.fifo', rawMessageDelivery: true }] } },
-  );
-  sns = new SNSClient({ endpoint: queues.endpoint, region, credentials });
-  outbox = await openOutbox();
-});
-
-afterAll(async () => {
-  await outbox?.close();
-  await queues?.stop();
-  for (const client of [sns, streams, dynamodb]) client?.destroy();
-});
-
-beforeEach(() => {
-  vi.spyOn(console, 'error').mockImplementation(() => {});
-});
-
-interface Outbox {
-  readonly tableName: string;
-  readonly source: StreamEventSource;
-  /** Runs `work` in an operation of its own; resolves to what the table's stream then has of it. */
-  stage(work: (op: Operation) => Promise<unknown>, seal?: Seal): Promise<DynamoDBRecord[]>;
-  close(): Promise<void>;
-}
-
-/** A table for records, and a reader of its stream. */
-async function openOutbox(
-  { partitionKey = 'pk', sortKey = 'sk', stream = 'NEW_IMAGE' }: Partial<TableDescription> = {},
-  invoke?: (event: DynamoDBStreamEvent) => Promise<Invocation>,
-): Promise<Outbox> {
-  const name = `relay-${randomUUID()}`;
-  const table = await createTable(dynamodb, { name, partitionKey, sortKey, stream });
-  const seen: DynamoDBRecord[] = [];
-  const keep = async ({ Records }: DynamoDBStreamEvent): Promise<Invocation> => {
-    seen.push(...Records);
-    return { outcome: 'result', payload: 'null' };
-  };
-  const source = startStreamEventSource(
-    { reportBatchItemFailures: true },
-    {
-      name: 'relay',
-      client: streams,
-      streamArn: table.streamArn ?? '',
-      invoke: invoke ?? keep,
-      onDiscard: () => {},
-    },
-  );
-  return {
-    tableName: name,
-    source,
-    async stage(work, seal) {
-      const id = randomUUID();
-      const store = dynamoStore({
-        ...{ tableName: name, client: dynamodb, partitionKey, sortKey: sortKey || 'sk' },
-        ...(seal && { seal }),
-      });
-      const handler = idempotent(async (_: string, context: Context) => work(operation(context)), {
-        store,
-        namespace: id,
-        key: (one) => one,
-        destinations: ['mail', 'ledger', 'events', 'bus'],
-      });
-      await handler(id);
-      if (invoke) return [];
-      await source.drained();
-      return seen.filter(({ dynamodb: { Keys } = {} }) => Keys?.[partitionKey]?.S?.startsWith(`${id}#`));
-    },
-    async close() {
-      source.stop();
-      await source.ended;
-      await table.remove();
-    },
-  };
-}
-
-const mail = (body: unknown, groupId: string, more: Partial<Message> = {}): Message => ({
-  destination: 'mail',
-  body,
-  groupId,
-  ...more,
-});
-
-const commit =
-  (...messages: Message[]) =>
-  (op: Operation) =>
-    op.commit({ result: 'done', messages });
-
-/** A relay to the queues and the topic. */
-const relayTo = (more: Partial<RelayOptions> = {}) =>
-  relayOutbox({
-    destinations: {
-      mail: { queueUrl: queues.queue('mail.fifo').url },
-      ledger: { queueUrl: queues.queue('ledger.fifo').url },
-      events: { topicArn: topicArn('events.fifo') },
-    },
-    clients: { sqs: queues.client, sns },
-    ...more,
-  });
-
-const published = (queue: string, group: string) =>
-  queues.queue(queue).messages.filter(({ groupId }) => groupId === group);
-
-const bodies = (group: string, queue = 'mail.fifo') => published(queue, group).map(({ body }) => body);
-
-const numberOf = (record: DynamoDBRecord | undefined): string => record?.dynamodb?.SequenceNumber ?? '';
-const placeOf = ({ dynamodb: { Keys } = {} }: DynamoDBRecord): string => Keys?.sk?.S ?? '';
-const isMessage = (record: DynamoDBRecord): boolean => placeOf(record).includes('#outbox#');
-const recordOf = (records: readonly DynamoDBRecord[], body: string): DynamoDBRecord | undefined =>
-  records.find(({ dynamodb: image }) => image?.NewImage?.body?.S === body);
-
-const nothingFailed = { batchItemFailures: [] };
-const failedFrom = (record: DynamoDBRecord | undefined) => ({
-  batchItemFailures: [{ itemIdentifier: numberOf(record) }],
-});
+const bench = relayBench();
+const { openOutbox, relayTo, bodies } = bench;
 
 /** The queue client, but it fails for these bodies. */
 function failingFor(...failing: string[]) {
@@ -158,7 +27,7 @@ function failingFor(...failing: string[]) {
     send: (command: { input: { MessageBody?: string } }) =>
       refuses.has(command.input.MessageBody ?? '')
         ? Promise.reject(new Error('down'))
-        : queues.client.send(command as never),
+        : bench.queues.client.send(command as never),
   };
 }
 
@@ -166,9 +35,9 @@ describe('a message that could not be published', () => {
   test('is reported by the lowest sequence number, and not passed by what is behind it in its group', async () => {
     const [one, two] = [randomUUID(), randomUUID()];
     const messages = ['a1', 'a2', 'a3'].map((name) => mail(name, one));
-    const Records = await outbox.stage(commit(...messages, mail('b1', two)));
+    const Records = await bench.outbox.stage(commit(...messages, mail('b1', two)));
     const sqs = failingFor('a2');
-    const relay = relayTo({ clients: { sqs, sns } });
+    const relay = relayTo({ clients: { sqs, sns: bench.sns } });
     // Behind the failed one in its group, but before it in the stream.
     const lowest = ['a2', 'a3']
       .map((body) => recordOf(Records, body))
@@ -187,7 +56,7 @@ describe('a message that could not be published', () => {
 
   test('comes again also when the stream has it before what was published', async () => {
     const group = randomUUID();
-    const staged = await outbox.stage(commit(mail('1', group), mail('2', group)));
+    const staged = await bench.outbox.stage(commit(mail('1', group), mail('2', group)));
     const [one, two] = ['1', '2'].map((body) => recordOf(staged, body)) as [DynamoDBRecord, DynamoDBRecord];
     const numbered = (record: DynamoDBRecord, SequenceNumber: string): DynamoDBRecord => ({
       ...record,
@@ -195,28 +64,28 @@ describe('a message that could not be published', () => {
     });
     // Numbers are compared as numbers: '9' is below '10'.
     const Records = [numbered(two, '9'), numbered(one, '10')];
-    const relay = relayTo({ clients: { sqs: failingFor('1'), sns } });
+    const relay = relayTo({ clients: { sqs: failingFor('1'), sns: bench.sns } });
     expect(await relay({ Records })).toEqual({ batchItemFailures: [{ itemIdentifier: '9' }] });
     expect(bodies(group)).toEqual([]);
-    const next = relayTo({ clients: { sqs: failingFor('2'), sns } });
+    const next = relayTo({ clients: { sqs: failingFor('2'), sns: bench.sns } });
     expect(await next({ Records })).toEqual({ batchItemFailures: [{ itemIdentifier: '9' }] });
     expect(bodies(group)).toEqual(['1']);
   });
 
   test('holds up its group at its destination only', async () => {
     const group = randomUUID();
-    const Records = await outbox.stage(
+    const Records = await bench.outbox.stage(
       commit(mail('stuck', group), mail('on its way', group, { destination: 'ledger' })),
     );
-    const relay = relayTo({ clients: { sqs: failingFor('stuck'), sns } });
+    const relay = relayTo({ clients: { sqs: failingFor('stuck'), sns: bench.sns } });
     expect(await relay({ Records })).toEqual(failedFrom(recordOf(Records, 'stuck')));
     expect(bodies(group, 'ledger.fifo')).toEqual(['on its way']);
   });
 
   test('is logged without its body', async () => {
     const group = randomUUID();
-    const Records = await outbox.stage(commit(mail('secret-of-customer', group)));
-    await relayTo({ clients: { sqs: failingFor('secret-of-customer'), sns } })({ Records });
+    const Records = await bench.outbox.stage(commit(mail('secret-of-customer', group)));
+    await relayTo({ clients: { sqs: failingFor('secret-of-customer'), sns: bench.sns } })({ Records });
     const said = vi.mocked(console.error).mock.calls.map((line) => line.map(String).join(' '));
     expect(said).toHaveLength(1);
     expect(said[0]).toContain("for 'mail'");
@@ -226,7 +95,7 @@ describe('a message that could not be published', () => {
 
 describe('a message for a destination that the relay does not know', () => {
   const staged = async (group: string) =>
-    outbox.stage(commit(mail('unknown', group, { destination: 'bus' }), mail('known', group)));
+    bench.outbox.stage(commit(mail('unknown', group, { destination: 'bus' }), mail('known', group)));
 
   test('fails, and the others go out', async () => {
     const group = randomUUID();
@@ -266,11 +135,11 @@ describe('a relay that dies after publishing and before it says so', () => {
       eachRecord<SQSRecord>(async ({ body }) => void done.push(body)),
       { store: memoryStore() },
     );
-    const { url, arn } = queues.queue(queue);
+    const { url, arn } = bench.queues.queue(queue);
     const source = startSqsEventSource(
       { queue, function: 'consumer', reportBatchItemFailures: true },
       {
-        client: queues.client,
+        client: bench.queues.client,
         queueUrl: url,
         queueArn: arn,
         invoke: async (event: SQSEvent) => {
@@ -288,7 +157,7 @@ describe('a relay that dies after publishing and before it says so', () => {
 
   test('publishes again: absorbed by the queue, and by the consumer once the queue has forgotten', async () => {
     const group = randomUUID();
-    const queue = queues.queue('crash.fifo');
+    const queue = bench.queues.queue('crash.fifo');
     const relay = relayTo({ destinations: { mail: { queueUrl: queue.url } } });
     let invocations = 0;
     const mortal = await openOutbox({}, async (event) => {

@@ -1,158 +1,28 @@
 import { randomUUID } from 'node:crypto';
-import type { DynamoDBClient } from '@aws-sdk/client-dynamodb';
-import { DynamoDBStreamsClient } from '@aws-sdk/client-dynamodb-streams';
 import { EventBridgeClient, PutEventsCommand } from '@aws-sdk/client-eventbridge';
-import { SNSClient } from '@aws-sdk/client-sns';
-import type { Context, DynamoDBRecord, DynamoDBStreamEvent } from 'aws-lambda';
 import { mockClient } from 'aws-sdk-client-mock';
-import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest';
-import {
-  dynamoStore,
-  idempotent,
-  type Message,
-  type Operation,
-  operation,
-  type RelayOptions,
-  relayOutbox,
-  type Seal,
-} from '../../lib/index.ts';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
+import { type RelayOptions, relayOutbox, type Seal } from '../../lib/index.ts';
 import { credentials, region, topicArn } from '../../local/aws/account.ts';
-import { createTable, type TableDescription } from '../../local/aws/dynamodb-tables.ts';
-import type { Invocation } from '../../local/aws/lambda.ts';
-import { type LocalQueues, startQueues } from '../../local/aws/queues.ts';
-import { type StreamEventSource, startStreamEventSource } from '../../local/aws/stream-event-source.ts';
-import { clientFor, dynamodbEndpoint } from '../support/dynamodb.ts';
 import { failureOf } from '../support/work.ts';
+import {
+  commit,
+  failedFrom,
+  isMessage,
+  mail,
+  nothingFailed,
+  placeOf,
+  recordOf,
+  relayBench,
+} from './relay-bench.ts';
 
-let dynamodb: DynamoDBClient;
-let streams: DynamoDBStreamsClient;
-let queues: LocalQueues;
-let sns: SNSClient;
-let outbox: Outbox;
-
-beforeAll(async () => {
-  dynamodb = clientFor(dynamodbEndpoint());
-  streams = new DynamoDBStreamsClient({ endpoint: dynamodbEndpoint(), region, credentials });
-  queues = await startQueues(
-    { 'mail.fifo': {}, 'ledger.fifo': {}, 'audit.fifo': {}, 'crash.fifo': {} },
-    { 'events.fifo': { subscriptions: [{ queue: 'audit.fifo', rawMessageDelivery: true }] } },
-  );
-  sns = new SNSClient({ endpoint: queues.endpoint, region, credentials });
-  outbox = await openOutbox();
-});
-
-afterAll(async () => {
-  await outbox?.close();
-  await queues?.stop();
-  for (const client of [sns, streams, dynamodb]) client?.destroy();
-});
-
-beforeEach(() => {
-  vi.spyOn(console, 'error').mockImplementation(() => {});
-});
-
-interface Outbox {
-  readonly tableName: string;
-  readonly source: StreamEventSource;
-  /** Runs `work` in an operation of its own; resolves to what the table's stream then has of it. */
-  stage(work: (op: Operation) => Promise<unknown>, seal?: Seal): Promise<DynamoDBRecord[]>;
-  close(): Promise<void>;
-}
-
-/** A table for records, and a reader of its stream. */
-async function openOutbox(
-  { partitionKey = 'pk', sortKey = 'sk', stream = 'NEW_IMAGE' }: Partial<TableDescription> = {},
-  invoke?: (event: DynamoDBStreamEvent) => Promise<Invocation>,
-): Promise<Outbox> {
-  const name = `relay-${randomUUID()}`;
-  const table = await createTable(dynamodb, { name, partitionKey, sortKey, stream });
-  const seen: DynamoDBRecord[] = [];
-  const keep = async ({ Records }: DynamoDBStreamEvent): Promise<Invocation> => {
-    seen.push(...Records);
-    return { outcome: 'result', payload: 'null' };
-  };
-  const source = startStreamEventSource(
-    { reportBatchItemFailures: true },
-    {
-      name: 'relay',
-      client: streams,
-      streamArn: table.streamArn ?? '',
-      invoke: invoke ?? keep,
-      onDiscard: () => {},
-    },
-  );
-  return {
-    tableName: name,
-    source,
-    async stage(work, seal) {
-      const id = randomUUID();
-      const store = dynamoStore({
-        ...{ tableName: name, client: dynamodb, partitionKey, sortKey: sortKey || 'sk' },
-        ...(seal && { seal }),
-      });
-      const handler = idempotent(async (_: string, context: Context) => work(operation(context)), {
-        store,
-        namespace: id,
-        key: (one) => one,
-        destinations: ['mail', 'ledger', 'events', 'bus'],
-      });
-      await handler(id);
-      if (invoke) return [];
-      await source.drained();
-      return seen.filter(({ dynamodb: { Keys } = {} }) => Keys?.[partitionKey]?.S?.startsWith(`${id}#`));
-    },
-    async close() {
-      source.stop();
-      await source.ended;
-      await table.remove();
-    },
-  };
-}
-
-const mail = (body: unknown, groupId: string, more: Partial<Message> = {}): Message => ({
-  destination: 'mail',
-  body,
-  groupId,
-  ...more,
-});
-
-const commit =
-  (...messages: Message[]) =>
-  (op: Operation) =>
-    op.commit({ result: 'done', messages });
-
-/** A relay to the queues and the topic. */
-const relayTo = (more: Partial<RelayOptions> = {}) =>
-  relayOutbox({
-    destinations: {
-      mail: { queueUrl: queues.queue('mail.fifo').url },
-      ledger: { queueUrl: queues.queue('ledger.fifo').url },
-      events: { topicArn: topicArn('events.fifo') },
-    },
-    clients: { sqs: queues.client, sns },
-    ...more,
-  });
-
-const published = (queue: string, group: string) =>
-  queues.queue(queue).messages.filter(({ groupId }) => groupId === group);
-
-const bodies = (group: string, queue = 'mail.fifo') => published(queue, group).map(({ body }) => body);
-
-const numberOf = (record: DynamoDBRecord | undefined): string => record?.dynamodb?.SequenceNumber ?? '';
-const placeOf = ({ dynamodb: { Keys } = {} }: DynamoDBRecord): string => Keys?.sk?.S ?? '';
-const isMessage = (record: DynamoDBRecord): boolean => placeOf(record).includes('#outbox#');
-const recordOf = (records: readonly DynamoDBRecord[], body: string): DynamoDBRecord | undefined =>
-  records.find(({ dynamodb: image }) => image?.NewImage?.body?.S === body);
-
-const nothingFailed = { batchItemFailures: [] };
-const failedFrom = (record: DynamoDBRecord | undefined) => ({
-  batchItemFailures: [{ itemIdentifier: numberOf(record) }],
-});
+const bench = relayBench();
+const { openOutbox, relayTo, published, bodies } = bench;
 
 describe('a relay', () => {
   test('publishes what a commit and a transaction have staged, under the ids that were staged', async () => {
     const group = randomUUID();
-    const Records = await outbox.stage(async (op) => {
+    const Records = await bench.outbox.stage(async (op) => {
       await op.transaction('reserve', { messages: [mail({ reserved: 1 }, group)] });
       return op.commit({
         result: 'done',
@@ -171,7 +41,7 @@ describe('a relay', () => {
 
   test('sends each message where its destination says: queues, topics', async () => {
     const group = randomUUID();
-    const Records = await outbox.stage(
+    const Records = await bench.outbox.stage(
       commit(
         mail('to mail', group),
         mail('to ledger', group, { destination: 'ledger' }),
@@ -189,7 +59,7 @@ describe('a relay', () => {
   test('publishes the messages of a transaction in their order, however the stream has them', async () => {
     const group = randomUUID();
     const names = Array.from({ length: 12 }, (_, index) => `${index}`);
-    const Records = await outbox.stage(commit(...names.map((name) => mail(name, group))));
+    const Records = await bench.outbox.stage(commit(...names.map((name) => mail(name, group))));
     expect(Records.filter(isMessage)).toHaveLength(12);
     expect(await relayTo()({ Records: Records.toReversed() })).toEqual(nothingFailed);
     expect(bodies(group)).toEqual(names);
@@ -197,7 +67,7 @@ describe('a relay', () => {
 
   test('keeps the order of the stream from one transaction to the next', async () => {
     const group = randomUUID();
-    const Records = await outbox.stage(async (op) => {
+    const Records = await bench.outbox.stage(async (op) => {
       // By name the later one would come first.
       await op.transaction('z', { messages: [mail('1', group), mail('2', group)] });
       await op.transaction('a', { messages: [mail('3', group)] });
@@ -209,7 +79,7 @@ describe('a relay', () => {
 
   test('tells transactions apart of which the names contain a #', async () => {
     const group = randomUUID();
-    const Records = await outbox.stage(async (op) => {
+    const Records = await bench.outbox.stage(async (op) => {
       await op.transaction('a#0001', { messages: [mail('1', group)] });
       return op.transaction('a', { messages: [mail('2', group), mail('3', group)] });
     });
@@ -218,7 +88,7 @@ describe('a relay', () => {
   });
 
   test('has nothing to do with the claim, steps and chunks, which are in the stream too', async () => {
-    const Records = await outbox.stage(async (op) => {
+    const Records = await bench.outbox.stage(async (op) => {
       await op.step('outbox', () => ({ destination: 'mail' }));
       return op.commit({ result: 'x', messages: [] });
     });
@@ -228,7 +98,7 @@ describe('a relay', () => {
 
   test.each(['MODIFY', 'REMOVE'] as const)('publishes nothing again on a %s', async (eventName) => {
     const group = randomUUID();
-    const staged = await outbox.stage(commit(mail('once', group)));
+    const staged = await bench.outbox.stage(commit(mail('once', group)));
     const Records = staged.map((record) => ({ ...record, eventName }));
     expect(await relayTo()({ Records })).toEqual(nothingFailed);
     expect(bodies(group)).toEqual([]);
@@ -237,13 +107,13 @@ describe('a relay', () => {
   test('publishes JSON with characters that SQS takes in no text', async () => {
     const group = randomUUID();
     const body = { text: 'Grüße, 你好 \u0000 \ufffe \ud83d', list: [1, null, { 'a.b': '<$>' }] };
-    const Records = await outbox.stage(commit(mail(body, group)));
+    const Records = await bench.outbox.stage(commit(mail(body, group)));
     expect(await relayTo()({ Records })).toEqual(nothingFailed);
     expect(bodies(group).map((text) => JSON.parse(text))).toEqual([body]);
   });
 
   test('hands on characters beyond the basic plane, which the emulator takes for no text', async () => {
-    const Records = await outbox.stage(commit(mail('😀', randomUUID())));
+    const Records = await bench.outbox.stage(commit(mail('😀', randomUUID())));
     const sqs = { send: vi.fn().mockResolvedValue({}) };
     expect(await relayTo({ clients: { sqs } })({ Records })).toEqual(nothingFailed);
     expect(sqs.send.mock.calls[0]?.[0].input.MessageBody).toBe('😀');
@@ -258,7 +128,7 @@ describe('sealed messages', () => {
 
   test('are opened with the seal of the store', async () => {
     const group = randomUUID();
-    const Records = await outbox.stage(commit(mail({ amount: 1 }, group)), seal);
+    const Records = await bench.outbox.stage(commit(mail({ amount: 1 }, group)), seal);
     expect(JSON.stringify(Records)).not.toContain('amount');
     expect(await relayTo({ seal })({ Records })).toEqual(nothingFailed);
     expect(bodies(group)).toEqual(['{"amount":1}']);
@@ -266,7 +136,7 @@ describe('sealed messages', () => {
 
   test('fail without it, which says how to give it', async () => {
     const group = randomUUID();
-    const Records = await outbox.stage(commit(mail({ amount: 1 }, group)), seal);
+    const Records = await bench.outbox.stage(commit(mail({ amount: 1 }, group)), seal);
     expect(await relayTo()({ Records })).toEqual(failedFrom(Records.find(isMessage)));
     expect(bodies(group)).toEqual([]);
     expect(vi.mocked(console.error).mock.calls.flat().map(String).join(' ')).toContain(
@@ -277,8 +147,8 @@ describe('sealed messages', () => {
   test('may be mixed with plain ones', async () => {
     const group = randomUUID();
     const Records = [
-      ...(await outbox.stage(commit(mail('plain', group)))),
-      ...(await outbox.stage(commit(mail('sealed', group)), seal)),
+      ...(await bench.outbox.stage(commit(mail('plain', group)))),
+      ...(await bench.outbox.stage(commit(mail('sealed', group)), seal)),
     ];
     expect(await relayTo({ seal })({ Records })).toEqual(nothingFailed);
     expect(bodies(group)).toEqual(['plain', 'sealed']);
@@ -296,7 +166,7 @@ describe('EventBridge', () => {
     const mock = mockClient(eventBridge);
     mock.on(PutEventsCommand).resolves({ FailedEntryCount: 0, Entries: [{ EventId: '1' }] });
     const message = mail({ id: 1 }, group, { destination: 'bus', deduplicationId: `bus-${group}` });
-    const Records = await outbox.stage(commit(message));
+    const Records = await bench.outbox.stage(commit(message));
     const relay = relayTo({ destinations, clients: { eventBridge } });
     expect(await relay({ Records })).toEqual(nothingFailed);
     expect(mock.commandCalls(PutEventsCommand).map(({ args: [{ input }] }) => input)).toEqual([
@@ -321,7 +191,7 @@ describe('EventBridge', () => {
     });
     const group = randomUUID();
     const bus = (body: unknown) => mail(body, group, { destination: 'bus' });
-    const Records = await outbox.stage(commit(bus({ id: 1 }), bus({ id: 2 })));
+    const Records = await bench.outbox.stage(commit(bus({ id: 1 }), bus({ id: 2 })));
     const { batchItemFailures } = await relayTo({ destinations, clients: { eventBridge } })({ Records });
     expect(batchItemFailures).toHaveLength(1);
     expect(mock.commandCalls(PutEventsCommand)).toHaveLength(1);

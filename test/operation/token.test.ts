@@ -1,47 +1,12 @@
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import {
-  type IdempotencyEvent,
-  type IdempotentOptions,
-  idempotent,
-  type Operation,
-  operation,
-} from '../../lib/index.ts';
-import { type RecordingStore, recordingStore } from '../support/recording-store.ts';
+import { describe, expect, it, vi } from 'vitest';
+import { type IdempotentOptions, idempotent, type Operation, operation } from '../../lib/index.ts';
+import { callBench, type Order, order } from '../support/call-bench.ts';
 
-interface Order {
-  readonly id: string;
-  readonly amount?: number;
-}
-
-const order: Order = { id: 'order-1' };
+const bench = callBench();
+const { options } = bench;
 const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[1-8][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
 
 describe('idempotent(handler)', () => {
-  let store: RecordingStore;
-  let seen: IdempotencyEvent[];
-
-  beforeEach(() => {
-    store = recordingStore();
-    seen = [];
-    vi.stubEnv('AWS_LAMBDA_FUNCTION_NAME', undefined);
-    vi.stubEnv('IDEMPOTENCY_NAMESPACE', undefined);
-    vi.stubEnv('IDEMPOTENCY_DISABLED', undefined);
-  });
-  afterEach(() => {
-    vi.unstubAllEnvs();
-    vi.restoreAllMocks();
-    vi.useRealTimers();
-  });
-
-  /** The options of most tests here; in a namespace of their own, so that one test may make several guards. */
-  const options = (more: IdempotentOptions = {}): IdempotentOptions => ({
-    store,
-    namespace: 'orders',
-    key: (event: Order) => event.id,
-    observe: (event) => seen.push(event),
-    ...more,
-  });
-
   describe('gives tokens', () => {
     /** Calls the guarded handler once more; it fails, unless told otherwise, after `use`. */
     const attempt = async (use: (its: Operation) => unknown, event = order, answer?: string) => {
@@ -73,7 +38,7 @@ describe('idempotent(handler)', () => {
         tokens.push(its.token('charge'));
         attempts.push(its.attempt);
         ends.push(its.expiresAt);
-        store.clock.advance(1_000);
+        bench.store.clock.advance(1_000);
       };
       await attempt(use);
       await attempt(use);
@@ -81,7 +46,7 @@ describe('idempotent(handler)', () => {
       expect(new Set(tokens).size).toBe(1);
       expect(attempts).toEqual([1, 2, 3]);
       expect(new Set(ends.map(Number)).size).toBe(1);
-      expect(store.calls.filter((verb) => verb === 'giveBack')).toEqual([]);
+      expect(bench.store.calls.filter((verb) => verb === 'giveBack')).toEqual([]);
     });
 
     it('after which the key demands the same payload', async () => {
@@ -111,7 +76,7 @@ describe('idempotent(handler)', () => {
       await tokenFor({}, { id: 'order-2' });
       await tokenFor({ tenant: () => 'tenant-1' });
       await tokenFor({ namespace: 'refunds' });
-      store.clock.advance(60_000);
+      bench.store.clock.advance(60_000);
       await tokenFor({});
       expect(new Set(tokens).size).toBe(5);
     });
@@ -149,7 +114,7 @@ describe('idempotent(handler)', () => {
       let thrown: unknown;
       await attempt((its) => {
         its.token('in time');
-        store.clock.advance(60_000);
+        bench.store.clock.advance(60_000);
         try {
           its.token('late');
         } catch (error) {
