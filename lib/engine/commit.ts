@@ -2,6 +2,7 @@
 
 import { IdempotencyError } from '../errors.ts';
 import type { ClaimRecord, ClaimWritten, TransactionRequest } from '../store/index.ts';
+import { uniqueId } from '../unique-id.ts';
 import { Attempt } from './attempt.ts';
 import type { Encoded } from './codec.ts';
 import { answerIn } from './codec.ts';
@@ -11,7 +12,6 @@ import { isClaimed, isInDoubt, type Phase, type Progress } from './progress.ts';
 import { type Claimed, maxRaces, stand } from './protocol.ts';
 import { storedAnswer, tellUnavailable } from './recall.ts';
 import { outcomeUnknown, overtaken, refusalOf } from './refusals.ts';
-import type { Settings } from './settings.ts';
 
 /** How a commit ended. */
 type Commit =
@@ -40,7 +40,7 @@ export async function commit(progress: Progress, result: unknown, write = alone)
   try {
     const encoded = await progress.encode(result);
     tellUnavailable(progress.settings, 'answer', encoded);
-    commit = await commitEncoded(progress, encoded, write, isInDoubt(before));
+    commit = await commitEncoded(progress, encoded, write);
   } catch (error) {
     progress.phase = phaseAfter(error, progress.phase, before);
     throw error;
@@ -54,16 +54,10 @@ export async function commit(progress: Progress, result: unknown, write = alone)
   return storedAnswer(progress.settings, commit.record, false);
 }
 
-async function commitEncoded(
-  progress: Progress,
-  encoded: Encoded,
-  write: RecordWrite,
-  isInDoubt: boolean,
-): Promise<Commit> {
+async function commitEncoded(progress: Progress, encoded: Encoded, write: RecordWrite): Promise<Commit> {
   if (!isClaimed(progress.phase)) {
-    const commit = await commitUnclaimed(progress.attempt, progress.settings, encoded, write, isInDoubt);
+    const commit = await commitUnclaimed(progress, encoded, write);
     if (commit.outcome !== 'taken-over') return commit;
-    progress.attempt = commit.attempt;
     progress.phase = { at: 'committing', isClaimed: true };
   }
   return commitClaimed(progress.attempt, encoded, write);
@@ -91,18 +85,20 @@ async function commitClaimed(attempt: Attempt, encoded: Encoded, write: RecordWr
 
 /**
  * Claim and completion in one: whatever the claim's condition meets decides what this attempt was. An abandoned claim is
- * taken over, and nothing is committed yet: resolves to the attempt that is to commit as its owner.
+ * taken over, and nothing is committed yet: `progress.attempt` is to commit as its owner.
  *
- * @param isInDoubt whether an earlier commit of this attempt may have been applied
  * @throws `PAYLOAD_MISMATCH`, `IN_PROGRESS`, what `commitClaimed` throws
  */
 async function commitUnclaimed(
-  { request, owner }: Attempt,
-  settings: Settings,
+  progress: Progress,
   encoded: Encoded,
   write: RecordWrite,
-  isInDoubt: boolean,
-): Promise<Commit | { readonly outcome: 'taken-over'; readonly attempt: Attempt }> {
+): Promise<Commit | { readonly outcome: 'taken-over' }> {
+  const { settings, owners } = progress;
+  const { request } = progress.attempt;
+  const ofEarlierCommits = new Set(owners);
+  const standingOf = (record: ClaimRecord | undefined) =>
+    stand(record, request, record && owners.has(record.owner) ? record.owner : '');
   const startedAtMs = request.deps.clock.now();
   const settled = <Outcome extends Claimed>(claimed: Outcome): Outcome => {
     const occurrence = claimOccurrence(request.pk, claimed, request.deps.clock.now(), startedAtMs);
@@ -111,41 +107,41 @@ async function commitUnclaimed(
   };
   const takenOver = (attempt: Attempt) => {
     settled({ outcome: 'won', attempt, takenOver: true });
-    return { outcome: 'taken-over', attempt } as const;
+    progress.attempt = attempt;
+    return { outcome: 'taken-over' } as const;
   };
   let found: ClaimRecord | undefined;
   for (let races = 0; races < maxRaces; races++) {
+    // Under one name, what another attempt sent to take over from the last claim would apply to the next one as well.
+    const owner = owners.size === 0 ? progress.attempt.owner : uniqueId();
+    owners.add(owner);
     const attempt = Attempt.first(request, owner, found);
+    progress.attempt = attempt;
     const completion = attempt.completion(answerIn(encoded));
     const claim = { kind: 'record', claim: attempt.newClaim, completion } as const;
     const stopped = await write(attempt, claim);
-    const record = attempt.completedRecord(completion);
-    if (!stopped) return { outcome: 'applied', encoded, record };
+    if (!stopped) return { outcome: 'applied', encoded, record: attempt.completedRecord(completion) };
     found = stopped.found;
-    let stands = stand(found, request, owner);
+    let stands = standingOf(found);
     if (stands === 'abandoned' && found) {
       const after = Attempt.after(found, request, owner);
       const written = await tryTakeover(after);
       if (written.outcome === 'applied') return takenOver(after);
       found = written.outcome === 'stopped' ? written.found : undefined;
-      stands = stand(found, request, owner);
+      stands = standingOf(found);
     }
     if (found === undefined) continue;
     switch (stands) {
       case 'free':
         continue;
       case 'mine': {
-        if (found.status === 'COMPLETED') {
-          // By an earlier commit of this attempt, where one ended in doubt; else its answer was lost.
-          return isInDoubt
-            ? { outcome: 'duplicate', record: found }
-            : {
-                outcome: 'applied',
-                encoded,
-                record: { ...found, ...(record.answer && { answer: record.answer }) },
-              };
-        }
-        return takenOver(Attempt.recorded(found, request, attempt.askedAtMs));
+        const recorded = Attempt.recorded(found, request, attempt.askedAtMs);
+        if (found.status !== 'COMPLETED') return takenOver(recorded);
+        if (ofEarlierCommits.has(found.owner)) return { outcome: 'duplicate', record: found };
+        // By this commit: the answer was lost.
+        progress.attempt = recorded;
+        const { answer } = recorded.completedRecord(completion);
+        return { outcome: 'applied', encoded, record: { ...found, ...(answer && { answer }) } };
       }
       case 'mismatch':
         throw refusalOf(settled({ outcome: 'mismatch', record: found }), request.deps.clock.now());

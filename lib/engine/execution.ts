@@ -331,7 +331,8 @@ export class Execution {
     if (phase.at === 'committed' || phase.at === 'duplicate') return phase.record;
     if (phase.at === 'unclaimed') return undefined;
     const record = await inTime(this.#call.settings.store().read(attempt.pk), attempt.settleTimeMs);
-    return record?.window === attempt.window && record.status === 'COMPLETED' ? record : undefined;
+    if (record?.status !== 'COMPLETED') return undefined;
+    return record.window === attempt.window || this.progress.isOwn(record) ? record : undefined;
   }
 
   async #replay(record: ClaimRecord): Promise<unknown> {
@@ -348,9 +349,9 @@ export class Execution {
 
   #tell(settled: Settled, settlingAtMs: number, whenDone: Settlement): void {
     const { settings } = this.#call;
-    const { pk: operation, number: attempt, owner } = this.progress.attempt;
+    const { pk: operation, number: attempt } = this.progress.attempt;
     // A commit in doubt turned out to have been applied.
-    const isOurs = settled.outcome === 'replay' && settled.record.owner === owner;
+    const isOurs = settled.outcome === 'replay' && this.progress.isOwn(settled.record);
     const isTheirs = settled.outcome === 'overtaken' || (settled.outcome === 'replay' && !isOurs);
     if (isTheirs) this.companion?.abort();
     if (settled.outcome === 'unrecorded' && IdempotencyError.is(settled.cause, 'STORE_MISCONFIGURED')) {

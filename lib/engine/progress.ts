@@ -20,8 +20,10 @@ export type Phase =
   | { readonly at: 'in-doubt'; readonly isClaimed: boolean; readonly cause: unknown };
 
 export class Progress {
-  /** Another one once an abandoned claim has been taken over at the commit. */
+  /** Another one for each claim that is asked for at the commit. */
   attempt: Attempt;
+  /** Of all claims that were asked for at a commit: a request of any of them may have been applied, or may be yet. */
+  readonly owners = new Set<string>();
   phase: Phase;
   /** Whether nothing more may be begun. */
   isClosed = false;
@@ -42,6 +44,11 @@ export class Progress {
     this.phase = isClaimed ? { at: 'claimed', begun: false } : { at: 'unclaimed', rejected: false };
     this.claimsAtCommit = !isClaimed;
     this.#toStore = toStore;
+  }
+
+  /** Whether `record` is by this attempt. */
+  isOwn({ owner }: ClaimRecord): boolean {
+    return owner === this.attempt.owner || this.owners.has(owner);
   }
 
   /** Something is begun that the next attempt must know of. */
