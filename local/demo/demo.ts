@@ -104,7 +104,8 @@ export async function startDemo(options: DemoOptions): Promise<Demo> {
         lanes: [
           ...lanes.map(({ names, path }): Lane => {
             const shop = shopOf(names, { path: `${path}/payments` });
-            return { shop, roles: { payments: shop.payments, ledger: shop.ledger } };
+            const pipe = present(names.pipes, 'LedgerOutbox');
+            return { shop, roles: { payments: shop.payments, ledger: shop.ledger, pipe } };
           }),
           { shop: relayed, roles: { relay } },
         ],

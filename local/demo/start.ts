@@ -129,9 +129,11 @@ async function playAll(stage: Stage): Promise<Row[]> {
 }
 
 async function killAll(stage: KillStage): Promise<KillRow[]> {
-  say('  a payment, a relay and a ledger killed at every request ');
+  say('  a payment, a relay, a ledger and a pipe killed at every request ');
   const startedAtMs = Date.now();
-  const rows = await killEverywhere(stage, ({ problems }) => say(problems.length === 0 ? '.' : 'X'));
+  const rows = await killEverywhere(stage, {
+    onRow: ({ problems }) => say(problems.length === 0 ? '.' : 'X'),
+  });
   const isWell = rows.every(({ problems }) => problems.length === 0);
   say(` ${isWell ? 'ok' : 'NOT AS GUARANTEED'}, ${secondsSince(startedAtMs)}\n`);
   return rows;
@@ -157,7 +159,7 @@ const columns: readonly Column<Row>[] = [
 ];
 
 const killColumns: readonly Column<KillRow>[] = [
-  { title: 'killed function', width: 15, cell: ({ role }) => role },
+  { title: 'killed part', width: 15, cell: ({ role }) => role },
   {
     title: 'at its request',
     width: 28,
@@ -168,7 +170,7 @@ const killColumns: readonly Column<KillRow>[] = [
   { title: 'ok', width: 3, cell: ({ problems }) => (problems.length === 0 ? 'yes' : 'NO') },
 ];
 
-const killIntroduction = `A payment with a new key, and one kill: before a function's request is sent, or after it was applied. The client retries
+const killIntroduction = `A payment with a new key, and one kill: before a request of a function or pipe is sent, or after it was applied. The client retries
 until it has its answer, and asks once more at the end. Each time there must be one charge, one order, one piece less in
 stock, one entry in the ledger, the right balance, and one answer.`;
 

@@ -21,8 +21,8 @@ export interface DisturbanceCounts {
 export interface Disturbance {
   /** Live. */
   readonly counts: Readonly<DisturbanceCounts>;
-  /** Faults that were drawn take their course. */
-  stop(): void;
+  /** Resolves once the faults that were drawn have taken their course: nothing is late any more. */
+  stop(): Promise<void>;
 }
 
 /** What a proxy asks about every request, and what has come of it. */

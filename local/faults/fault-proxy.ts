@@ -135,6 +135,8 @@ export interface FaultProxy {
    * Unlike rules, it outlives `reset()`.
    */
   disturb(faultFor: (request: ProxiedRequest) => Fault | undefined): () => void;
+  /** Resolves once every fault that has begun has taken its course: nothing is late, nothing is still to be repeated. */
+  calm(): Promise<void>;
   /** Forgets rules and requests. Requests under way keep their fault. */
   reset(): void;
   /** Calls back whenever a request has ended; returns the way to stop that. */
@@ -165,6 +167,16 @@ export async function startFaultProxy(
   const listeners = new Set<(request: ProxiedRequest) => void>();
   let rules: { rule: Rule; skip: number; times: number }[] = [];
   let disturbing: ((request: ProxiedRequest) => Fault | undefined) | undefined;
+  const begun = new Set<Promise<void>>();
+
+  async function untilOver(work: Promise<void>): Promise<void> {
+    begun.add(work);
+    try {
+      await work;
+    } finally {
+      begun.delete(work);
+    }
+  }
 
   function faultFor(request: ProxiedRequest): Fault | undefined {
     for (const entry of rules) {
@@ -206,8 +218,13 @@ export async function startFaultProxy(
         return;
       }
       const fault = faultFor(request);
-      if (fault !== undefined) request.fault = fault;
-      await proceed(request, fault, message, bytes, answer);
+      const proceeding = proceed(request, fault, message, bytes, answer);
+      if (fault === undefined) {
+        await proceeding;
+      } else {
+        request.fault = fault;
+        await untilOver(proceeding);
+      }
     } catch (error) {
       request.outcome = 'faulted';
       throw error;
@@ -297,7 +314,7 @@ export async function startFaultProxy(
       await sleep(fault.delayAfterMs, undefined, { signal: stopping.signal });
     }
     if (typeof fault === 'object' && 'repeatAfterMs' in fault) {
-      repeat(request, fault.repeatAfterMs, message, bytes).catch(() => {});
+      untilOver(repeat(request, fault.repeatAfterMs, message, bytes)).catch(() => {});
     }
     answer.sendDate = false;
     answer.writeHead(upstream.status, [...upstream.rawHeaders]);
@@ -384,6 +401,9 @@ export async function startFaultProxy(
       return () => {
         if (disturbing === faultFor) disturbing = undefined;
       };
+    },
+    async calm() {
+      while (begun.size > 0) await Promise.allSettled(begun);
     },
     reset() {
       rules = [];

@@ -183,8 +183,9 @@ export async function startStack(description: StackDescription, options: StackOp
         const endings = proxies.map((proxy) => proxy.disturb(faultFor));
         return {
           counts,
-          stop() {
+          async stop() {
             for (const end of endings) end();
+            await Promise.all(proxies.map((proxy) => proxy.calm()));
           },
         };
       },

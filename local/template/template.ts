@@ -18,7 +18,9 @@ import { describeRoles } from './roles.ts';
 export interface DescribedTemplate {
   readonly description: StackDescription;
   /** Of functions, queues and tables, by their path in the CDK's tree, without the stack: `ChargePayment`, `Ledger/DeadLetterQueue`. */
-  readonly names: Readonly<Record<'functions' | 'queues' | 'tables', Readonly<Record<string, string>>>>;
+  readonly names: Readonly<
+    Record<'functions' | 'pipes' | 'queues' | 'tables', Readonly<Record<string, string>>>
+  >;
   readonly outputs: Readonly<Record<string, unknown>>;
 }
 
@@ -65,6 +67,7 @@ export function describeTemplate(assembly: Assembly, options: TemplateOptions = 
     description,
     names: {
       functions: namesByPath(reader.of('AWS::Lambda::Function')),
+      pipes: namesByPath(reader.of('AWS::Pipes::Pipe')),
       queues: namesByPath(reader.of('AWS::SQS::Queue')),
       tables: namesByPath(reader.of(...tableTypes)),
     },

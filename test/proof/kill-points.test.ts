@@ -1,7 +1,12 @@
 import { randomUUID } from 'node:crypto';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Demo, startDemo } from '../../local/demo/demo.ts';
-import { type KillRow, killEverywhere } from '../../local/demo/kill-run.ts';
+import {
+  type DisturbedRun,
+  type KillRow,
+  killEverywhere,
+  killEverywhereDisturbed,
+} from '../../local/demo/kill-run.ts';
 import { type PaymentProvider, startPaymentProvider } from '../../local/demo/payment-provider.ts';
 import { dynamodbEndpoint } from '../support/dynamodb.ts';
 
@@ -9,11 +14,13 @@ import { dynamodbEndpoint } from '../support/dynamodb.ts';
 let provider: PaymentProvider;
 let demo: Demo;
 let rows: readonly KillRow[];
+let disturbed: DisturbedRun;
 
 beforeAll(async () => {
   provider = await startPaymentProvider();
   demo = await startDemo({ name: randomUUID(), provider, dynamodbEndpoint: dynamodbEndpoint() });
   rows = await killEverywhere(demo.kills);
+  disturbed = await killEverywhereDisturbed(demo.kills, rows, { seed: 1 });
 }, 600_000);
 afterAll(async () => {
   await demo?.stop();
@@ -52,3 +59,36 @@ test.each([
     }
   },
 );
+
+test('the pipe is killed before and after each kind of its requests', () => {
+  const ofPipe = rows.filter(({ role }) => role === 'pipe');
+  const struck = ofPipe.map(({ operation, when }) => `${operation} ${when}`);
+  expect([...new Set(struck)]).toEqual(
+    ['DescribeStream', 'GetShardIterator', 'GetRecords', 'SendMessageBatch'].flatMap((operation) => [
+      `${operation} before`,
+      `${operation} after`,
+    ]),
+  );
+});
+
+describe('while requests and answers are late, repeated and cut', () => {
+  test('a kill before or after any request leaves the same', () => {
+    expect(disturbed.rows.filter(({ problems }) => problems.length > 0)).toEqual([]);
+  });
+
+  test('each part is killed as often as without that', () => {
+    const struck = (role: string) =>
+      disturbed.rows.filter((row) => row.role === role && row.operation !== undefined).length;
+    expect({
+      payments: struck('payments') >= 14,
+      relay: struck('relay') >= 2,
+      ledger: struck('ledger') >= 4,
+      pipe: struck('pipe') >= 6,
+    }).toEqual({ payments: true, relay: true, ledger: true, pipe: true });
+  });
+
+  test('faults of every kind have happened', () => {
+    const { delayed, repeated, cut } = disturbed.counts;
+    expect(Math.min(delayed, repeated, cut)).toBeGreaterThan(10);
+  });
+});

@@ -51,7 +51,7 @@ function rowsOf(output: string): string[][] {
 
 /** The rows of the second table, one line each but where the client had to ask often. */
 function killsOf(output: string): string[][] {
-  const table = output.slice(output.indexOf('\nkilled function '), output.indexOf('\n\nAll 20'));
+  const table = output.slice(output.indexOf('\nkilled part '), output.indexOf('\n\nAll 20'));
   return table
     .trim()
     .split('\n')
@@ -114,6 +114,7 @@ describe('npm start', { timeout: 600_000 }, () => {
           'payments 3  POST /charges after',
           'relay 1  SendMessage after',
           'ledger 2  TransactWriteItems before',
+          'pipe 4  SendMessageBatch after',
         ]),
       );
       expect(output()).toContain(`All ${kills.length} runs with a kill point ended as the guarantee says.`);

@@ -81,6 +81,19 @@ describe('the fault proxy', () => {
     expect(proxy.requests[1]!.startedAtMs - proxy.requests[0]!.endedAtMs!).toBeGreaterThanOrEqual(190);
   });
 
+  test('is calm once what is late has come, and what is to be repeated has been', async () => {
+    await proxy.calm();
+    proxy.inject({ fault: { delayMs: 200 } });
+    proxy.inject({ fault: { repeatAfterMs: 200 } });
+    const late = addOne();
+    await expect.poll(() => proxy.requests.length).toBe(1);
+    await addOne();
+    expect(await applied()).toBeLessThan(3);
+    await proxy.calm();
+    expect(await applied()).toBe(3);
+    await late;
+  });
+
   test('tells its listeners of a repeat too', async () => {
     const seen: ProxiedRequest[] = [];
     const leave = proxy.onRequest((request) => seen.push(request));

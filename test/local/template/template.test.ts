@@ -125,6 +125,7 @@ describe('a synthesised template', () => {
     const { description, names } = describeTemplate(assemblyOf());
     expect(names).toEqual({
       functions: { Pay: 'Shop-Pay' },
+      pipes: {},
       queues: { Queue: 'Shop-Queue.fifo' },
       tables: { Table: 'Shop-Table' },
     });
