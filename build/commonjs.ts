@@ -1,20 +1,15 @@
 /**
- * Finishes what the compiler has made for CommonJS in `dist/cjs`. Jest and others can load it by `require` only then.
- *
- * - devalue is an ES module, so it is bundled into a file of its own, with its licence.
- * - Packages that only some users have are required directly inside a `try`, where bundlers look for `require`.
+ * Finishes what the compiler has made for CommonJS in `dist/cjs`. Jest and others can load it by `require` only then:
+ * packages that only some users have are required directly inside a `try`, where bundlers look for `require`.
  */
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { build } from 'esbuild';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const folder = join(root, 'dist', 'cjs');
 
 writeFileSync(join(folder, 'package.json'), '{ "type": "commonjs" }\n');
-await writeDevalue();
-rewrite('lib/engine/codec.js', /require\("devalue"\)/g, 'require("../../devalue.js")', 1);
 rewrite(
   'lib/peers.js',
   /await Promise\.resolve\(\)\.then\(\(\) => __importStar\((require\('[^']+'\))\)\)/g,
@@ -23,23 +18,8 @@ rewrite(
 );
 for (const file of readdirSync(folder, { recursive: true, encoding: 'utf8' })) {
   if (!file.endsWith('.js')) continue;
-  const left = /\bimport\(|\.then\(\(\) => .*require\(|require\(["']devalue["']\)/.exec(textOf(file));
+  const left = /\bimport\(|\.then\(\(\) => .*require\(/.exec(textOf(file));
   if (left) throw new Error(`dist/cjs/${file} has ${left[0]}, which CommonJS or a bundler cannot follow.`);
-}
-
-async function writeDevalue(): Promise<void> {
-  const licence = readFileSync(join(root, 'node_modules', 'devalue', 'LICENSE'), 'utf8').trim();
-  await build({
-    stdin: { contents: "export { DevalueError, parse, stringify } from 'devalue';", resolveDir: folder },
-    bundle: true,
-    platform: 'node',
-    format: 'cjs',
-    target: 'node22',
-    // A minifying bundler keeps comments that begin with `/*!`.
-    banner: { js: `/*! devalue\n\n${licence}\n*/` },
-    outfile: join(folder, 'devalue.js'),
-    logLevel: 'warning',
-  });
 }
 
 function rewrite(file: string, pattern: RegExp, replacement: string, times: number): void {

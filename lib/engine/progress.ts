@@ -81,7 +81,7 @@ export class Progress {
   }
 
   /** `result` as it is to be stored. */
-  encode(result: unknown): Promise<Encoded> {
+  encode(result: unknown): Encoded | Promise<Encoded> {
     const { pk: operation, deps, settleTimeMs } = this.attempt;
     const { maxAnswerBytes: maxBytes, seal } = deps.store;
     return encode(this.#toStore(result), { operation, maxBytes, seal, sealTimeMs: settleTimeMs / 2 });

@@ -3,6 +3,7 @@
  * show in a log: the place is told, and the kind of what stands there, never what it holds.
  */
 import { classOf, isFunction, isPlain, isThenable, kindOf, memberPath } from '../validate.ts';
+import { kinds } from './tagged.ts';
 
 /**
  * Where in `value` something cannot be stored, and what it is: `$.total is a Money`; `undefined` where nothing is known to
@@ -24,7 +25,7 @@ function look(value: unknown, path: string, met: Set<object>): string | undefine
   if (ArrayBuffer.isView(value) || value instanceof ArrayBuffer) return undefined;
   if (isThenable(value)) return `${path} is a promise`;
   const kind = Object.prototype.toString.call(value).slice(8, -1);
-  const isOfItsKind = stored.has(kind) ? nameOf(kind) === classOf(value) : isPlain(value);
+  const isOfItsKind = kinds.has(kind) ? nameOf(kind) === classOf(value) : isPlain(value);
   if (!isOfItsKind) return `${path} is ${kindOf(value)}`;
   switch (kind) {
     case 'Map':
@@ -40,7 +41,7 @@ function look(value: unknown, path: string, met: Set<object>): string | undefine
       }
       break;
     default:
-      if (kind === 'Array' || !stored.has(kind)) {
+      if (kind === 'Array' || !kinds.has(kind)) {
         return lookIntoMembers(value as Record<string, unknown>, path, met);
       }
   }
@@ -54,7 +55,6 @@ function lookIntoMembers(value: Record<string, unknown>, path: string, met: Set<
   const isEnumerable = (name: symbol) => Object.prototype.propertyIsEnumerable.call(value, name);
   if (Object.getOwnPropertySymbols(value).some(isEnumerable))
     return `${path} has a member that is named by a symbol`;
-  if (Object.hasOwn(value, '__proto__')) return `${path} has a member named __proto__`;
   const isArray = Array.isArray(value);
   for (const name of Object.keys(value)) {
     const place = isArray && /^\d+$/.test(name) ? `${path}[${name}]` : `${path}${memberPath(name)}`;
@@ -72,17 +72,5 @@ function lookIntoMembers(value: Record<string, unknown>, path: string, met: Set<
 
 const boxed = new Set(['Number', 'String', 'Boolean', 'BigInt']);
 
-/** What is stored beside plain objects, by its own class; a class that extends one of them has more to it. */
-const stored = new Set([
-  ...boxed,
-  ...['Array', 'Date', 'Map', 'RegExp', 'Set', 'URL', 'URLSearchParams'],
-  ...['Duration', 'Instant', 'PlainDate', 'PlainDateTime', 'PlainMonthDay', 'PlainTime'].map(temporal),
-  ...['PlainYearMonth', 'ZonedDateTime'].map(temporal),
-]);
-
 /** `Temporal.Instant`'s class is called `Instant`. */
 const nameOf = (kind: string): string => kind.slice(kind.lastIndexOf('.') + 1);
-
-function temporal(name: string): string {
-  return `Temporal.${name}`;
-}

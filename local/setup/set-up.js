@@ -11,7 +11,7 @@ function runsTypeScript(version) {
 }
 
 function findProblem() {
-  if (!installed('devalue')) {
+  if (!installed('@types/aws-lambda')) {
     return { cause: 'the dependencies are not installed.', fix: 'run `npm ci`.' };
   }
   if (!installed('vitest')) {

@@ -54,7 +54,6 @@ describe('a replayed answer', () => {
   it('equals the first one, for any data that JavaScript has', async () => {
     await fc.assert(
       fc.asyncProperty(anything, async (value) => {
-        fc.pre(!hasProtoMember(value));
         expect(await replayOf(value)).toStrictEqual(value);
       }),
       { numRuns: 500 },
@@ -481,11 +480,4 @@ function nested(depth: number): unknown {
   let value: unknown = 'core';
   for (let level = 0; level < depth; level++) value = level % 2 ? [value] : { value };
   return value;
-}
-
-/** Only plain JSON can carry a member of this name; next to anything else it makes an answer unserialisable. */
-function hasProtoMember(value: unknown): boolean {
-  if (typeof value !== 'object' || value === null) return false;
-  const inside = value instanceof Map || value instanceof Set ? [...value].flat() : Object.values(value);
-  return Object.hasOwn(value, '__proto__') || inside.some(hasProtoMember);
 }

@@ -218,9 +218,6 @@ describe('an answer in this process', () => {
     class Day extends Date {}
     class Index extends Map<number, number> {}
     const hidden = Object.defineProperty({ a: 1 }, 'toJSON', { value: () => 'other', enumerable: false });
-    const inner: unknown[] & { up?: unknown } = [1];
-    const knot = Object.assign([inner], { first: inner });
-    inner.up = knot;
     for (const value of [
       { toJSON: () => 'other' },
       hidden,
@@ -231,7 +228,6 @@ describe('an answer in this process', () => {
       new Index([[1, 2]]),
       Object.assign(new Date(0), { zone: 'UTC' }),
       Object.assign(new Map(), { total: 0 }),
-      knot,
     ]) {
       expect(await replayOf(value)).toEqual(refused);
     }

@@ -1,5 +1,4 @@
-import { readFileSync, rmSync } from 'node:fs';
-import { join } from 'node:path';
+import { rmSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createProject, pack, run, write } from './packed.ts';
 
@@ -30,7 +29,7 @@ describe('the package in CommonJS', () => {
     expect(printed).toEqual(['function', 'function', 'function', 'function', 'function']);
   });
 
-  it('serialises what JSON cannot hold, and contains the licence of the library for that', async () => {
+  it('serialises what JSON cannot hold', async () => {
     const printed = await print(
       'answer.cjs',
       `const { idempotent } = require('idemkit');
@@ -47,11 +46,6 @@ describe('the package in CommonJS', () => {
       ['--no-experimental-require-module'],
     );
     expect(printed).toEqual([0, 'bigint']);
-    const bundled = readFileSync(
-      join(project, 'node_modules', 'idemkit', 'dist', 'cjs', 'devalue.js'),
-      'utf8',
-    );
-    expect(bundled).toMatch(/^\/\*! devalue\n[^*]*Copyright[^*]*Permission is hereby granted/);
   });
 });
 

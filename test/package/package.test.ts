@@ -39,8 +39,6 @@ describe('the tarball', () => {
       if (reached.has(module)) return;
       reached.add(module);
       for (const file of [`${module}.js`, `${module}.d.ts`]) {
-        // devalue, bundled, has no types of its own.
-        if (file === 'dist/cjs/devalue.d.ts') continue;
         for (const [, specifier = ''] of readFileSync(join(unpacked, file), 'utf8').matchAll(
           /(?:from|import|import\(|require\()\s*['"](\.[^'"]+)['"]/g,
         )) {

@@ -1,0 +1,257 @@
+/**
+ * Text for what JSON cannot hold, and back. The text is JSON, of a table: first the value, then each object in it, once, so
+ * that cycles and shared references survive, and depth takes no stack.
+ *
+ * | place of a value | holds |
+ * |---|---|
+ * | `3`, `"a"`, `true`, `null` | itself |
+ * | `[7]` | object 7 of the table |
+ * | `["NaN"]`, `["undefined"]` … | what JSON has no word for |
+ * | `["n", "-ff"]` | an integer of any size |
+ *
+ * | object of the table | is |
+ * |---|---|
+ * | `{…}` | a plain object, with a place for each member |
+ * | `[[…]]` | an array, with a place for each item |
+ * | `["Map", …]` | an object of another kind |
+ */
+import { Buffer } from 'node:buffer';
+import { isRecord } from '../validate.ts';
+
+/** From a value to what its place holds. */
+type Place = (value: unknown) => unknown;
+/** From what a place holds to the value. */
+type Read = (place: unknown) => unknown;
+
+/** How objects of a kind are written and read. They are all made before any is filled, for they may hold each other. */
+interface Kind {
+  readonly write: (value: never, place: Place) => readonly unknown[];
+  readonly make: (written: never[], read: Read) => object;
+  readonly fill?: (made: never, written: never[], read: Read) => void;
+}
+
+const withoutPrototype = 'null';
+
+const byText = (make: (text: string) => object): Kind => ({
+  write: (value: object) => [String(value)],
+  make: ([text]: string[]) => make(text as string),
+});
+
+const byBytes = (make: (bytes: Uint8Array<ArrayBuffer>) => object): Kind => ({
+  write: (value: ArrayBuffer | NodeJS.ArrayBufferView) => [
+    // Only a view's own window: around it, in a buffer that is shared, may lie anybody's bytes.
+    (ArrayBuffer.isView(value)
+      ? Buffer.from(value.buffer, value.byteOffset, value.byteLength)
+      : Buffer.from(value)
+    ).toString('base64'),
+  ],
+  make: ([base64]: string[]) => make(new Uint8Array(Buffer.from(base64 as string, 'base64'))),
+});
+
+const boxed: Kind = {
+  write: (value: object, place) => [place(value.valueOf())],
+  make: ([place], read) => Object(read(place)) as object,
+};
+
+/** Every kind beside plain objects and arrays without gaps, by its tag, which is what `Object.prototype.toString` says. */
+export const kinds: ReadonlyMap<string, Kind> = new Map<string, Kind>([
+  ['Number', boxed],
+  ['String', boxed],
+  ['Boolean', boxed],
+  ['BigInt', boxed],
+  [
+    'Date',
+    {
+      write: (value: Date) => [value.getTime()],
+      make: ([ms]: (number | null)[]) => new Date(ms ?? Number.NaN),
+    },
+  ],
+  [
+    'RegExp',
+    {
+      write: (value: RegExp) => [value.source, value.flags],
+      make: ([source, flags]: string[]) => new RegExp(source as string, flags),
+    },
+  ],
+  ['URL', byText((text) => new URL(text))],
+  ['URLSearchParams', byText((text) => new URLSearchParams(text))],
+  [
+    'Map',
+    {
+      write: (value: Map<unknown, unknown>, place) => [...value].flat().map(place),
+      make: () => new Map(),
+      fill(made: Map<unknown, unknown>, written, read) {
+        for (let i = 0; i < written.length; i += 2) made.set(read(written[i]), read(written[i + 1]));
+      },
+    },
+  ],
+  [
+    'Set',
+    {
+      write: (value: Set<unknown>, place) => [...value].map(place),
+      make: () => new Set(),
+      fill(made: Set<unknown>, written, read) {
+        for (const place of written) made.add(read(place));
+      },
+    },
+  ],
+  [
+    'Array',
+    {
+      write: (value: unknown[], place) => [value.length, placed(value, place)],
+      make: ([length]: number[]) => arrayOfHoles(length as number),
+      fill: (made: object, [, members]: object[], read) => define(made, members as object, read),
+    },
+  ],
+  [
+    withoutPrototype,
+    {
+      write: (value: object, place) => [placed(value, place)],
+      make: () => Object.create(null) as object,
+      fill: (made: object, [members]: object[], read) => define(made, members as object, read),
+    },
+  ],
+  ['ArrayBuffer', byBytes(({ buffer }) => buffer)],
+  ['DataView', byBytes(({ buffer }) => new DataView(buffer))],
+  ['Buffer', byBytes(({ buffer }) => Buffer.from(buffer))],
+  ...['Int8', 'Uint8', 'Uint8Clamped', 'Int16', 'Uint16', 'Int32', 'Uint32', 'BigInt64', 'BigUint64']
+    .concat('Float16', 'Float32', 'Float64')
+    .map((items): [string, Kind] => [
+      `${items}Array`,
+      byBytes(({ buffer }) => new (ofRuntime(`${items}Array`) as typeof Uint8Array)(buffer)),
+    ]),
+  ...['Duration', 'Instant', 'PlainDate', 'PlainDateTime', 'PlainMonthDay', 'PlainTime']
+    .concat('PlainYearMonth', 'ZonedDateTime')
+    .map((name): [string, Kind] => [
+      `Temporal.${name}`,
+      byText(
+        (text) =>
+          (ofRuntime('Temporal') as Record<string, { from(text: string): object }>)[name]?.from(
+            text,
+          ) as object,
+      ),
+    ]),
+]);
+
+/** What JSON has no word for. */
+const unwritten = new Map<unknown, unknown>([
+  ['undefined', undefined],
+  ['NaN', Number.NaN],
+  ['Infinity', Number.POSITIVE_INFINITY],
+  ['-Infinity', Number.NEGATIVE_INFINITY],
+  ['-0', -0],
+]);
+
+/**
+ * `value` as text.
+ *
+ * @throws for a function and a symbol; what else has no kind is written as a plain object
+ */
+export function write(value: unknown): string {
+  const numbers = new Map<object, number>();
+  const place: Place = (one) => {
+    switch (typeof one) {
+      case 'undefined':
+        return ['undefined'];
+      case 'number':
+        return Object.is(one, -0) ? ['-0'] : Number.isFinite(one) ? one : [String(one)];
+      case 'bigint':
+        // Unlike decimal digits, these are read in linear time.
+        return ['n', one.toString(16)];
+      case 'function':
+      case 'symbol':
+        throw new TypeError('It has no text.');
+      case 'object': {
+        if (one === null) return one;
+        const number = numbers.get(one) ?? numbers.size + 1;
+        numbers.set(one, number);
+        return [number];
+      }
+      default:
+        return one;
+    }
+  };
+  const table: unknown[] = [place(value)];
+  // It grows under the loop.
+  for (const object of numbers.keys()) table.push(entry(object, place));
+  return JSON.stringify(table);
+}
+
+function entry(value: object, place: Place): unknown {
+  if (Array.isArray(value) && isDense(value)) return [value.map(place)];
+  const tag = Buffer.isBuffer(value)
+    ? 'Buffer'
+    : Object.getPrototypeOf(value) === null
+      ? withoutPrototype
+      : tagOf(value);
+  const kind = kinds.get(tag);
+  return kind ? [tag, ...kind.write(value as never, place)] : placed(value, place);
+}
+
+/**
+ * The value of a text that {@link write} made. Any other text is bounded, too: it takes time and memory by its own length.
+ *
+ * @throws for a text that no value has
+ */
+export function read(text: string): unknown {
+  const table = JSON.parse(text) as unknown[];
+  const made: object[] = [];
+  const value: Read = (place) => {
+    if (typeof place !== 'object' || place === null) return place;
+    const [what, digits] = place as [unknown, string];
+    if (typeof what === 'number' && made[what]) return made[what];
+    if (what === 'n') return digits[0] === '-' ? -BigInt(`0x${digits.slice(1)}`) : BigInt(`0x${digits}`);
+    if (unwritten.has(what)) return unwritten.get(what);
+    throw new TypeError('No place has this.');
+  };
+  const fillings: (() => void)[] = [];
+  for (let number = 1; number < table.length; number++) {
+    const [tag, ...written] = [table[number]].flat() as [unknown, ...never[]];
+    const kind = kinds.get(tag as string);
+    if (kind) {
+      const object = kind.make(written, value);
+      made[number] = object;
+      fillings.push(() => kind.fill?.(object as never, written, value));
+    } else {
+      if (!isRecord(tag)) throw new TypeError('No object is of this kind.');
+      made[number] = tag;
+      fillings.push(() => {
+        // JSON.parse has made these members its own: writing one of them, even `__proto__`, reaches no prototype.
+        for (const name of Object.keys(tag)) tag[name] = value(tag[name]);
+      });
+    }
+  }
+  for (const fill of fillings) fill();
+  return value(table[0]);
+}
+
+/** Whether an array has neither gaps nor members beside its items. Of its own names, those of items come first. */
+export function isDense(items: readonly unknown[]): boolean {
+  const names = Object.keys(items);
+  return names.length === items.length && (names.length === 0 || names.at(-1) === String(names.length - 1));
+}
+
+const tagOf = (value: object): string => Object.prototype.toString.call(value).slice(8, -1);
+
+/** A class of the runtime's that TypeScript, or an older runtime, does not know. */
+const ofRuntime = (name: string): unknown => (globalThis as unknown as Record<string, unknown>)[name];
+
+const placed = (value: object, place: Place): object =>
+  Object.fromEntries(Object.entries(value).map(([name, member]) => [name, place(member)]));
+
+/** Assigning would reach a prototype by the name `__proto__`, and an array's `length`. */
+function define(made: object, members: object, read: Read): void {
+  for (const [name, place] of Object.entries(members)) {
+    const value = read(place);
+    Object.defineProperty(made, name, { value, configurable: true, enumerable: true, writable: true });
+  }
+}
+
+/** It takes no memory for its length, which a stored text may claim to be anything. */
+function arrayOfHoles(length: number): unknown[] {
+  const items: unknown[] = [];
+  if (length > 0) items[length - 1] = undefined;
+  delete items[length - 1];
+  items.length = length;
+  return items;
+}
