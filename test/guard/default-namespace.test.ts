@@ -6,30 +6,12 @@ import { memoryStore } from '../../lib/testing.ts';
 import { restEvent } from '../support/http-events.ts';
 import { lambdaContext } from '../support/invocation.ts';
 import { recordingStore } from '../support/recording-store.ts';
+import { refusalOf } from './both-doors.ts';
 
 afterEach(() => {
   vi.unstubAllEnvs();
   vi.restoreAllMocks();
 });
-
-const handler = async () => 'done';
-
-function refusalOf(options: unknown): string {
-  const messages = [
-    () => idempotent(handler, options as IdempotentOptions),
-    () => idempotent(options as IdempotentOptions),
-  ].map((create) => {
-    try {
-      create();
-    } catch (error) {
-      expect(error).toMatchObject({ name: 'IdempotencyError', code: 'BAD_OPTION' });
-      return (error as Error).message;
-    }
-    throw new Error('It was not refused.');
-  });
-  expect(messages[0]).toBe(messages[1]);
-  return String(messages[0]);
-}
 
 describe('a namespace', () => {
   const operations = async (options: IdempotentOptions = {}) => {

@@ -1,120 +1,29 @@
-import middy, { type MiddlewareObj } from '@middy/core';
 import httpCors from '@middy/http-cors';
 import httpErrorHandler from '@middy/http-error-handler';
 import httpJsonBodyParser from '@middy/http-json-body-parser';
-import httpResponseSerializer from '@middy/http-response-serializer';
 import httpSecurityHeaders from '@middy/http-security-headers';
 import inputOutputLogger from '@middy/input-output-logger';
 import validator from '@middy/validator';
-import { transpileSchema } from '@middy/validator/transpile';
-import type { Context } from 'aws-lambda';
-import { beforeEach, describe, expect, it } from 'vitest';
-import { type HttpResponse, type IdempotentOptions, idempotent } from '../../lib/index.ts';
+import { describe, expect, it } from 'vitest';
+import { type IdempotentOptions, idempotent } from '../../lib/index.ts';
 import { deferred } from '../support/hands.ts';
-import { type HttpRequest, httpApiEvent, restEvent } from '../support/http-events.ts';
-import { lambdaContext } from '../support/invocation.ts';
-import { type RecordingStore, recordingStore } from '../support/recording-store.ts';
+import { type HttpRequest, restEvent } from '../support/http-events.ts';
+import {
+  codeOf,
+  cors,
+  corsHeaders,
+  jsonSerializer,
+  type Logged,
+  type Middlewares,
+  neighboursBench,
+  order,
+  replayOf,
+  shop,
+  takesAmounts,
+} from './neighbours-bench.ts';
 
-/** `idempotent()` among Middy's own middlewares for HTTP, as they are published. */
-/** What loggers of Middy's and its error handler print. */
-interface Logged {
-  readonly response?: HttpResponse;
-}
-
-// biome-ignore lint/suspicious/noExplicitAny: the types of event, answer, error and context are each middleware's own
-type Middlewares = readonly MiddlewareObj<any, any, any, any, any>[];
-
-const shop = 'https://shop.example.com';
-const key = 'key-that-nobody-else-may-see';
-
-let store: RecordingStore;
-let runs: number;
-/** Each answer as it lies in the store, taken when it is replayed. */
-let stored: unknown[];
-let logged: Logged[];
-
-beforeEach(() => {
-  store = recordingStore();
-  runs = 0;
-  stored = [];
-  logged = [];
-});
-
-const guard = (options: IdempotentOptions = {}) =>
-  idempotent({
-    store,
-    // Given, for two Lambdas of one test are two versions of one function.
-    namespace: 'orders',
-    onReplay: (answer) => {
-      stored.push(structuredClone(answer));
-      return answer;
-    },
-    ...options,
-  });
-
-const cors = () => httpCors({ origins: [shop, 'https://other.example.com'] });
-const corsHeaders = (event: { headers: Record<string, string> }) => ({
-  'Access-Control-Allow-Origin': event.headers.origin ?? 'none',
-  'Access-Control-Expose-Headers': 'Retry-After, Idempotent-Replayed',
-  Vary: 'Origin',
-});
-const errorHandler = () => httpErrorHandler({ logger: (error) => logged.push(error as Logged) });
-const jsonSerializer = (serialize: (body: unknown) => string = JSON.stringify) =>
-  httpResponseSerializer({
-    defaultContentType: 'application/json',
-    serializers: [{ regex: /^application\/json$/, serializer: ({ body }) => serialize(body) }],
-  });
-const amountSchema = (amount: object = { type: 'number' }) =>
-  transpileSchema({
-    type: 'object',
-    required: ['body'],
-    properties: {
-      body: { type: 'object', required: ['amount'], properties: { amount, currency: { default: 'EUR' } } },
-    },
-  });
-const takesAmounts = amountSchema();
-/** A handler that counts, and answers with the count and what it was given. */
-const charge = async ({ body }: { body: unknown }) => {
-  runs++;
-  return { statusCode: 201, body: { id: runs, charged: body } };
-};
-/** The same, but what it returns needs no serialiser. */
-const chargeInText = async (event: { body: unknown }) => {
-  const answer = await charge(event);
-  return { ...answer, body: JSON.stringify(answer.body) };
-};
-
-/** A Lambda of these middlewares around a handler, called with requests. */
-function api(
-  middlewares: Middlewares,
-  handler: (event: { body: unknown }, context: Context) => Promise<unknown> = chargeInText,
-  eventOf: (request: HttpRequest) => unknown = httpApiEvent,
-) {
-  const lambda = middy()
-    .use([...middlewares])
-    .handler(handler as never);
-  return async (request: HttpRequest = order()): Promise<HttpResponse> =>
-    lambda(eventOf(request), lambdaContext());
-}
-
-const order = (
-  body: string = '{"amount":7}',
-  { origin = shop, idempotencyKey = key as string | null } = {},
-) =>
-  ({
-    headers: [
-      ['Content-Type', 'application/json'],
-      ['Origin', origin],
-      ...(idempotencyKey === null ? [] : [['Idempotency-Key', idempotencyKey] as const]),
-    ],
-    body,
-  }) satisfies HttpRequest;
-
-const replayOf = (first: HttpResponse): HttpResponse => ({
-  ...first,
-  headers: { ...first.headers, 'Idempotent-Replayed': 'true' },
-});
-const codeOf = (answer: HttpResponse) => JSON.parse(answer.body ?? '{}').code;
+const bench = neighboursBench();
+const { api, charge, errorHandler, guard } = bench;
 
 describe('a stack of middlewares in the recommended order', () => {
   const recommended = (options: IdempotentOptions = {}): Middlewares => [
@@ -144,9 +53,9 @@ describe('a stack of middlewares in the recommended order', () => {
     const repeat = await call();
     expect(repeat).toEqual(replayOf(first));
     expect(repeat.body).toBe(first.body);
-    expect(stored).toEqual([first]);
-    expect(store.calls).toEqual(['claim', 'complete', 'claim']);
-    expect(runs).toBe(1);
+    expect(bench.stored).toEqual([first]);
+    expect(bench.store.calls).toEqual(['claim', 'complete', 'claim']);
+    expect(bench.runs).toBe(1);
   });
 
   it('does the same behind a REST API', async () => {
@@ -154,19 +63,19 @@ describe('a stack of middlewares in the recommended order', () => {
     const first = await call();
     expect(first.headers).toMatchObject({ 'Access-Control-Allow-Origin': shop });
     expect(await call()).toEqual(replayOf(first));
-    expect(runs).toBe(1);
+    expect(bench.runs).toBe(1);
   });
 
   it('stores no validation error: the corrected request runs with the same key', async () => {
     const call = api(recommended(), charge);
     const invalid = await call(order('{"amount":"seven"}'));
     expect(invalid).toMatchObject({ statusCode: 400, headers: { 'Access-Control-Allow-Origin': shop } });
-    expect(store.calls).toEqual(['claim', 'giveBack']);
-    expect(runs).toBe(0);
+    expect(bench.store.calls).toEqual(['claim', 'giveBack']);
+    expect(bench.runs).toBe(0);
 
     expect(await call(order('{"amount":7}'))).toMatchObject({ statusCode: 201 });
     expect(await call(order('{"amount":7}'))).toMatchObject({ headers: { 'Idempotent-Replayed': 'true' } });
-    expect(runs).toBe(1);
+    expect(bench.runs).toBe(1);
   });
 
   it('stores no parser error: a 422 for bad JSON is no mismatch, and the corrected request runs', async () => {
@@ -191,29 +100,29 @@ describe('a stack of middlewares in the recommended order', () => {
       let isDown = true;
       const call = api(recommended(), async (event) => {
         if (!isDown) return charge(event);
-        runs++;
+        bench.runs++;
         throw Object.assign(new Error('no'), { statusCode });
       });
       const failed = await call();
       expect(failed.statusCode).toBe(statusCode);
       expect(failed.headers).toMatchObject({ 'Access-Control-Allow-Origin': shop });
-      expect(store.calls).toEqual(['claim', 'giveBack']);
+      expect(bench.store.calls).toEqual(['claim', 'giveBack']);
 
       isDown = false;
       expect(await call()).toMatchObject({ statusCode: 201 });
-      expect(runs).toBe(2);
+      expect(bench.runs).toBe(2);
     },
   );
 
   it('remembers a 402 that the handler returned', async () => {
     const call = api(recommended(), async () => {
-      runs++;
+      bench.runs++;
       return { statusCode: 402, body: { error: 'card declined' } };
     });
     const declined = await call();
     expect(declined.statusCode).toBe(402);
     expect(await call()).toEqual(replayOf(declined));
-    expect(runs).toBe(1);
+    expect(bench.runs).toBe(1);
   });
 
   it('gives refusals and replays what `http.answerHeaders` gives, for they skip the inner http-cors', async () => {
@@ -266,7 +175,7 @@ describe('a stack of middlewares in the recommended order', () => {
       'Access-Control-Allow-Origin': 'https://other.example.com',
       'Idempotent-Replayed': 'true',
     });
-    expect(runs).toBe(1);
+    expect(bench.runs).toBe(1);
   });
 
   it('lets a preflight through to http-cors, without a record', async () => {
@@ -287,8 +196,8 @@ describe('a stack of middlewares in the recommended order', () => {
         'Access-Control-Allow-Headers': 'Content-Type, Idempotency-Key',
       },
     });
-    expect(store.calls).toEqual([]);
-    expect(runs).toBe(0);
+    expect(bench.store.calls).toEqual([]);
+    expect(bench.runs).toBe(0);
   });
 
   it('turns a fault of the set-up into a 500 that shows nothing of it, and tells the log', async () => {
@@ -296,8 +205,8 @@ describe('a stack of middlewares in the recommended order', () => {
     const failed = await call();
     expect(failed).toMatchObject({ statusCode: 500, headers: { 'Access-Control-Allow-Origin': shop } });
     expect(JSON.stringify(failed)).not.toContain('tenant');
-    expect(logged).toMatchObject([{ code: 'MISSING_TENANT' }]);
-    expect(store.calls).toEqual([]);
+    expect(bench.logged).toMatchObject([{ code: 'MISSING_TENANT' }]);
+    expect(bench.store.calls).toEqual([]);
   });
 });
 
@@ -307,7 +216,7 @@ describe('middlewares around middy(idempotent(handler))', () => {
       [
         inputOutputLogger({
           logger: (message) =>
-            (message as Logged).response && logged.push((message as Logged).response as never),
+            (message as Logged).response && bench.logged.push((message as Logged).response as never),
         }),
         httpSecurityHeaders(),
         cors(),
@@ -315,7 +224,7 @@ describe('middlewares around middy(idempotent(handler))', () => {
         httpJsonBodyParser(),
         httpErrorHandler({ logger: () => {} }),
       ],
-      idempotent(handler, { store, namespace: 'orders' }),
+      idempotent(handler, { store: bench.store, namespace: 'orders' }),
     );
 
   it('work on a replay as on the first answer, for the caller of today', async () => {
@@ -335,8 +244,8 @@ describe('middlewares around middy(idempotent(handler))', () => {
         'Idempotent-Replayed': 'true',
       },
     });
-    expect(logged).toEqual([first, repeat]);
-    expect(runs).toBe(1);
+    expect(bench.logged).toEqual([first, repeat]);
+    expect(bench.runs).toBe(1);
   });
 
   it('replay to a caller what the serializer makes of plain data', async () => {
@@ -362,7 +271,7 @@ describe('middlewares around middy(idempotent(handler))', () => {
 
   it('have a thrown error release the key, and its answer is not remembered', async () => {
     const call = around(async () => {
-      runs++;
+      bench.runs++;
       throw Object.assign(new Error('card declined'), { statusCode: 402 });
     });
     for (const attempt of [1, 2]) {
@@ -370,7 +279,7 @@ describe('middlewares around middy(idempotent(handler))', () => {
         statusCode: 402,
         headers: { 'Access-Control-Allow-Origin': shop },
       });
-      expect(runs).toBe(attempt);
+      expect(bench.runs).toBe(attempt);
     }
   });
 });

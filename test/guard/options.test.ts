@@ -4,36 +4,12 @@ import { manualClock, memoryStore } from '../../lib/testing.ts';
 import { observer } from '../support/hands.ts';
 import { restEvent } from '../support/http-events.ts';
 import { recordingStore } from '../support/recording-store.ts';
+import { make, refusalOf } from './both-doors.ts';
 
 afterEach(() => {
   vi.unstubAllEnvs();
   vi.restoreAllMocks();
 });
-
-const handler = async () => 'done';
-
-/** Makes both kinds of guard of options that the types may not allow. */
-function make(options: unknown): void {
-  idempotent(handler, options as IdempotentOptions);
-  idempotent(options as IdempotentOptions);
-}
-
-function refusalOf(options: unknown): string {
-  const messages = [
-    () => idempotent(handler, options as IdempotentOptions),
-    () => idempotent(options as IdempotentOptions),
-  ].map((create) => {
-    try {
-      create();
-    } catch (error) {
-      expect(error).toMatchObject({ name: 'IdempotencyError', code: 'BAD_OPTION' });
-      return (error as Error).message;
-    }
-    throw new Error('It was not refused.');
-  });
-  expect(messages[0]).toBe(messages[1]);
-  return String(messages[0]);
-}
 
 describe('an option of a wrong value', () => {
   const refused: readonly [Record<string, unknown>, string][] = [
