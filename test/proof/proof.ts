@@ -2,10 +2,13 @@
  * `npm run proof -- --seeds 1000 [--seed 42] [--workload 'at commit'] [--all]`: runs seeds until one breaks a promise, shrinks it, and prints
  * its time line. With `--seed` alone it runs that one. With `--all` it goes on after a failure and prints no time lines;
  * with `--first` it only says which seed fails first.
+ * `npm run proof -- --explore [--faults 1] [--passes 1] [--holds 1] [--world guarded]` plays every schedule of the small worlds
+ * until one breaks a promise; `--choices 1,0,2` plays one schedule again, with the same numbers.
  * `npm run proof -- --compare 100000` compares the model of DynamoDB with DynamoDB Local on as many random requests instead.
  */
 import { parseArgs } from 'node:util';
 import { runComparison } from './comparison/run.ts';
+import { runExplorer } from './explorer/run.ts';
 import { reportText } from './simulation/report.ts';
 import { runSeed } from './simulation/run.ts';
 import { shrink } from './simulation/shrink.ts';
@@ -16,6 +19,12 @@ const { values } = parseArgs({
     seed: { type: 'string' },
     workload: { type: 'string' },
     compare: { type: 'string' },
+    explore: { type: 'boolean', default: false },
+    world: { type: 'string' },
+    faults: { type: 'string', default: '1' },
+    passes: { type: 'string', default: '1' },
+    holds: { type: 'string', default: '1' },
+    choices: { type: 'string' },
     all: { type: 'boolean', default: false },
     first: { type: 'boolean', default: false },
   },
@@ -33,6 +42,8 @@ if (values.compare !== undefined) {
   }
   process.exit((await runComparison(requests, from)) ? 0 : 1);
 }
+
+if (values.explore) process.exit((await runExplorer(values)) ? 0 : 1);
 
 const startedAtMs = performance.now();
 const counts = { seeds: 0, calls: 0, faults: 0, events: 0 };

@@ -30,12 +30,18 @@ const kinds = [
 
 type Kind = (typeof kinds)[number];
 
-interface Parts {
+export interface Parts {
   readonly time: VirtualTime;
   readonly chance: Chance;
   readonly faults: Faults;
   readonly database: Database;
   readonly log: (who: string, what: string) => void;
+}
+
+/** What a world's processes send their requests with. */
+export interface Wire {
+  /** A client for one process. @param tableName what that process calls the records' table */
+  client(sandbox: Sandbox, tableName: string): { send(command: any): Promise<any> };
 }
 
 interface Request {
@@ -48,14 +54,13 @@ interface Request {
   readonly reject: (error: unknown) => void;
 }
 
-export class Network {
+export class Network implements Wire {
   readonly #parts: Parts;
 
   constructor(parts: Parts) {
     this.#parts = parts;
   }
 
-  /** A client for one process. @param tableName what that process calls the records' table */
   client(sandbox: Sandbox, tableName: string): { send(command: any): Promise<any> } {
     return {
       send: (command: { readonly constructor: { readonly name: string }; readonly input: object }) =>
@@ -212,7 +217,7 @@ export class Network {
 }
 
 /** What became of a request, in a word. */
-function resultOf({ error }: Applied): string {
+export function resultOf({ error }: Applied): string {
   if (!error) return 'applied';
   const why = error.CancellationReasons?.map(({ Code }) => Code).join(', ');
   return `${error.name}${why ? ` (${why})` : ''}`;
@@ -231,7 +236,7 @@ function conflictOf({ input }: Request): Error {
 }
 
 /** A copy, as a request makes one, with the table called as the database does. */
-function onTheWire(input: object, tableName: string): object {
+export function onTheWire(input: object, tableName: string): object {
   const copy = structuredClone(input) as Record<string, unknown> & {
     TransactItems?: Record<string, { TableName?: string }>[];
   };
@@ -245,7 +250,7 @@ function onTheWire(input: object, tableName: string): object {
 }
 
 /** What a request is about, in a word. */
-function summary({ commandName, input }: Request): string {
+export function summary({ commandName, input }: Pick<Request, 'commandName' | 'input'>): string {
   const { Key, Item, TransactItems, ConditionExpression } = input as {
     Key?: { sk?: { S?: string } };
     Item?: { sk?: { S?: string }; status?: { S?: string } };

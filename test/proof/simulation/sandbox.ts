@@ -13,6 +13,8 @@ export class Sandbox {
   /** Handlers that are running. */
   running = 0;
   #frozenUntilMs = 0;
+  /** What came due while it is held; absent where it is not. */
+  #kept: { readonly delayed: () => Cancel; cancel: Cancel }[] | undefined;
   readonly #time: VirtualTime;
 
   constructor(name: string, time: VirtualTime, skewMs: number) {
@@ -29,11 +31,36 @@ export class Sandbox {
   after(delayMs: number, happen: () => void): Cancel {
     let cancel = this.#time.after(delayMs, () => {
       if (this.isDead) return;
+      if (this.#kept) {
+        cancel = this.#keep(happen);
+        return;
+      }
       const leftMs = this.#frozenUntilMs - this.#time.nowMs;
       if (leftMs > 0) cancel = this.after(leftMs, happen);
       else happen();
     });
     return () => cancel();
+  }
+
+  /** Keeps back all that comes due, until `letGo`. */
+  hold(): void {
+    this.#kept ??= [];
+  }
+
+  letGo(): void {
+    const kept = this.#kept ?? [];
+    this.#kept = undefined;
+    for (const one of kept) one.cancel = one.delayed();
+  }
+
+  #keep(happen: () => void): Cancel {
+    let isCancelled = false;
+    const kept = { delayed: () => (isCancelled ? () => {} : this.after(0, happen)), cancel: () => {} };
+    this.#kept?.push(kept);
+    return () => {
+      isCancelled = true;
+      kept.cancel();
+    };
   }
 
   freeze(forMs: number): void {

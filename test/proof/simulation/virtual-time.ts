@@ -37,8 +37,26 @@ export class VirtualTime {
 
   /** Lets everything happen that is planned, until nothing is. */
   async untilQuiet(mostEvents: number): Promise<void> {
+    await this.#happen(Number.POSITIVE_INFINITY, mostEvents);
+  }
+
+  /** Lets everything happen that is planned until a moment, which it is then. What is planned for later stays planned. */
+  async until(atMs: number, mostEvents = Number.POSITIVE_INFINITY): Promise<void> {
+    await this.#happen(atMs, mostEvents);
+    this.nowMs = Math.max(this.nowMs, atMs);
+  }
+
+  /** When something happens next; `undefined` where nothing is planned. */
+  get nextAtMs(): number | undefined {
+    while (this.#heap[0] && !this.#heap[0].happen) this.#pop();
+    return this.#heap[0]?.atMs;
+  }
+
+  async #happen(untilMs: number, mostEvents: number): Promise<void> {
     await settled();
-    for (let next = this.#pop(); next; next = this.#pop()) {
+    while ((this.#heap[0]?.atMs ?? Number.POSITIVE_INFINITY) <= untilMs) {
+      const next = this.#pop();
+      if (next === undefined) return;
       if (!next.happen) continue;
       if (++this.events > mostEvents) throw new Error(`More than ${mostEvents} events: it does not end.`);
       this.nowMs = Math.max(this.nowMs, next.atMs);

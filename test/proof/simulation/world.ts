@@ -6,7 +6,7 @@ import { Chance } from './chance.ts';
 import { Database } from './database.ts';
 import { Faults, type Rates } from './faults.ts';
 import { type Call, type CallOutcome, type Execution, History } from './history.ts';
-import { Network } from './network.ts';
+import { Network, type Parts, type Wire } from './network.ts';
 import { invocation, Sandbox } from './sandbox.ts';
 import { VirtualTime } from './virtual-time.ts';
 
@@ -21,6 +21,8 @@ export interface About {
   /** One, or those of a batch. */
   readonly key: string | readonly string[];
   readonly payload: string;
+  /** @default the next number of a call */
+  readonly id?: string;
   readonly isProbe?: boolean;
   readonly claimsAtCommit?: boolean;
 }
@@ -35,19 +37,27 @@ export class World {
   readonly chance: Chance;
   readonly faults: Faults;
   readonly database: Database;
-  readonly network: Network;
+  readonly network: Wire;
   readonly trace: string[] = [];
   #calls = 0;
   #sandboxes = 0;
   readonly #number = worlds++;
 
-  /** @param only names of the faults that may strike @default all */
-  constructor(seed: number, rates: Rates, only?: ReadonlySet<string>) {
+  /**
+   * @param only names of the faults that may strike @default all
+   * @param networkOf makes the network @default the one that draws its faults
+   */
+  constructor(
+    seed: number,
+    rates: Rates,
+    only?: ReadonlySet<string>,
+    networkOf: (parts: Parts) => Wire = (parts) => new Network(parts),
+  ) {
     const { time, history } = this;
     this.chance = new Chance(seed);
     this.faults = new Faults(this.chance, rates, only);
     this.database = new Database(history, () => time.nowMs);
-    this.network = new Network({
+    this.network = networkOf({
       ...{ time, chance: this.chance, faults: this.faults, database: this.database },
       log: (who, what) => this.log(who, what),
     });
@@ -96,7 +106,7 @@ export class World {
     const { tenant, payload, isProbe = false, claimsAtCommit = false } = about;
     const keys = typeof about.key === 'string' ? [about.key] : about.key;
     const call: Call = {
-      id: `call ${++this.#calls}`,
+      id: about.id ?? `call ${++this.#calls}`,
       ...{ tenant, payload, isProbe },
       key: keys.join(', '),
       pks: new Set(keys.map((key) => pkOf(tenant, key))),

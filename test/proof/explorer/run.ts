@@ -1,0 +1,57 @@
+/** The explorer on demand. */
+import type { Budget } from './budget.ts';
+import { explore, replay, scheduleText } from './explore.ts';
+import { smallWorlds } from './worlds/index.ts';
+
+export interface ExplorerOptions {
+  readonly faults: string;
+  readonly passes: string;
+  readonly holds: string;
+  /** @default all */
+  readonly world?: string | undefined;
+  /** Of one schedule, to have it again. */
+  readonly choices?: string | undefined;
+}
+
+/** @returns whether every schedule keeps every promise */
+export async function runExplorer({ world, choices, ...numbers }: ExplorerOptions): Promise<boolean> {
+  const budget: Budget = {
+    faults: wholeNumber('faults', numbers.faults),
+    passes: wholeNumber('passes', numbers.passes),
+    holds: wholeNumber('holds', numbers.holds),
+  };
+  const worlds = smallWorlds.filter(({ name }) => world === undefined || name === world);
+  if (worlds.length === 0) {
+    throw new Error(`Expected --world to be one of ${smallWorlds.map(({ name }) => name).join(', ')}.`);
+  }
+  if (choices !== undefined) {
+    const taken = choices === '' ? [] : choices.split(',').map((text) => wholeNumber('choices', text));
+    const schedule = await replay(worlds[0]!, taken, { budget });
+    console.log(scheduleText(schedule, budget));
+    return schedule.complaints.length === 0;
+  }
+  let isKept = true;
+  for (const small of worlds) {
+    const progress = (schedules: number, states: number) => {
+      if (process.stderr.isTTY)
+        process.stderr.write(`\r${small.name}: ${schedules} schedules, ${states} states`);
+    };
+    const { broken, schedules, states, ends, seconds } = await explore(small, { budget, progress });
+    if (process.stderr.isTTY) process.stderr.write('\r');
+    console.log(
+      `World '${small.name}': ${schedules} schedules, ${states} states, ${ends.size} ends, ${seconds.toFixed(1)} s`,
+    );
+    if (!broken) continue;
+    console.log(scheduleText(broken, budget));
+    isKept = false;
+  }
+  return isKept;
+}
+
+function wholeNumber(name: string, text: string): number {
+  const number = Number(text);
+  if (text === '' || !Number.isSafeInteger(number) || number < 0) {
+    throw new Error(`Expected --${name} to be a whole number, got '${text}'.`);
+  }
+  return number;
+}
