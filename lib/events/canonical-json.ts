@@ -1,4 +1,4 @@
-import { arrayText, type Member, maxDepth, objectText, tooDeep } from './canonical.ts';
+import { arrayText, canonicalText, type Member, maxDepth, objectText, tooDeep } from './canonical.ts';
 
 /**
  * The canonical text of a JSON document, in time linear in its length, but for the sorting of names. A number that a double
@@ -8,9 +8,12 @@ import { arrayText, type Member, maxDepth, objectText, tooDeep } from './canonic
  * @throws `BAD_PAYLOAD` for more than 1,000 levels of nesting
  */
 export function canonicalJson(text: string): string {
-  JSON.parse(text);
-  return rewritten(text);
+  const value: unknown = JSON.parse(text);
+  return unsafeNumber.test(text) ? rewritten(text) : canonicalText(value);
 }
+
+/** What may begin a number of 16 digits and more, or one with an exponent: all others survive `JSON.parse`. May be in a string. */
+const unsafeNumber = /(?:^|[[:,\s])-?(?:[\d.]{16}|[\d.]+[eE])/;
 
 /** An array or an object whose end has not been read yet. */
 interface Open {

@@ -13,13 +13,88 @@ import { isPlain } from '../validate.ts';
  * function, a symbol, a `Promise`, an instance without own members
  */
 export function canonicalText(value: unknown): string {
-  return write(value, new Set());
+  const sorted = sortedCopy(value, []);
+  return sorted === notPlain ? write(value, new Set()) : JSON.stringify(sorted);
 }
 
 /** The canonical text of the pairs of a query or a form. Sorted by name; pairs of one name keep their order. */
 export function canonicalPairs(pairs: Iterable<readonly [string, string]>): string {
   return JSON.stringify([...pairs].sort(([left], [right]) => (left < right ? -1 : left > right ? 1 : 0)));
 }
+
+/** Stands for a value that holds more than plain JSON data, or names that an object does not keep in their order. */
+const notPlain = Symbol();
+
+/**
+ * A copy of `value` whose members are sorted by name, for `JSON.stringify` writes such a copy several times faster than
+ * {@link write} does.
+ *
+ * @param ancestors the objects that contain `value`: one list for all levels, because copies of it would be too slow
+ */
+function sortedCopy(value: unknown, ancestors: object[]): unknown {
+  switch (typeof value) {
+    case 'string':
+    case 'boolean':
+      return value;
+    case 'number':
+      return Number.isFinite(value) ? value : notPlain;
+    case 'object':
+      break;
+    default:
+      return notPlain;
+  }
+  if (value === null) return null;
+  if (ancestors.length >= maxDepth || ancestors.includes(value)) return notPlain;
+  ancestors.push(value);
+  const copy = Array.isArray(value) ? copyOfArray(value, ancestors) : copyOfObject(value, ancestors);
+  ancestors.pop();
+  return copy;
+}
+
+function copyOfArray(value: readonly unknown[], ancestors: object[]): unknown {
+  const copy: unknown[] = [];
+  // `map` would skip holes.
+  for (const item of value) {
+    const sorted = sortedCopy(item, ancestors);
+    if (sorted === notPlain) return notPlain;
+    copy.push(sorted);
+  }
+  return copy;
+}
+
+function copyOfObject(value: object, ancestors: object[]): unknown {
+  const prototype: unknown = Object.getPrototypeOf(value);
+  if ((prototype !== Object.prototype && prototype !== null) || 'toJSON' in value) return notPlain;
+  const copy: Record<string, unknown> = {};
+  for (const name of sortedNames(value)) {
+    const member = (value as Record<string, unknown>)[name];
+    if (member === undefined) continue;
+    const sorted = isOutOfOrder(name) ? notPlain : sortedCopy(member, ancestors);
+    if (sorted === notPlain) return notPlain;
+    copy[name] = sorted;
+  }
+  return copy;
+}
+
+/** Whether an object would not keep `name` in its place: whole numbers come first, and this one is no member. */
+const isOutOfOrder = (name: string): boolean => isDigit(name.charCodeAt(0)) || name === '__proto__';
+
+const isDigit = (code: number): boolean => code >= 0x30 && code <= 0x39;
+
+function sortedNames(value: object): string[] {
+  const names = Object.keys(value);
+  if (names.length > fewNames) return names.sort();
+  // By insertion, which for a few names takes a fraction of what `sort` does.
+  for (let index = 1; index < names.length; index++) {
+    const name = names[index] as string;
+    let at = index;
+    for (; at > 0 && (names[at - 1] as string) > name; at--) names[at] = names[at - 1] as string;
+    names[at] = name;
+  }
+  return names;
+}
+
+const fewNames = 16;
 
 /** @param ancestors the objects that contain `value`: one set for all levels, because copies of it would be too slow */
 function write(value: unknown, ancestors: Set<object>): string {

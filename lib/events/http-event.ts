@@ -93,7 +93,7 @@ function linesOf(value: unknown): string[] {
 export function canonicalRequest(event: HttpEvent): string {
   const { raw } = event;
   const path = event.format === 'v2' ? raw.rawPath : raw.path;
-  return JSON.stringify([event.method, path ?? '', canonicalQuery(event), canonicalBody(event)]);
+  return JSON.stringify([event.method, path ?? '', canonicalQuery(event)]) + canonicalBody(event);
 }
 
 function canonicalQuery({ format, raw }: HttpEvent): string {
@@ -106,30 +106,36 @@ function canonicalQuery({ format, raw }: HttpEvent): string {
   return canonicalPairs(pairs);
 }
 
-function canonicalBody(event: HttpEvent): unknown {
+function canonicalBody(event: HttpEvent): string {
   const { body, isBase64Encoded } = event.raw;
-  // A body parser ran first. The result is put into an array, so that it differs from any unparsed body.
-  if (typeof body !== 'string') return body === undefined || body === null ? '' : [canonicalText(body)];
+  if (typeof body !== 'string') {
+    // Otherwise a body parser ran first.
+    return body === undefined || body === null ? JSON.stringify('') : markedAsJson(canonicalText(body));
+  }
   const contentType = headerLines(event, 'content-type')[0] ?? '';
   const bytes = isBase64Encoded ? Buffer.from(body, 'base64') : undefined;
   const byteText = () => bytes?.toString('latin1') ?? byteTextOf(body);
   if (/^application\/x-www-form-urlencoded\b/i.test(contentType)) {
-    return { form: canonicalPairs(formPairs(byteText())) };
+    return JSON.stringify({ form: canonicalPairs(formPairs(byteText())) });
   }
   const boundary = /^multipart\/.*\bboundary=(?:"([^"]+)"|([^\s";]+))/i.exec(contentType);
-  if (boundary) return { multipart: byteText().split(`--${boundary[1] ?? boundary[2]}`) };
+  if (boundary) {
+    return JSON.stringify({ multipart: byteText().split(`--${boundary[1] ?? boundary[2]}`) });
+  }
   // Decoding would turn all invalid bytes into one and the same character.
-  if (bytes && !isUtf8(bytes)) return byteText();
-  const text = bytes?.toString('utf8') ?? body;
-  if (/\bjson\b/i.test(contentType) || /^\s*[[{]/.test(text)) {
+  const text = bytes && !isUtf8(bytes) ? undefined : (bytes?.toString('utf8') ?? body);
+  if (text !== undefined && (/\bjson\b/i.test(contentType) || /^\s*[[{]/.test(text))) {
     try {
-      return [canonicalJson(text)];
+      return markedAsJson(canonicalJson(text));
     } catch {
       // It is not JSON, or is nested too deep. Its bytes are compared instead.
     }
   }
-  return byteText();
+  return JSON.stringify(byteText());
 }
+
+/** Differs from any unparsed body. It is not quoted: quoting a long text would take as long as hashing it. */
+const markedAsJson = (canonical: string): string => `json:${canonical}`;
 
 /**
  * One character for each UTF-8 byte of `text`, so that bytes that are no UTF-8 stay different. A lone surrogate has no
