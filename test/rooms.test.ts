@@ -10,7 +10,7 @@ const plans: Readonly<Record<string, Readonly<Record<string, readonly string[]>>
     batch: ['operation', 'engine', 'events'],
     messages: ['operation', 'events', 'store'],
     http: ['engine', 'events'],
-    operation: ['engine', 'store'],
+    operation: ['engine', 'dynamo', 'store'],
     engine: ['store', 'observe'],
     dynamo: ['store'],
     testing: ['store'],

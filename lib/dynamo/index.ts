@@ -2,6 +2,8 @@
  * The store on DynamoDB: items, conditions and transactions, and conditional writes for a handler's own tables.
  * This room decides how a record lies in the table, and by which conditions it changes. It never decides what an outcome means.
  */
+
+export { type CompletedStore, completed } from './completed.ts';
 export {
   type Created,
   type CreateOnceOptions,

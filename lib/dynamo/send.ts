@@ -1,3 +1,4 @@
+import { type IdempotencyError, storeUnavailable } from '../errors.ts';
 import { systemClock } from '../store/index.ts';
 import type { DynamoClient } from './client.ts';
 import type { Item } from './items.ts';
@@ -44,3 +45,7 @@ export async function sendConditional(client: DynamoClient, command: object): Pr
 /** Whether the SDK had sent the request before the one that failed so. */
 export const wasRepeated = (error: unknown): boolean =>
   ((error as { $metadata?: { attempts?: number } } | null)?.$metadata?.attempts ?? 1) > 1;
+
+/** What a refusal of a write says, unless it had been sent before: that sending may have been applied. */
+export const inDoubt = (isRepeat: boolean, refusal: IdempotencyError): IdempotencyError =>
+  isRepeat && refusal.code !== 'STORE_UNAVAILABLE' ? storeUnavailable(refusal) : refusal;

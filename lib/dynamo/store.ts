@@ -7,28 +7,16 @@ import {
   QueryCommand,
   type TableDescription,
   type TimeToLiveDescription,
-  TransactWriteItemsCommand,
   UpdateItemCommand,
 } from '@aws-sdk/client-dynamodb';
 import { IdempotencyError, show, storeUnavailable } from '../errors.ts';
-import { attribute, chunkSortKeyPrefix, environment, stepSortKeyPrefix, tableLayout } from '../record.ts';
-import type {
-  ClaimWritten,
-  Clock,
-  Completion,
-  Seal,
-  StepStore,
-  StepWritten,
-  Store,
-  TransactionStore,
-  Written,
-} from '../store/index.ts';
+import { attribute, chunkSortKeyPrefix, environment, tableLayout } from '../record.ts';
+import type { ClaimWritten, Clock, Completion, Seal, Store, Written } from '../store/index.ts';
 import { uniqueId } from '../unique-id.ts';
 import { check, checkKnown, isFunction, isRecord } from '../validate.ts';
 import type { DynamoClient } from './client.ts';
-import { type AnswerInItems, type Chunks, type Item, itemsOf, type Names } from './items.ts';
-import { type Sent, sendConditional, wasRepeated } from './send.ts';
-import { inDoubt, readCancellation, transactionInput } from './transaction.ts';
+import { type AnswerInItems, type Chunks, type Item, type Items, itemsOf, type Names } from './items.ts';
+import { inDoubt, type Sent, sendConditional } from './send.ts';
 
 export interface DynamoStoreOptions {
   /** @default `IDEMPOTENCY_TABLE` */
@@ -52,9 +40,24 @@ export interface DynamoStoreOptions {
   readonly clock?: Clock;
 }
 
+/** What steps and transactions need of a table, and a guard without them does not. */
+export interface Parts {
+  readonly tableName: string;
+  readonly names: Names;
+  readonly client: DynamoClient;
+  readonly items: Items;
+  /** Names the table among those that have taken an update. */
+  readonly place: string;
+  query(pk: string, prefix: string): Promise<Item[]>;
+  storeAnswer(completion: Completion): Promise<AnswerInItems>;
+  failed(sent: Extract<Sent, { outcome: 'failed' }>, action: string): IdempotencyError;
+}
+
+export const parts: unique symbol = Symbol.for('idemkit.dynamodb');
+
 export interface DynamoStore extends Store {
-  readonly steps: StepStore;
-  readonly transactions: TransactionStore;
+  /** @internal What `completed()` makes steps and transactions of. */
+  readonly [parts]: Parts;
   /**
    * Looks whether the table is there, has the right keys and expires its items, for a deployment test or a start-up
    * check. Needs `dynamodb:DescribeTable` and `dynamodb:DescribeTimeToLive`, which guards do not.
@@ -152,24 +155,6 @@ export function dynamoStore(options: DynamoStoreOptions = {}): DynamoStore {
     if (written.outcome !== 'blocked') provenTables.add(place);
     return written;
   };
-  const writeStep = async (command: object, action: string): Promise<StepWritten> => {
-    const sent = await sendConditional(client, command);
-    if (sent.outcome === 'failed') throw failed(sent, action);
-    return sent.outcome === 'applied'
-      ? { outcome: 'applied' }
-      : { outcome: 'stopped', found: sent.found && items.readStep(sent.found) };
-  };
-
-  /** DynamoDB does not say whose item it refused: the handler's, or ours because the table has other keys. */
-  const refuseWrongKeys = async (pk: string): Promise<void> => {
-    const key = { TableName: tableName, Key: items.keyOf(pk) };
-    const refused = await client.send(new GetItemCommand(key)).then(
-      () => undefined,
-      (error: unknown) => error,
-    );
-    if (isNamed(refused, 'ValidationException')) throw explain(refused, tableName, names, 'dynamodb:GetItem');
-  };
-
   /**
    * All items of a partition whose sort key begins so, in their order.
    *
@@ -250,40 +235,7 @@ export function dynamoStore(options: DynamoStoreOptions = {}): DynamoStore {
       return Item && items.readClaim(Item);
     },
 
-    steps: {
-      put: (step) => writeStep(new PutItemCommand(items.step(step)), 'dynamodb:PutItem'),
-
-      finish: (step) => writeStep(new UpdateItemCommand(items.stepEnd(step)), 'dynamodb:UpdateItem'),
-
-      async read({ pk, window }) {
-        const found = await query(pk, stepSortKeyPrefix(window));
-        return found.map((item) => items.readStep(item));
-      },
-    },
-
-    transactions: {
-      async build(request) {
-        const isProven = provenTables.has(place);
-        const input = await transactionInput(request, items, storeAnswer, client, isProven);
-        return {
-          async send() {
-            try {
-              await client.send(new TransactWriteItemsCommand(input));
-              if (request.claim.kind === 'record') provenTables.add(place);
-              return { outcome: 'applied' };
-            } catch (error) {
-              if (isNamed(error, 'ValidationException')) await refuseWrongKeys(request.pk);
-              const cancelled = await readCancellation(error, request, input, items, client);
-              if (cancelled) return cancelled;
-              throw inDoubt(
-                wasRepeated(error),
-                explain(error, tableName, names, 'dynamodb:TransactWriteItems'),
-              );
-            }
-          },
-        };
-      },
-    },
+    [parts]: { tableName, names, client, items, place, query, storeAnswer, failed } satisfies Parts,
 
     async checkTable() {
       const { Table } = await send<{ Table?: TableDescription }>(
@@ -310,7 +262,7 @@ export function dynamoStore(options: DynamoStoreOptions = {}): DynamoStore {
 }
 
 /** Tables that have taken an update under these key names. */
-const provenTables = new Set<string>();
+export const provenTables = new Set<string>();
 
 const ownAttributes: ReadonlySet<string> = new Set(Object.values(attribute));
 
@@ -340,11 +292,11 @@ function defaultClient(): DynamoClient {
   });
 }
 
-const isNamed = (error: unknown, ...names: readonly string[]): boolean =>
+export const isNamed = (error: unknown, ...names: readonly string[]): boolean =>
   names.includes((error as { name?: string } | null)?.name ?? '');
 
 /** Turns what the SDK threw into what its caller can do about it. */
-function explain(error: unknown, tableName: string, names: Names, action: string): IdempotencyError {
+export function explain(error: unknown, tableName: string, names: Names, action: string): IdempotencyError {
   const said = error instanceof Error ? error.message : String(error);
   if (isNamed(error, 'ResourceNotFoundException')) {
     return misconfigured(

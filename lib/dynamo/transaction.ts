@@ -1,6 +1,6 @@
 /** A transaction as DynamoDB takes it, and what its cancellation means. */
 import type { TransactWriteItem, TransactWriteItemsCommandInput } from '@aws-sdk/client-dynamodb';
-import { IdempotencyError, storeUnavailable } from '../errors.ts';
+import { IdempotencyError } from '../errors.ts';
 import {
   type AttributeValue,
   badWrites,
@@ -14,7 +14,7 @@ import {
   writeKinds,
 } from '../store/index.ts';
 import type { AnswerInItems, Item, Items } from './items.ts';
-import { wasRepeated } from './send.ts';
+import { inDoubt, wasRepeated } from './send.ts';
 import { converter } from './values.ts';
 
 /** @see https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_CancellationReason.html */
@@ -188,10 +188,6 @@ async function cancelled(
   }
   return { outcome: 'cancelled', ...stopped, rejections };
 }
-
-/** What a refusal of a write says, unless it had been sent before: that sending may have been applied. */
-export const inDoubt = (isRepeat: boolean, refusal: IdempotencyError): IdempotencyError =>
-  isRepeat && refusal.code !== 'STORE_UNAVAILABLE' ? storeUnavailable(refusal) : refusal;
 
 /** @see https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html */
 const passing = new Set(['TransactionConflict', 'ThrottlingError', 'ProvisionedThroughputExceeded']);

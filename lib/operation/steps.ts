@@ -1,5 +1,6 @@
 /** The records of an attempt's steps: what earlier attempts have recorded, and what this one does. */
 
+import { completed } from '../dynamo/index.ts';
 import {
   type Attempt,
   answerIn,
@@ -127,7 +128,8 @@ export class StepRecords {
  * @throws `UNSUPPORTED` where there is none
  */
 export function stepsIn(store: Store, what: string): StepStore {
-  if (store.steps) return store.steps;
+  const { steps } = completed(store);
+  if (steps) return steps;
   throw unsupported(store, what, 'steps');
 }
 

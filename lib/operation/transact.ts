@@ -4,6 +4,7 @@
  * A transaction that was cancelled is read in this order: the claim (is it still ours?), the step's own record (was it
  * done?), conflicts (send it again), and only then the handler's own conditions.
  */
+import { completed } from '../dynamo/index.ts';
 import { type Attempt, backoff, inTime, outcomeUnknown, type Settings } from '../engine/index.ts';
 import { IdempotencyError, storeUnavailable } from '../errors.ts';
 import type {
@@ -113,14 +114,15 @@ async function build(
   const { pk, window } = record;
   const place = { pk, window, name, destinations: settings.destinations(), seal: store.seal };
   const token = uniqueId();
-  if (!store.transactions) {
+  const { transactions } = completed(store);
+  if (!transactions) {
     throw unsupported(
       store,
       name === 'commit' ? 'commit() with writes or messages' : 'transaction()',
       'transactions',
     );
   }
-  return store.transactions.build({ ...record, writes, messages: await staged(messages, place), token });
+  return transactions.build({ ...record, writes, messages: await staged(messages, place), token });
 }
 
 type Sent =

@@ -2,7 +2,7 @@ import { Template } from 'aws-cdk-lib/assertions';
 import { describe, expect, it } from 'vitest';
 import { IdempotencyTable, IdempotentQueue, OutboxPipe } from '../../constructs/index.ts';
 import { dynamoStore } from '../../lib/index.ts';
-import { storeContract } from '../../lib/store.ts';
+import { completed, storeContract } from '../../lib/store.ts';
 import { countRequests, createTable } from '../support/dynamodb.ts';
 import { createStack } from './support.ts';
 
@@ -78,7 +78,7 @@ describe('the alarms of a table', () => {
   it('watch the operations that the store sends, and no others', async () => {
     const { tableName, client } = await createTable();
     const sent = countRequests(client);
-    for (const { run } of storeContract(() => dynamoStore({ tableName, client }))) await run();
+    for (const { run } of storeContract(() => completed(dynamoStore({ tableName, client })))) await run();
     const { metrics } = alarmOf(synthesize().template, 'IdempotencySystemErrors');
     expect(Object.keys(metrics).sort()).toEqual([...new Set(sent)].map((name) => name.toLowerCase()).sort());
   });

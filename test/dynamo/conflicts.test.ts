@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { createOnce, idempotent, operation } from '../../lib/index.ts';
+import { createOnce, freshRecords, idempotent, operation } from '../../lib/index.ts';
 import { sqsEvent, sqsMessage } from '../support/batch-events.ts';
 import { clientFor } from '../support/dynamodb.ts';
 import { paymentEvent } from '../support/http-events.ts';
@@ -14,10 +14,10 @@ const broken = { status: 500, type: 'InternalServerError' };
 function guarded(more: object = {}) {
   const own = { runs: 0 };
   const call = idempotent(
-    async (_: unknown, context) => {
+    freshRecords(async (_: unknown, context: unknown) => {
       own.runs++;
       return { statusCode: 200, body: String(operation(context).guarded) };
-    },
+    }),
     bench.options<unknown>({ whenStoreFails: 'run', ...more }),
   );
   return { own, call };

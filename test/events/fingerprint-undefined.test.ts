@@ -1,6 +1,6 @@
 import type { SQSEvent, SQSRecord } from 'aws-lambda';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { idempotent } from '../../lib/index.ts';
+import { freshRecords, idempotent } from '../../lib/index.ts';
 import { memoryStore } from '../../lib/testing.ts';
 import { sqsEvent, sqsMessage } from '../support/batch-events.ts';
 import { lambdaContext } from '../support/invocation.ts';
@@ -20,10 +20,13 @@ interface Call {
 }
 const guarded = (fingerprint: (event: Call) => unknown) => {
   const options = { store: memoryStore(), namespace: 'orders', fingerprint: fingerprint as () => unknown };
-  return idempotent(async (_: Call | SQSEvent) => 'done', {
-    ...options,
-    key: (event) => (event as Call).id ?? (event as unknown as SQSRecord).messageId,
-  });
+  return idempotent(
+    freshRecords(async (_: Call | SQSEvent): Promise<unknown> => 'done'),
+    {
+      ...options,
+      key: (event) => (event as Call).id ?? (event as unknown as SQSRecord).messageId,
+    },
+  );
 };
 
 describe('a `fingerprint` that returns undefined', () => {

@@ -1,6 +1,12 @@
 import type { S3EventRecord } from 'aws-lambda';
 import { describe, expect, it, vi } from 'vitest';
-import { eachRecord, type IdempotentOptions, idempotent, wholePayload } from '../../lib/index.ts';
+import {
+  eachRecord,
+  freshRecords,
+  type IdempotentOptions,
+  idempotent,
+  wholePayload,
+} from '../../lib/index.ts';
 import {
   kafkaMessage,
   mskEvent,
@@ -17,7 +23,7 @@ import { recordingStore } from '../support/recording-store.ts';
 function counting(options: Partial<IdempotentOptions> = {}) {
   const store = recordingStore();
   const handler = vi.fn(async (_event: unknown): Promise<unknown> => handler.mock.calls.length);
-  return { store, handler, call: idempotent(handler, { store, ...options }) };
+  return { store, handler, call: idempotent(freshRecords(handler), { store, ...options }) };
 }
 
 const builtIn = ['toString', 'constructor', 'valueOf', 'hasOwnProperty', '__proto__', 'isPrototypeOf'];

@@ -1,7 +1,7 @@
 import middy from '@middy/core';
 import type { Context, SQSEvent } from 'aws-lambda';
 import { describe, expect, it } from 'vitest';
-import { idempotent, operation } from '../../lib/index.ts';
+import { freshRecords, idempotent, operation } from '../../lib/index.ts';
 import { memoryStore } from '../../lib/testing.ts';
 import { sqsEvent, sqsMessage } from '../support/batch-events.ts';
 import { doors } from '../support/doors.ts';
@@ -109,10 +109,10 @@ describe.each(doors)('%s gives a handler a context that', (_, door) => {
 
   it('works for a batch', async () => {
     const handler = door(
-      (event: SQSEvent, its: TracedContext) => {
+      freshRecords((event: SQSEvent, its: TracedContext) => {
         expect(operation(its, event.Records[0]).guarded).toBe(true);
         expect(its.log('paid')).toBe(1);
-      },
+      }),
       { store: memoryStore(), namespace: 'orders' },
     );
     const answer = await handler(sqsEvent(sqsMessage('1')), new TracedContext() as unknown as Context);

@@ -1,5 +1,6 @@
 import { beforeEach, describe, expect, test } from 'vitest';
 import type { Store } from '../../lib/store.ts';
+import { completed } from '../../lib/store.ts';
 import { deferred } from '../support/hands.ts';
 import type { HttpCall } from '../support/http-events.ts';
 import { paymentEvent } from '../support/http-events.ts';
@@ -39,7 +40,7 @@ describe('a lost answer to a transaction', () => {
 
   test('is recognised by the record of the step where the token is forgotten', async () => {
     bench.proxy.inject({ operation: 'TransactWriteItems', fault: 'drop-after', times: sdkAttempts });
-    const store = bench.store();
+    const store = completed(bench.store());
     const forgetful: Store = {
       ...store,
       transactions: {

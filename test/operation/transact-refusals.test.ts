@@ -2,6 +2,7 @@ import { DynamoDBClient, TransactWriteItemsCommand } from '@aws-sdk/client-dynam
 import { mockClient } from 'aws-sdk-client-mock';
 import { beforeEach, describe, expect, test } from 'vitest';
 import { dynamoStore, type TransactWrite } from '../../lib/index.ts';
+import { completed } from '../../lib/store.ts';
 import { incompressible } from '../support/hands.ts';
 import { failureOf, workbench } from '../support/work.ts';
 
@@ -192,7 +193,7 @@ describe('the reasons of a cancelled transaction', () => {
         CancellationReasons: reasons,
       }),
     );
-    const transaction = await dynamoStore({ tableName: 'records', client }).transactions.build({
+    const transaction = await completed(dynamoStore({ tableName: 'records', client })).transactions.build({
       ...{ pk: 'pk', window: 'w', nowMs: 0, endsAtMs: 1, token: 't', messages: [] },
       claim: { kind: 'check', owner: 'me' },
       step: { pk: 'pk', window: 'w', name: 's', status: 'DONE', owner: 'me', attempt: 1, endsAtMs: 1 },

@@ -1,7 +1,7 @@
 /** What a simulation relies on, and no table could show: time, halves of transactions, lag, expiry, copies. */
 import { describe, expect, test } from 'vitest';
 import { dynamoStore } from '../../lib/index.ts';
-import { storeContract } from '../../lib/store.ts';
+import { completed, storeContract } from '../../lib/store.ts';
 import {
   type Applied,
   type Change,
@@ -51,7 +51,7 @@ describe('the contract of every store holds on the model', () => {
       tables: [{ name: tableName, partitionKey: 'pk', sortKey: 'sk', ttlAttribute: 'expiresAt' }],
       nowMs: () => startMs,
     });
-    return dynamoStore({ tableName, client: modelClient(model) });
+    return completed(dynamoStore({ tableName, client: modelClient(model) }));
   })) {
     test(name, run);
   }

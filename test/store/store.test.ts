@@ -1,7 +1,7 @@
 import { DynamoDBDocumentClient } from '@aws-sdk/lib-dynamodb';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { dynamoStore } from '../../lib/index.ts';
-import { type Store, storeContract } from '../../lib/store.ts';
+import { completed, type Store, storeContract } from '../../lib/store.ts';
 import { memoryStore } from '../../lib/testing.ts';
 import { createTable, type TestTable } from '../support/dynamodb.ts';
 
@@ -19,7 +19,7 @@ describe('dynamoStore', () => {
   beforeAll(async () => {
     table = await createTable();
   });
-  keepsTheContract(() => dynamoStore(table.store));
+  keepsTheContract(() => completed(dynamoStore(table.store)));
 });
 
 describe('dynamoStore with a document client', () => {
@@ -28,7 +28,7 @@ describe('dynamoStore with a document client', () => {
     table = await createTable();
   });
   keepsTheContract(() =>
-    dynamoStore({ tableName: table.tableName, client: DynamoDBDocumentClient.from(table.client) }),
+    completed(dynamoStore({ tableName: table.tableName, client: DynamoDBDocumentClient.from(table.client) })),
   );
 });
 
@@ -39,7 +39,7 @@ describe('dynamoStore on a table with names of its own', () => {
   beforeAll(async () => {
     table = await createTable(undefined, names);
   });
-  keepsTheContract(() => dynamoStore({ ...table.store, ...names }));
+  keepsTheContract(() => completed(dynamoStore({ ...table.store, ...names })));
 });
 
 describe('storeContract', () => {

@@ -12,8 +12,9 @@ const maxDigits = 38;
 function normal(digits: bigint, exponent: number): Decimal {
   if (digits === 0n) return { digits, exponent: 0 };
   const text = String(digits);
-  const zeros = text.length - text.replace(/0+$/, '').length;
-  return { digits: BigInt(text.slice(0, text.length - zeros)), exponent: exponent + zeros };
+  let end = text.length;
+  while (text[end - 1] === '0') end--;
+  return { digits: BigInt(text.slice(0, end)), exponent: exponent + text.length - end };
 }
 
 const lengthOf = (digits: bigint): number => String(digits < 0n ? -digits : digits).length;
