@@ -6,7 +6,7 @@ import { Work } from './work.ts';
 
 const stepOptionNames: readonly (keyof StepOptions)[] = ['atMostOnce'];
 
-/** The operation of a handler that is guarded. A class, so that a log shows no key: it is behind a private field. */
+/** The operation of a guarded handler. A class, because a private field keeps the key out of logs. */
 export class GuardedOperation implements Operation, Companion {
   readonly guarded = true;
   readonly #work: Work;
@@ -68,7 +68,7 @@ export class GuardedOperation implements Operation, Companion {
     return this.#work.commit(work);
   }
 
-  /** @internal Tells a message of this operation from all others, also where the record is gone; counts as `token`. */
+  /** @internal What no other operation's message has, even once the record is gone. Like `token`, it begins something. */
   queueIdentity(name: string): string[] {
     this.token(name);
     return [this.#work.attempt.pk, name];

@@ -1,7 +1,7 @@
 /**
  * What a handler may do under its claim: tokens, steps, transactions, the commit and its messages.
- * This room decides what a later attempt does not repeat. It never decides who runs: that is the engine's. A guard does not
- * need it: whoever calls `operation()` brings it along.
+ * This room decides what a later attempt does not repeat. It never decides who runs: the engine does.
+ * A guard works without it: the import of `operation` brings it along.
  */
 export type { GuardedOperation } from './guarded-operation.ts';
 export {

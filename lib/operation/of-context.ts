@@ -17,21 +17,21 @@ function batchOf(context: unknown): BatchOperations | undefined {
   return carried?.kind === 'batch' ? (carried.batch as BatchOperations) : undefined;
 }
 
-/** The operation of a guarded execution: always the same one. */
+/** The operation of a guarded execution. It is made once. */
 export function guardedOperation(execution: Execution): GuardedOperation {
   execution.companion ??= new GuardedOperation(execution.progress, execution.identity);
   return execution.companion as GuardedOperation;
 }
 
-/** An operation of a call that its guard lets through unguarded. */
+/** The operation of a call that its guard lets through unguarded. */
 export const unguardedOperation = (settings: Settings): UnguardedOperation =>
   new UnguardedOperation((name, work) => transactUnrecorded(settings, name, work));
 
 /**
  * The operation that `context` belongs to; in a batch, that of `record`.
  *
- * @throws `NOT_GUARDED` where no guard has seen this context, or where the record is none of its batch that are to be
- * processed.
+ * @throws `NOT_GUARDED` where no guard has seen this context, or where `record` is not one that the handler was given to
+ * process.
  */
 export function operation(context: unknown, record?: unknown): Operation {
   if (record !== undefined) return operationOfRecord(context, record);
@@ -55,7 +55,7 @@ export function operation(context: unknown, record?: unknown): Operation {
   );
 }
 
-/** It is a handler that asks, and what it did before nobody here has seen. */
+/** The handler may have acted before it asked. */
 const asked = { effect: 'possible' } as const;
 
 function operationOfRecord(context: unknown, record: unknown): Operation {

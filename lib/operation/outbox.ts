@@ -5,44 +5,44 @@ import { environment } from '../record.ts';
 import type { Seal, StagedMessage } from '../store/index.ts';
 import { isRecord, kindOf } from '../validate.ts';
 
-/** A message that is to go out if, and only if, the work that it is part of happens. */
+/** A message that goes out if, and only if, the work that it belongs to happens. */
 export interface Message {
   /** Which of the guard's `destinations` it goes to. */
   readonly destination: string;
-  /** A text as it is; anything else as JSON. At most 255 KB. */
+  /** A string is sent as it is, anything else as JSON. At most 255 KB. */
   readonly body: unknown;
   /**
-   * What a FIFO queue or topic keeps in order; 1 to 128 characters. A table's stream keeps the order of one item only: a pipe
-   * may publish two messages of one commit in either order, so stage one per group there.
+   * Messages of one group stay in order in a FIFO queue or topic. 1 to 128 characters.
+   * A pipe may publish two messages of one commit in either order, so stage only one per group there.
    */
   readonly groupId: string;
   /**
-   * What makes two messages the same to a FIFO queue, for five minutes; 1 to 128 characters.
+   * A FIFO queue drops a message whose id it has seen within five minutes. 1 to 128 characters.
    *
-   * @default a hash of window, name and position: the same however often the message is published
+   * @default a hash of window, name and position, which is the same each time the message is published
    */
   readonly deduplicationId?: string;
   /**
-   * Puts the deduplication id into the body, which must be an object, as its property `idempotencyKey`: there `messageKey` finds it also
-   * where a pipe has published the message. A relay sends it as a message attribute in any case.
+   * Puts the deduplication id into the body as the property `idempotencyKey`. The body must be an object.
+   * `messageKey` finds it there when a pipe has published the message. A relay always sends it as a message attribute.
    *
    * @default false
    */
   readonly keyInBody?: boolean;
 }
 
-/** What EventBridge and SNS take is 256 KB with ids, names and attributes; SQS takes more. */
+/** EventBridge and SNS take 256 KB, ids, names and attributes included. SQS takes more. */
 const maxBodyBytes = 261_120;
 
 /**
- * What SQS takes for both ids.
+ * A group id or deduplication id that SQS takes.
  *
  * @see https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html
  */
 const id = /^[\w!"#$%&'()*+,./:;<=>?@[\\\]^`{|}~-]{1,128}$/;
 
 /**
- * What SQS takes in no body; published for ever in vain, it would hold up the stream.
+ * A character that SQS takes in no body. The relay would publish such a message in vain for ever, and hold up the stream.
  *
  * @see https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html
  */
@@ -92,7 +92,7 @@ async function stagedOne(message: Message, position: number, place: Place): Prom
   ] as const) {
     if (typeof value !== 'string' || !id.test(value)) {
       throw refuse(
-        // Not shown: it may be a customer's name.
+        // The value is not shown, because it may be a customer's name.
         `has a ${what} that is ${typeof value === 'string' ? `a string of ${value.length} characters` : kindOf(value)}; SQS takes 1 to 128 ASCII letters, digits and punctuation marks, no space.`,
       );
     }

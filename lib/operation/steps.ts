@@ -1,4 +1,4 @@
-/** The records of an attempt's steps: what earlier attempts have recorded, and what this one does. */
+/** The records of steps: reads those of earlier attempts, and writes those of this one. */
 
 import { completed } from '../dynamo/index.ts';
 import {
@@ -18,7 +18,7 @@ import { IdempotencyError } from '../errors.ts';
 import type { NewStep, StepRecord, StepStore, StepWritten, Store, Unavailable } from '../store/index.ts';
 import { unsupported } from './transact.ts';
 
-/** A step's record must fit into one item, which takes 400 KB. */
+/** A step's record must fit into one item of at most 400 KB. */
 const maxValueBytes = 380_000;
 
 export class StepRecords {
@@ -31,7 +31,7 @@ export class StepRecords {
     this.#settings = settings;
   }
 
-  /** What an earlier attempt has recorded under `name`: read in one query, once, and only where there was one. */
+  /** The step `name` of an earlier attempt. One query reads all steps, once; a first attempt sends none. */
   async find(name: string): Promise<StepRecord | undefined> {
     const { pk, window, number, deps, settleTimeMs } = this.#attempt;
     if (number === 1) return undefined;
@@ -60,16 +60,16 @@ export class StepRecords {
     return (await decode(value, { operation, seal: deps.store.seal })) as T;
   }
 
-  /** Records the start of a step that must not be repeated. Resolves to a record that was there before. */
+  /** Records the start of a step that must not be repeated. Resolves to the record that another attempt wrote first, if any. */
   async start(name: string): Promise<StepRecord | undefined> {
     const step = this.#record(name, 'STARTED');
     const written = await this.#insist(() => stepsIn(this.#attempt.deps.store, 'step()').put(step));
     if (written.outcome === 'applied') return undefined;
-    // Ours: the answer to an earlier sending was lost.
+    // If it is ours, an earlier sending was applied and its answer was lost.
     return written.found?.owner === this.#attempt.owner ? undefined : written.found;
   }
 
-  /** Records what a step returned. Of attempts that race on one step the first to finish wins: resolves to its value. */
+  /** Records what a step returned. If attempts race on it, the first to finish wins, and all resolve to its value. */
   async finish<T>(name: string, value: T, isStarted: boolean): Promise<T> {
     const steps = stepsIn(this.#attempt.deps.store, 'step()');
     const step = await this.done(name, value);
@@ -77,7 +77,7 @@ export class StepRecords {
     try {
       written = await this.#insist(() => (isStarted ? steps.finish(step) : steps.put(step)));
     } catch (cause) {
-      // It has happened, and its value is here: the handler may go on. A later attempt would repeat it.
+      // The step has run and its value is here, so the handler goes on. Only a later attempt would repeat it.
       this.#observe(name, 'unrecorded', cause);
       return value;
     }
@@ -90,7 +90,7 @@ export class StepRecords {
     return value;
   }
 
-  /** A record that says that the step is done. */
+  /** The record of a finished step. */
   async done(name: string, value: unknown): Promise<NewStep> {
     const { pk: operation, deps, settleTimeMs } = this.#attempt;
     const { seal } = deps.store;
@@ -124,7 +124,7 @@ export class StepRecords {
 /**
  * The part of `store` that keeps steps.
  *
- * @param what the method that needs it
+ * @param what the method that needs it, for the message
  * @throws `UNSUPPORTED` where there is none
  */
 export function stepsIn(store: Store, what: string): StepStore {

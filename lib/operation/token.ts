@@ -17,7 +17,7 @@ export function tokenOf(...parts: readonly string[]): string {
   );
 }
 
-/** @throws `BAD_STEP` for what is no name */
+/** @throws `BAD_STEP` if `name` is not a string, or blank */
 export function checkTokenName(name: unknown): void {
   if (typeof name === 'string' && name.trim() !== '') return;
   throw new IdempotencyError(

@@ -1,8 +1,8 @@
 /**
- * Sending what is to be written at once, until it is known what became of it or there is no time left.
+ * Sends one transaction again until its outcome is known or the time is over.
  *
- * A transaction that was cancelled is read in this order: the claim (is it still ours?), the step's own record (was it
- * done?), conflicts (send it again), and only then the handler's own conditions.
+ * The reasons of a cancelled transaction are judged in this order: the claim (is it still ours?), the step's own record
+ * (was it done?), conflicts (send it again), and last the handler's own conditions.
  */
 import { completed } from '../dynamo/index.ts';
 import { type Attempt, backoff, inTime, outcomeUnknown, type Settings } from '../engine/index.ts';
@@ -19,21 +19,21 @@ import { uniqueId } from '../unique-id.ts';
 import { isRecord, kindOf } from '../validate.ts';
 import { type Message, staged } from './outbox.ts';
 
-/** Writes and messages that are to happen at once, or not at all. */
+/** Writes and messages that happen together or not at all. */
 export interface AtomicWork {
   /**
-   * DynamoDB writes in the shape of lib-dynamodb's `TransactItems`, values as JavaScript has them. Every condition that
-   * fails comes back with the item that it met.
+   * DynamoDB writes in the shape of lib-dynamodb's `TransactItems`, with plain JavaScript values.
+   * Each condition that fails comes back with the item that it met.
    */
   readonly writes?: readonly TransactWrite[];
-  /** Messages for the outbox: staged with the writes, published by `OutboxPipe` or `relayOutbox()`. */
+  /** Messages for the outbox. They are staged with the writes; `OutboxPipe` or `relayOutbox()` publishes them. */
   readonly messages?: readonly Message[];
 }
 
 export const isEmpty = ({ writes = [], messages = [] }: AtomicWork): boolean =>
   writes.length === 0 && messages.length === 0;
 
-/** @throws `BAD_WRITES` where it is no such object, as JavaScript may give it */
+/** @throws `BAD_WRITES` if `work` is not an object, or its lists are not arrays */
 export function checkWork(what: string, work: unknown): void {
   if (!isRecord(work)) {
     throw new IdempotencyError(
@@ -52,12 +52,11 @@ export function checkWork(what: string, work: unknown): void {
 export type Cancelled = Extract<Transacted, { outcome: 'cancelled' }>;
 
 /**
- * Sends `work` and what it does to the record as one transaction. Resolves to `undefined` once it was applied, else to
- * what stopped it.
+ * Sends `work` and its change of the record as one transaction. Resolves to `undefined` once it is applied, else to what
+ * cancelled it.
  *
  * @param name the step's, or `commit`
- * @throws `OUTCOME_UNKNOWN`, and then the attempt may begin nothing more; `BAD_WRITES`, `STORE_UNAVAILABLE`: nothing was
- * written
+ * @throws `OUTCOME_UNKNOWN`: the attempt may begin nothing more. `BAD_WRITES`, `STORE_UNAVAILABLE`: nothing was written
  */
 export async function transact(
   attempt: Attempt,
@@ -85,7 +84,7 @@ export async function transact(
   }
 }
 
-/** The same for a call that nothing guards: there is no record. */
+/** The same for an unguarded call, which has no record. */
 export async function transactUnrecorded(settings: Settings, name: string, work: AtomicWork): Promise<void> {
   const store = settings.store();
   const clock = settings.clock();
@@ -133,7 +132,7 @@ type Sent =
 /** @throws what the store says of the first sending, except `STORE_UNAVAILABLE` */
 async function sendUntilKnown(transaction: Transaction, clock: Clock, timeMs: number): Promise<Sent> {
   const giveUpAtMs = clock.now() + timeMs;
-  /** Why an earlier sending may have been applied, or may be on its way still. */
+  /** Why an earlier sending may have been applied, or may still be on its way. */
   let doubt: unknown;
   for (let pauseMs: number = backoff.firstMs; ; pauseMs = Math.min(pauseMs * 2, backoff.mostMs)) {
     let sent: Transacted | undefined;
@@ -154,7 +153,7 @@ async function sendUntilKnown(transaction: Transaction, clock: Clock, timeMs: nu
         if (sent.isRepeat) doubt ??= new Error('An earlier sending of this transaction was not answered.');
         if (sent.claim || sent.step) return sent;
         if (sent.conflict) break;
-        // Its conditions may hold when the earlier sending arrives.
+        // The conditions failed now, but may hold when an earlier sending arrives.
         return doubt === undefined ? sent : { outcome: 'unknown', cause: doubt };
     }
     if (clock.now() + pauseMs >= giveUpAtMs) {
@@ -166,7 +165,7 @@ async function sendUntilKnown(transaction: Transaction, clock: Clock, timeMs: nu
   }
 }
 
-/** The token did not match the request, so nothing can be learnt by sending it: the record tells. */
+/** The token belongs to another request, so sending again tells nothing. The record does. */
 async function readInstead(attempt: Attempt): Promise<Cancelled> {
   const { deps, pk, owner } = attempt;
   const found = await inTime(deps.store.read(pk), attempt.settleTimeMs).catch((error: unknown) => {
@@ -176,7 +175,7 @@ async function readInstead(attempt: Attempt): Promise<Cancelled> {
   return { outcome: 'cancelled', claim: { found }, conflict: false, isRepeat: true, rejections: [] };
 }
 
-/** What a transaction that was cancelled for none of the record's reasons came to. */
+/** The error for a transaction that the record did not stop. */
 export function rejected({ rejections, conflict }: Cancelled): IdempotencyError {
   if (conflict) return conflicts();
   if (rejections.length === 0) return storeUnavailable(new Error('Cancelled without a reason.'));
@@ -188,7 +187,7 @@ export function rejected({ rejections, conflict }: Cancelled): IdempotencyError 
   );
 }
 
-/** @param part what the store would need to have */
+/** @param part which the store lacks */
 export const unsupported = (store: Store, what: string, part: 'steps' | 'transactions'): IdempotencyError =>
   new IdempotencyError('UNSUPPORTED', `${what} needs a store with \`${part}\`, and ${store.id} has none.`);
 

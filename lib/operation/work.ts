@@ -1,6 +1,6 @@
 /**
- * What a handler does under its attempt: steps, transactions, the commit. Each is begun only while the attempt may, is
- * waited for before the claim is given up, and is recorded so that no later attempt repeats it.
+ * What a handler does under its attempt: steps, transactions, the commit. Each begins only while the lease holds. The claim
+ * is not given up before each has ended. Each is recorded, so that no later attempt repeats it.
  */
 
 import {
@@ -25,9 +25,9 @@ export class Work {
   readonly #steps: StepRecords;
   readonly #names = new Set<string>();
   readonly #pending = new Set<Promise<unknown>>();
-  /** Errors that come from here: a front door may answer for them. */
+  /** Errors of this operation. A front door may answer for them. */
   readonly #raised = new WeakSet<object>();
-  /** What a step's own function has thrown. */
+  /** Errors that a step's function threw. They are the handler's, even if another guard made them. */
   readonly #foreign = new WeakSet<object>();
 
   constructor(progress: Progress) {
@@ -64,7 +64,7 @@ export class Work {
       this.#refuseLate();
       const earlier = atMostOnce ? await this.#steps.start(name) : undefined;
       if (earlier) return this.#steps.recall<T>(earlier);
-      // Reading and starting took time: whatever begins after the lease may run beside another attempt.
+      // Reading and starting took time. A step that begins after the lease may run beside another attempt.
       this.#refuseLate();
       const value = await this.#run(() => fn({ token: this.#token(name) }));
       return this.#steps.finish(name, value, atMostOnce);
@@ -89,7 +89,7 @@ export class Work {
       if (cancelled.claim) throw overtaken(cancelled.claim.found, attempt.deps.clock.now());
       if (!cancelled.step) throw rejected(cancelled);
       const { found } = cancelled.step;
-      // Ours: it was applied, and the answer to it was lost.
+      // If the record is ours, an earlier sending was applied and its answer was lost.
       if (found === undefined || found.owner === attempt.owner) return value as T;
       return this.#steps.recall<T>(found);
     });
@@ -106,8 +106,7 @@ export class Work {
   }
 
   /**
-   * Refuses whatever is begun from now on, and waits until nothing is running any more; resolves to whether that came to
-   * be in time.
+   * Refuses whatever is begun from now on, and waits for what is running. Resolves to whether all of it ended in time.
    */
   async close(): Promise<boolean> {
     this.#progress.isClosed = true;
@@ -116,11 +115,11 @@ export class Work {
       while (this.#pending.size > 0) await Promise.allSettled(this.#pending);
       return true;
     })();
-    // What comes after it needs time as well.
+    // Settling comes next, and needs its half of the time.
     return inTime(idle, this.attempt.settleTimeMs / 2).catch(() => false);
   }
 
-  /** After a transaction of which nobody knows what became, nothing more is begun. @throws `error` */
+  /** Lets nothing more begin after a transaction whose outcome nobody knows. @throws `error` */
   #doubted(error: unknown): never {
     if (IdempotencyError.is(error, 'OUTCOME_UNKNOWN')) {
       this.#progress.phase = { at: 'in-doubt', isClaimed: true, cause: error };
@@ -206,7 +205,7 @@ export class Work {
     );
   }
 
-  /** Runs `work` at once, and has it waited for before the claim is given up. */
+  /** Runs `work` at once. `close` waits for it. */
   #track<T>(work: () => Promise<T>): Promise<T> {
     const running = work().catch((error: unknown) => {
       throw this.#own(error);
@@ -217,7 +216,7 @@ export class Work {
     return running;
   }
 
-  /** Runs what the handler gave: its errors are not ours, not even those of another guard. */
+  /** Runs the handler's function, and marks its errors as foreign. */
   async #run<T>(fn: () => Promise<T> | T): Promise<T> {
     try {
       return await fn();
@@ -233,7 +232,7 @@ export class Work {
       error,
       error.code === 'STORE_UNAVAILABLE' ? storeFailedMidway : undefined,
     );
-    // A step's lost value is for an operator to see: the caller was promised nothing of it.
+    // A step's lost value is an operator's concern, so no front door answers for it.
     if (ours.code === 'RESULT_UNAVAILABLE' && this.#progress.phase.at !== 'duplicate') return ours;
     this.#raised.add(ours);
     return ours;
