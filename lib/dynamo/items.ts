@@ -1,4 +1,4 @@
-/** The table's items and the conditions on them, as requests of DynamoDB and as records of the protocol. */
+/** Writes the protocol's records as DynamoDB requests with their conditions, and reads items as records. */
 import {
   attribute,
   type ClaimStatus,
@@ -35,7 +35,7 @@ export interface Names {
   readonly ttl: string;
 }
 
-/** Where the parts of an answer lie that does not fit into the claim. */
+/** Where the chunks of an answer lie that is too large for the claim's item. */
 export interface Chunks {
   readonly pk: string;
   readonly window: string;
@@ -57,7 +57,7 @@ interface Owned {
 
 export type Items = ReturnType<typeof itemsOf>;
 
-/** All requests are conditional but the chunks', and answer with the item that stopped them. */
+/** Every write except that of a chunk has a condition, and brings back the item that stopped it. */
 export function itemsOf(
   TableName: string,
   names: Names,
@@ -136,7 +136,7 @@ export function itemsOf(
 
     claim: claimPut,
     completedClaim: completedPut,
-    /** A claim put as an update. */
+    /** The same claim as an update. It removes what an earlier record left. */
     upsert: ({ Item, ...condition }: ReturnType<typeof claimPut | typeof completedPut>) => {
       const { [names.pk]: pk, [names.sk]: sk, ...attributes } = Item;
       const set = assignment(attributes);
@@ -198,7 +198,7 @@ export function itemsOf(
       };
     },
 
-    /** All that is left of a claim that binds nobody; also where the claim has not arrived yet. */
+    /** Replaces a claim by a record that binds nobody. It also keeps out a claim that arrives later. */
     release({ pk, owner, askedAtMs }: Return) {
       const { ConditionExpression, ExpressionAttributeNames, ExpressionAttributeValues } = ifFree(askedAtMs);
       const endsAtMs = askedAtMs + 1;
@@ -230,7 +230,7 @@ export function itemsOf(
       ExpressionAttributeValues: { ...ownedBy(owner), ':over': number(0) },
     }),
 
-    /** That the claim is still the owner's, without changing it. */
+    /** Checks that the claim is still the owner's. It changes nothing. */
     ownership: ({ pk, owner }: Owned) => ({
       ...conditional,
       Key: keyOf(pk),
@@ -329,7 +329,7 @@ export function itemsOf(
       const sortKey = item[names.sk]?.S ?? '';
       const isDone = item[attribute.status]?.S !== 'STARTED';
       return {
-        // A window is a UUID, so the name begins after the prefix of any window.
+        // Windows are UUIDs without a '#', so the first '#' ends the window.
         name: sortKey.slice(stepSortKeyPrefix(sortKey.split('#')[0] ?? '').length),
         status: isDone ? 'DONE' : 'STARTED',
         owner: item[attribute.owner]?.S ?? '',
@@ -357,7 +357,7 @@ const answerNames = [
   attribute.unavailableDetail,
 ];
 
-/** Attributes that not every claim has. */
+/** Attributes that not every claim has. A new claim removes the old ones. */
 const passingNames = [
   ...answerNames,
   attribute.fingerprint,
@@ -412,12 +412,12 @@ interface Assignment {
 
 const assignments = new Map<string, Assignment>();
 
-/** The table's own names may be those of placeholders. */
+/** Names of idemkit's attributes. They may stand in placeholders; a table's own key and TTL names may not. */
 const own: ReadonlySet<string> = new Set(Object.values(attribute));
 
 /**
- * `#status = :set0, …`: several of the names are reserved words, and one is the table's own, so none is written out. There
- * are few sets of names, and every call needs one of them.
+ * `#status = :set0, …`. Every name has a placeholder: several are reserved words, and the TTL attribute has the table's name.
+ * Expressions are kept, because there are few sets of names and every call needs one.
  */
 function assignment(attributes: Item): Assignment & { readonly values: Item } {
   const names = Object.keys(attributes);

@@ -1,4 +1,4 @@
-/** What a guarded call's context carries for `operation()`. */
+/** Puts into a context what `operation()` finds there. */
 import type { Context } from 'aws-lambda';
 import type { Execution } from './execution.ts';
 import type { Settings } from './settings.ts';
@@ -16,8 +16,7 @@ export const carriedBy = (context: unknown): Carried | undefined =>
   (context as { readonly [carried]?: () => Carried } | null | undefined)?.[carried]?.();
 
 /**
- * Another context with the members of `context`, which carries `what`. Another one, because nested guards and concurrent calls
- * may share one context.
+ * A copy of `context` that carries `what`. The original stays as it is, because nested guards and concurrent calls may share it.
  */
 export function carrying(context: Context | undefined, what: Carried): Context {
   const from = context ?? {};
@@ -32,11 +31,11 @@ const isRoot = (prototype: object | null): boolean =>
 
 const isOfClass = (value: object): boolean => !isRoot(Object.getPrototypeOf(value));
 
-/** With accessors, because Lambda's `callbackWaitsForEmptyEventLoop` is one. */
+/** Copies accessors too, because Lambda's `callbackWaitsForEmptyEventLoop` is one. */
 const copyOf = (from: object): object =>
   Object.create(Object.getPrototypeOf(from), Object.getOwnPropertyDescriptors(from));
 
-/** Methods of a class may need its private fields, which no copy has: all that is read, set and called is the original's. */
+/** Reads, sets and calls the original's members. Methods of a class may need private fields, which no copy has. */
 function viewOf(from: object): object {
   const view = Object.create(Object.getPrototypeOf(from));
   for (let owner = from; !isRoot(owner); owner = Object.getPrototypeOf(owner)) {
@@ -50,7 +49,7 @@ function viewOf(from: object): object {
       Object.defineProperty(view, name, {
         get: () => {
           const current: unknown = Reflect.get(from, name);
-          // Unless another one was set since.
+          // A method that was set later is handed out as it is.
           return current === value && method ? method : current;
         },
         set: (next) => Reflect.set(from, name, next),

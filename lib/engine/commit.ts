@@ -1,4 +1,4 @@
-/** The commit: writes, messages and the operation's completion as one, by the claim's owner or without a claim. */
+/** The commit: writes, messages and completion as one. The claim's owner sends it, or an attempt that claims by it. */
 
 import { IdempotencyError } from '../errors.ts';
 import type { ClaimRecord, ClaimWritten, TransactionRequest } from '../store/index.ts';
@@ -16,12 +16,12 @@ import { outcomeUnknown, overtaken, refusalOf } from './refusals.ts';
 /** How a commit ended. */
 type Commit =
   | { readonly outcome: 'applied'; readonly encoded: Encoded; readonly record: ClaimRecord }
-  /** The operation had been completed: that is the answer. */
+  /** The operation was completed already. Its record has the answer. */
   | { readonly outcome: 'duplicate'; readonly record: ClaimRecord };
 
 /**
- * Writes the record's part of a commit, and what goes with it. Resolves to `undefined` once it was applied, else to what the
- * claim's condition met.
+ * Writes the record's part of a commit, and the work that goes with it. Resolves to `undefined` once it is applied, else to
+ * the record that stopped it.
  */
 export type RecordWrite = (
   attempt: Attempt,
@@ -78,7 +78,7 @@ async function commitClaimed(attempt: Attempt, encoded: Encoded, write: RecordWr
   const completion = attempt.completion(answerIn(encoded));
   const stopped = await write(attempt, { kind: 'complete', completion });
   const isOurs = stopped?.found?.owner === attempt.owner && stopped.found.status === 'COMPLETED';
-  // Ours: it was applied, and the answer to it was lost.
+  // If the completion is ours, an earlier sending was applied and its answer was lost.
   if (!stopped || isOurs) return { outcome: 'applied', encoded, record: attempt.completedRecord(completion) };
   throw overtaken(stopped.found, attempt.deps.clock.now());
 }
@@ -112,7 +112,7 @@ async function commitUnclaimed(
   };
   let found: ClaimRecord | undefined;
   for (let races = 0; races < maxRaces; races++) {
-    // Under one name, what another attempt sent to take over from the last claim would apply to the next one as well.
+    // Each try has an owner of its own. Otherwise a late takeover from the last claim would apply to the next one as well.
     const owner = owners.size === 0 ? progress.attempt.owner : uniqueId();
     owners.add(owner);
     const attempt = Attempt.first(request, owner, found);
@@ -138,7 +138,7 @@ async function commitUnclaimed(
         const recorded = Attempt.recorded(found, request, attempt.askedAtMs);
         if (found.status !== 'COMPLETED') return takenOver(recorded);
         if (ofEarlierCommits.has(found.owner)) return { outcome: 'duplicate', record: found };
-        // By this commit: the answer was lost.
+        // This commit has completed it, and the answer was lost.
         progress.attempt = recorded;
         const { answer } = recorded.completedRecord(completion);
         return { outcome: 'applied', encoded, record: { ...found, ...(answer && { answer }) } };
@@ -161,13 +161,13 @@ async function tryTakeover(attempt: Attempt): Promise<ClaimWritten> {
   try {
     return await inTime(attempt.claim(), attempt.settleTimeMs);
   } catch (error) {
-    // It may have been applied: take it back, so that the caller's retry does not meet a claim nobody works on.
+    // The takeover may have been applied. Give it back, or the caller's retry meets a claim that nobody works on.
     await inTime(attempt.giveUp(false), attempt.settleTimeMs).catch(() => {});
     throw error;
   }
 }
 
-/** Writes the record's part alone. */
+/** Writes the record without any work. */
 const alone: RecordWrite = async (attempt, claim) => {
   const { store, clock } = attempt.deps;
   try {

@@ -1,6 +1,6 @@
 /**
- * One guarded call, or one record of a batch, on its way: claim → (handler) → settle. What the front doors have in common
- * once it is known which operation an event belongs to.
+ * Takes one guarded call, or one record of a batch, through claim → handler → settle. Every front door comes here once it
+ * knows which operation its event belongs to.
  */
 import { Buffer } from 'node:buffer';
 import type { Context } from 'aws-lambda';
@@ -43,7 +43,7 @@ export type Entered =
   | Exclude<Claimed, { outcome: 'won' }>;
 
 /**
- * Claims; with `claim: 'at-commit'` only what is known already keeps the handler from running.
+ * Claims the operation. With `claim: 'at-commit'` it claims nothing, and only a cached record keeps the handler from running.
  *
  * @throws what `claim` throws
  */
@@ -75,22 +75,22 @@ async function claimRequest(call: Call): Promise<ClaimRequest> {
   };
 }
 
-/** What a handler does under its attempt, where it has asked for its operation. */
+/** The handler's operation, once the handler has asked for it. */
 export interface Companion {
-  /** Refuses whatever is begun from now on. Resolves once nothing is running any more, to whether that came to be in time. */
+  /** Refuses whatever is begun from now on, and waits for what is running. Resolves to whether all of it ended in time. */
   close(): Promise<boolean>;
-  /** Whether `error` was raised here: a front door may answer for it. */
+  /** Whether `error` is the operation's own. A front door may answer for it. */
   hasRaised(error: unknown): boolean;
-  /** The handler is over: nothing is left to abort. */
+  /** The handler is over, so nothing is left to abort. */
   end(): void;
   /** Another attempt has the claim. */
   abort(): void;
 }
 
-/** A handler's execution, up to the end of its claim. One of its methods is called, once. */
+/** A handler's execution, up to the end of its claim. Exactly one of its methods is called, once. */
 export class Execution {
   readonly progress: Progress;
-  /** Of a handler that has asked for its operation. */
+  /** Set once the handler has asked for its operation. */
   companion: Companion | undefined;
   readonly #call: Call;
   readonly #startedAtMs: number;
@@ -107,7 +107,7 @@ export class Execution {
     return this.#call.identity;
   }
 
-  /** The handler returned: resolves to what the caller gets, which is `result` unless another attempt has answered. */
+  /** The handler returned. Resolves to the caller's answer: `result`, unless another attempt has answered. */
   async returned(result: unknown): Promise<unknown> {
     const { settings, reply } = this.#call;
     try {
@@ -128,7 +128,7 @@ export class Execution {
   }
 
   /**
-   * The same for a record of a batch: nobody waits for an answer, so none is stored.
+   * The same for a record of a batch. Nobody waits for an answer, so none is stored.
    *
    * @throws `OVERTAKEN` where another attempt is working on it, `NOT_COMMITTED`
    */
@@ -145,8 +145,8 @@ export class Execution {
   }
 
   /**
-   * The handler threw: the claim is given up, unless the handler may still be running (then the claim is left to its
-   * lease). Never rejects. The caller gets the handler's error, or an answer where the error was ours and there is one.
+   * The handler threw. The claim is given up; if the handler may still be running, the claim is left to its lease.
+   * The caller gets the handler's error. If the error is idemkit's own, it gets an answer where there is one. Never rejects.
    */
   async threw(error: unknown): Promise<Ended> {
     const settled = await this.#giveUp(!isEarlyTimeout(error) && !this.#deadlineIsHere());
@@ -160,12 +160,12 @@ export class Execution {
         settled?.outcome === 'replay' ? settled.record : mayBeAnswered && (await this.#completedMeanwhile());
       if (record) return { kind: 'answer', answer: await this.#replay(record) };
     } catch {
-      // Then the error itself says what is known.
+      // The error itself says what is known.
     }
     return IdempotencyError.is(left) ? this.#call.reply.refused(left) : { kind: 'error', error: left };
   }
 
-  /** It returned, but the answer was lost on the way out: it must not run again. Never rejects. */
+  /** The handler returned, but a later middleware threw. Completes the operation, so that it never runs again. Never rejects. */
   async returnedInVain(): Promise<void> {
     const isIdle = await this.#close();
     const { phase } = this.progress;
@@ -174,7 +174,7 @@ export class Execution {
     else await this.#giveUp(isIdle);
   }
 
-  /** It was not called, and will not be. Never rejects. */
+  /** The handler was not called, and will not be. Never rejects. */
   async notStarted(): Promise<void> {
     await this.#giveUp(true);
   }
@@ -184,7 +184,7 @@ export class Execution {
     return this.companion ? this.companion.close() : true;
   }
 
-  /** Resolves to `undefined` where nothing was to be recorded. */
+  /** Resolves to `undefined` if there was nothing to record. */
   async #settleReturned(value: unknown, isRecord = false): Promise<Settled | undefined> {
     const isIdle = await this.#close();
     const { phase } = this.progress;
@@ -199,7 +199,7 @@ export class Execution {
         return this.#settleClaimed(value, isRecord, isIdle);
       case 'committing':
       case 'in-doubt':
-        // What was committed, if it was, is the answer; completing finds out.
+        // If the commit was applied, its result is the answer. Completing finds that out.
         return phase.isClaimed
           ? this.#settleClaimed(value, isRecord, isIdle)
           : this.#settleUnclaimed(value, isRecord, true);
@@ -213,13 +213,13 @@ export class Execution {
       return this.#settle(encoded);
     }
     const settled = await this.#giveUp(isIdle && !this.#deadlineIsHere());
-    // A commit in doubt has been applied: that is the operation's answer.
+    // A commit in doubt turned out to be applied. Its result is the answer.
     return settled?.outcome === 'replay' ? settled : undefined;
   }
 
   /**
-   * A handler that was to commit has returned without. What it refused (a condition that failed, an HTTP error) is worth
-   * remembering; anything else was done outside the commit, where nothing protects it.
+   * The handler was to commit, and returned without. A refusal (a failed condition, an HTTP error) may be remembered.
+   * Anything else is an error, because the handler may have acted where no commit protects it.
    */
   async #settleUnclaimed(
     value: unknown,
@@ -241,7 +241,7 @@ export class Execution {
     return phase.at === 'committed' ? this.#settleCommitted(phase, answer, false) : undefined;
   }
 
-  /** Puts the answer of a handler that claims at its commit and made none. */
+  /** Stores the refusal of a handler that claims at its commit and made none. */
   async #commit(answer: unknown): Promise<void> {
     try {
       await commit(this.progress, answer);
@@ -251,7 +251,7 @@ export class Execution {
     }
   }
 
-  /** The completion is there already. Other middlewares may have added to the answer since. */
+  /** The operation is completed already, but other middlewares may have changed the answer since. */
   async #settleCommitted(
     { encoded, record }: Extract<Phase, { at: 'committed' }>,
     value: unknown,
@@ -265,7 +265,7 @@ export class Execution {
     const isSame = isRecord || (await this.#isSame(value, encoded));
     if (!isSame && reply.isAmended) {
       const final = await this.progress.encode(value);
-      // What is not worth remembering, or cannot be kept, must not replace the answer that was committed.
+      // An answer that is not to be remembered, or cannot be stored, must not replace the committed one.
       if (final.kind === 'bytes' && isToBeRemembered(this.#call, value)) {
         settled = await amend(this.progress.attempt, record, final.bytes);
         stored = final;
@@ -277,7 +277,7 @@ export class Execution {
     return settled;
   }
 
-  /** Whether `value` is what was committed. Compared as serialised, and before it is sealed: that may be a call to KMS. */
+  /** Whether `value` is what was committed. Compares serialised values without sealing them, which may call KMS. */
   async #isSame(value: unknown, { plain }: Encoded): Promise<boolean> {
     const stored = this.#call.reply.toStore(value);
     const encoded = await encode(stored, { operation: '', maxBytes: Number.POSITIVE_INFINITY });
@@ -299,7 +299,7 @@ export class Execution {
     const { settings } = this.#call;
     const settlingAtMs = settings.clock().now();
     this.companion?.end();
-    // What was begun may still be under way although the handler is over: its outcome belongs to this attempt.
+    // The handler is over, but what it began may still be running. Its outcome belongs to this attempt.
     const closed = this.#close();
     const isIdle = isOver && (await closed);
     const { attempt, phase } = this.progress;
@@ -325,7 +325,7 @@ export class Execution {
     return undefined;
   }
 
-  /** The record by which this window has been completed while this attempt could not know. */
+  /** The record of this window, if it has been completed unknown to this attempt. */
   async #completedMeanwhile(): Promise<ClaimRecord | undefined> {
     const { attempt, phase } = this.progress;
     if (phase.at === 'committed' || phase.at === 'duplicate') return phase.record;
@@ -355,7 +355,7 @@ export class Execution {
     const isTheirs = settled.outcome === 'overtaken' || (settled.outcome === 'replay' && !isOurs);
     if (isTheirs) this.companion?.abort();
     if (settled.outcome === 'unrecorded' && IdempotencyError.is(settled.cause, 'STORE_MISCONFIGURED')) {
-      // The caller gets its result, so nothing else would tell that repeats are not protected.
+      // The caller gets its result, so only the log says that repeats are not protected.
       console.error(`[idemkit] An answer could not be recorded: ${settled.cause.message}`);
     }
     settings.observe({
@@ -367,7 +367,7 @@ export class Execution {
     });
   }
 
-  /** So near to the deadline a release gains a retry next to nothing over the end of the lease. */
+  /** So near to the deadline, a retry waits hardly longer for the lease to end than for a release. */
   #deadlineIsHere(): boolean {
     const remainingMs = remainingTimeOf(this.#call.context);
     return remainingMs !== undefined && remainingMs() < deadlineMs;
@@ -406,15 +406,15 @@ const resultDiffers = (): IdempotencyError =>
 const deadlineMs = 100;
 
 /**
- * Middy answers for a handler that is about to run out of time, which goes on meanwhile. It can be told by its error;
- * an error or answer of the user's own (`timeoutEarlyResponse`) only by the clock.
+ * Whether Middy has thrown for a handler that is about to run out of time, and is still running. Its own error says so.
+ * With a `timeoutEarlyResponse` of the user's, only the clock does.
  */
 function isEarlyTimeout(error: unknown): boolean {
   const { name, cause } = (error ?? {}) as { name?: unknown; cause?: { package?: unknown } };
   return name === 'TimeoutError' && cause?.package === '@middy/core';
 }
 
-/** A `remember` that throws must not cost the caller its answer; remembering is the side that runs nothing twice. */
+/** If `remember` throws, the caller still gets its answer. It is remembered, so that nothing runs twice. */
 function isToBeRemembered({ settings, reply }: Call, value: unknown): boolean {
   try {
     return settings.remember({ value, statusCode: reply.statusOf(value) });
@@ -426,7 +426,7 @@ function isToBeRemembered({ settings, reply }: Call, value: unknown): boolean {
   }
 }
 
-/** Our handler has run before another attempt's answer was asked for: what may be said where that cannot be had. */
+/** What to say if another attempt's answer cannot be had. Our handler has run by then. */
 function answeredElsewhere(error: unknown): string | undefined {
   if (IdempotencyError.is(error, 'STORE_UNAVAILABLE')) {
     return 'Another attempt took over and has answered, but its answer cannot be fetched at the moment. What this one did may have happened; try again with the same key.';
@@ -437,7 +437,7 @@ function answeredElsewhere(error: unknown): string | undefined {
   return undefined;
 }
 
-/** @throws `error` where it is not the caller's business */
+/** The reply's answer to `error`. @throws `error` if the reply has none */
 export function answerOrThrow(reply: Reply, error: unknown): unknown {
   const ended = IdempotencyError.is(error) ? reply.refused(error) : undefined;
   if (ended?.kind === 'answer') return ended.answer;

@@ -1,4 +1,4 @@
-/** How far an attempt has come. Its execution settles by it, and the handler's operation moves it on. */
+/** How far an attempt has come. The handler's operation moves it on, and the execution settles by it. */
 import { afterActing, type IdempotencyError } from '../errors.ts';
 import type { ClaimRecord } from '../store/index.ts';
 import type { Attempt } from './attempt.ts';
@@ -7,14 +7,14 @@ import type { Settings } from './settings.ts';
 
 /** An attempt's life, from its entry up to what its settling finds. */
 export type Phase =
-  /** Nothing is claimed before the commit. `rejected`: one was tried, and nothing came of it. */
+  /** Claims at its commit, and has not yet. `rejected`: a condition of an earlier commit failed. */
   | { readonly at: 'unclaimed'; readonly rejected: boolean }
-  /** `begun`: something was begun that the next attempt must know of. */
+  /** `begun`: the handler asked for something that the next attempt must know of. */
   | { readonly at: 'claimed'; readonly begun: boolean }
-  /** Once the handler is over, as good as in doubt. */
+  /** A commit is under way. If it still is when the handler is over, it is in doubt. */
   | { readonly at: 'committing'; readonly isClaimed: boolean }
   | { readonly at: 'committed'; readonly record: ClaimRecord; readonly encoded: Encoded }
-  /** Somebody else's commit was first, or one of ours of which we had no answer: then `mayHaveActed`. */
+  /** Another commit was first. `mayHaveActed`: it may be an earlier one of ours, whose answer was lost. */
   | { readonly at: 'duplicate'; readonly record: ClaimRecord; readonly mayHaveActed: boolean }
   /** A transaction was sent, and nobody knows what became of it. */
   | { readonly at: 'in-doubt'; readonly isClaimed: boolean; readonly cause: unknown };
@@ -51,14 +51,14 @@ export class Progress {
     return owner === this.attempt.owner || this.owners.has(owner);
   }
 
-  /** Something is begun that the next attempt must know of. */
+  /** Notes that something has begun that the next attempt must know of. */
   begin(): void {
     if (this.phase.at === 'claimed') this.phase = { at: 'claimed', begun: true };
   }
 
   /**
-   * Whether anything can have been done by now. Under a claim the handler acts when it likes, and nobody sees it; without one
-   * it acts in its commit only.
+   * Whether anything can have been done by now. Under a claim the handler may act at any time, unseen. Without one, it acts
+   * only in its commit.
    */
   mayHaveActed(): boolean {
     if (!this.claimsAtCommit) return true;
@@ -88,7 +88,7 @@ export class Progress {
   }
 }
 
-/** Whether the claim is this attempt's; one that claims at its commit has none before. */
+/** Whether this attempt has the claim. One that claims at its commit has none before. */
 export function isClaimed(phase: Phase): boolean {
   switch (phase.at) {
     case 'unclaimed':
@@ -103,9 +103,9 @@ export function isClaimed(phase: Phase): boolean {
   }
 }
 
-/** Whether a commit may have been applied of which nothing is known. One that is still running once the handler is over is such a one. */
+/** Whether a commit may have been applied without our knowing it. One that still runs when the handler is over counts. */
 export const isInDoubt = ({ at }: Phase): boolean => at === 'committing' || at === 'in-doubt';
 
-/** The store says that nothing has been done. It does not know what the handler did. */
+/** The store's own message says that nothing was done, but the handler may have acted. */
 export const storeFailedMidway =
   'The store could not be reached, or was busy with other transactions, in the middle of the work. Try again with the same key: what has been recorded is not done again.';

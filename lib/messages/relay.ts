@@ -17,27 +17,27 @@ export type Destination =
   /** An SNS FIFO topic. */
   | { readonly topicArn: string }
   /**
-   * An EventBridge bus. It drops no repeats: the deduplication id is the event's first resource, so guard the consumer with
-   * `key: (event) => event.resources[0]`. Bodies must be JSON.
+   * An EventBridge bus. It drops no repeats, so guard the consumer with `key: (event) => event.resources[0]`: the event's first
+   * resource is the deduplication id. Bodies must be JSON.
    */
   | { readonly eventBusName: string; readonly source: string; readonly detailType: string };
 
 export interface RelayOptions {
-  /** By the name that messages are staged for. */
+  /** Where messages go, by the `destination` that they are staged with. */
   readonly destinations: Readonly<Record<string, Destination>>;
   /**
-   * What is done with a message for another destination: fail, so that none is lost by a typing error, or skip it, where
-   * pipes or other relays publish the rest.
+   * What to do with a message for another destination. `'fail'` reports it, so that a typing error loses none.
+   * `'skip'` leaves it to the pipes or relays that publish the rest.
    *
    * @default 'fail'
    */
   readonly otherDestinations?: 'fail' | 'skip';
-  /** What opens sealed messages: the store's own `seal`. */
+  /** Opens sealed messages. Give it the store's own `seal`. */
   readonly seal?: Seal;
   /**
    * Clients to publish with.
    *
-   * @default clients of their own, made when they are first needed
+   * @default new clients, made when they are first needed
    */
   readonly clients?: {
     readonly sqs?: MessageClient;
@@ -51,21 +51,22 @@ export interface RelayOptions {
 }
 
 /**
- * A handler for the table's stream (new images) that publishes what `commit()` and `transaction()` have staged, under the
- * ids that were staged with it: publishing again, after a crash or a failure, is absorbed by the FIFO queue within five
- * minutes and by the consumer's guard after that. The id goes along as the message attribute `idempotencyKey`, which `messageKey` reads.
+ * Makes a handler for the table's stream (new images) that publishes what `commit()` and `transaction()` staged.
  *
- * Messages of one group go out one after the other, and those of one transaction in the order in which they were staged,
- * as far as one batch brings them. A stream keeps the order of one item only, so messages of different transactions may
- * overtake each other. What could not be published is reported (`batchItemFailures`, so switch `ReportBatchItemFailures`
- * on) and comes again, with all that follows it.
+ * Each message carries the id that was staged with it. After a crash it may be published again: within five minutes the FIFO
+ * queue drops the repeat, later the consumer's guard does. The id is also the message attribute `idempotencyKey`, which
+ * `messageKey` reads.
+ *
+ * Messages of one group go out one after the other. Within one batch, those of one transaction keep the order in which they
+ * were staged. Messages of different transactions may overtake each other, because a stream orders only the changes of one item.
+ * A message that could not be published comes again with all that follow it, so switch `ReportBatchItemFailures` on.
  *
  * @example
  * export const handler = relayOutbox({ destinations: { ledger: { queueUrl: process.env.LEDGER_QUEUE_URL! } } });
  *
- * @throws `BAD_OPTION` at once. A call rejects with `STORE_MISCONFIGURED` where it could not tell messages from other items:
- * keys of other names, a stream without new images; with `UNSUPPORTED` where the package of a destination's client is not
- * installed (`@aws-sdk/client-sqs`, `-sns`, `-eventbridge`).
+ * @throws `BAD_OPTION` at once. A call rejects with `STORE_MISCONFIGURED` for keys of other names and for a stream without new
+ * images, because it could not find the messages. It rejects with `UNSUPPORTED` if a destination's package is not installed
+ * (`@aws-sdk/client-sqs`, `-sns`, `-eventbridge`).
  */
 export function relayOutbox(
   options: RelayOptions,
@@ -95,7 +96,7 @@ export function relayOutbox(
           await publish(message, destinations[message.destination] as Destination);
         } catch (error) {
           tell(message, `'${message.destination}'`, error);
-          // Nothing of the group goes out before what is before it.
+          // The rest of the group must not overtake it.
           failed.push(...lane.slice(index).map(({ sequenceNumber }) => sequenceNumber));
           return;
         }
@@ -107,7 +108,7 @@ export function relayOutbox(
 
 const maxParallel = 10;
 
-/** Begins to load what the destinations need, so that a package that is missing fails the first call, before anything is sent. */
+/** Loads what the destinations need. A missing package thus fails the first call before anything is sent. */
 function loadClients(destinations: RelayOptions['destinations']): Promise<unknown> {
   const loaded = Promise.all(
     Object.values(destinations).map((destination): Promise<unknown> => {
@@ -115,7 +116,7 @@ function loadClients(destinations: RelayOptions['destinations']): Promise<unknow
       return 'topicArn' in destination ? loadSns() : loadEventBridge();
     }),
   );
-  // Each call rejects with it; until the first call nobody handles it.
+  // Every call rejects with the error, but before the first call nobody would handle it.
   loaded.catch(() => {});
   return loaded;
 }
@@ -138,8 +139,8 @@ interface Outgoing {
 }
 
 /**
- * The messages that were staged, transactions in the order of the stream, each one's messages in the order in which it
- * staged them: the items of one transaction come in no particular order.
+ * The staged messages. Transactions are in the order of the stream. The items of one transaction come in any order, so they
+ * are sorted into the order in which they were staged.
  */
 function inOrder(records: readonly DynamoDBRecord[], options: RelayOptions): Outgoing[] {
   const transactions = new Map<string, Outgoing[]>();
@@ -154,14 +155,14 @@ function inOrder(records: readonly DynamoDBRecord[], options: RelayOptions): Out
   );
 }
 
-/** Removals are in the stream as well, and so is everything else in the table. */
+/** `undefined` for removals, and for items that are no messages. */
 function read({ eventName, dynamodb = {} }: DynamoDBRecord, options: RelayOptions): Outgoing | undefined {
   const { partitionKey = tableLayout.partitionKey, sortKey = tableLayout.sortKey } = options;
   const { Keys: keys, NewImage: image, SequenceNumber: sequenceNumber = '' } = dynamodb;
   if (eventName !== 'INSERT') return undefined;
   const pk = keys?.[partitionKey]?.S;
   const place = keys?.[sortKey]?.S;
-  // Silence would lose every message.
+  // If it passed over such items in silence, it would lose every message.
   if (pk === undefined || place === undefined) throw otherKeys(keys, partitionKey, sortKey);
   if (!outboxMark.test(place)) return undefined;
   if (image === undefined) throw noImages();
@@ -243,10 +244,10 @@ const noImages = (): IdempotencyError =>
     "The stream has no new images, so there is nothing to publish. Give the table's stream the view type NEW_IMAGE or NEW_AND_OLD_IMAGES; messages that were staged before are still in the table.",
   );
 
-/** A partial batch response has no room for the reason, and a message's body does not belong into a log. */
+/** Logs why a message failed, for a partial batch response cannot say it. The log shows nothing of the message. */
 function tell({ pk, body, groupId, deduplicationId }: Outgoing, destination: string, error: unknown): void {
   const { name, message } = error instanceof Error ? error : { name: typeof error, message: '' };
-  // SQS quotes what it does not take, JSON inside of JSON too.
+  // An error of SQS may quote the message, also as JSON inside of JSON.
   const held = [body, groupId, deduplicationId].filter((value) => typeof value === 'string');
   const quotes = held.some((text) => text !== '' && message.includes(JSON.stringify(text).slice(1, -1)));
   const said =

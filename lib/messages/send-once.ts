@@ -1,6 +1,6 @@
 /**
- * The sending side of FIFO: the queue or topic drops what carries a deduplication id that it has seen within the last
- * five minutes, so a send that is repeated must carry the id of the first one.
+ * The sending side of FIFO. A queue or topic drops a message whose deduplication id it has seen within five minutes, so a
+ * repeated send must carry the id of the first.
  */
 
 import { IdempotencyError } from '../errors.ts';
@@ -10,7 +10,7 @@ import type { GuardedOperation, Operation } from '../operation/index.ts';
 import { loadSns, loadSqs } from '../peers.ts';
 import { checkKnown, isFunction, isRecord, kindOf } from '../validate.ts';
 
-/** What names one message: the operation it belongs to and the message's name in it, or a list of your own. */
+/** Identifies a message: by its operation and its name in it, or by a list of your own. */
 export type MessageIdentity =
   | readonly [operation: Operation, name: string]
   | readonly [parts: readonly (string | number)[]];
@@ -18,13 +18,14 @@ export type MessageIdentity =
 /**
  * A `MessageDeduplicationId` for a FIFO queue or topic: 64 characters of `0` to `9` and `a` to `f`.
  *
- * Of an operation and a name: the same in every attempt, another one for each name, key, tenant and namespace. The operation
- * counts as begun: when its handler fails, the key stays with this payload. Unguarded, the id is the same within one call only.
+ * Of an operation and a name, the id is the same in every attempt, and another one for each name, key, tenant and namespace.
+ * The call counts as work: when the handler fails after it, the key stays with this payload.
+ * Unguarded, the id is the same within one call only.
  *
- * Of a list of strings and numbers, outside a guard: the same for the same list. `['a', 'bc']` is not `['ab', 'c']`; `1` is `'1'`.
+ * Of a list of strings and numbers, the id is the same for the same list. `['a', 'bc']` is not `['ab', 'c']`; `1` is `'1'`.
  *
- * @throws `BAD_KEY` for a part or a name that is missing or blank: different messages would share one id, and all but the first
- * be dropped. As `token`: `OVERTAKEN` once the lease is over, `NOT_GUARDED` once the operation has been settled.
+ * @throws `BAD_KEY` for a part or a name that is missing or blank: different messages would share one id, and the queue would
+ * drop all but the first. Like `token`, `OVERTAKEN` once the lease is over, `NOT_GUARDED` once the operation has been settled.
  * @see https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/using-messagededuplicationid-property.html
  */
 export function deduplicationId(operation: Operation, name: string): string;
@@ -33,7 +34,7 @@ export function deduplicationId(...[of, name]: [of: unknown, name?: unknown]): s
   if (isRecord(of) && isFunction(of.token)) {
     const operation = of as unknown as Operation & Partial<GuardedOperation>;
     const called = checkPart(name, 'The name of the message');
-    // Unguarded there is no key, and an id without one would be every such message's.
+    // An unguarded call has no key. Its token differs from that of every other call.
     return idOf('operation', operation.queueIdentity?.(called) ?? [operation.token(called)]);
   }
   if (!Array.isArray(of) || of.length === 0) {
@@ -48,11 +49,11 @@ export function deduplicationId(...[of, name]: [of: unknown, name?: unknown]): s
   );
 }
 
-/** The kind keeps a list of parts from being taken for an operation's. */
+/** The kind keeps a list from getting the id of an operation's message. */
 const idOf = (kind: 'operation' | 'parts', parts: readonly string[]): string =>
   hexSha256(`${kind}:${JSON.stringify(parts)}`);
 
-/** Shows no value: it may be personal data. */
+/** The message shows no value, because it may be personal data. */
 function checkPart(part: unknown, which: string): string {
   const isText = typeof part === 'string' && part.trim() !== '';
   if (isText || (typeof part === 'number' && Number.isFinite(part))) return String(part);
@@ -76,7 +77,7 @@ export interface MessageAttribute {
 }
 
 interface FifoMessage {
-  /** What is kept in order: 1 to 128 printable ASCII characters, no space. */
+  /** Messages of one group stay in order. 1 to 128 printable ASCII characters, no space. */
   readonly MessageGroupId: string;
   readonly MessageAttributes?: Readonly<Record<string, MessageAttribute>>;
 }
@@ -106,11 +107,11 @@ export interface SentMessage {
 }
 
 /**
- * Sends a message to a FIFO queue or topic under `deduplicationId(...identity)`: a repeat within five minutes of the first
- * send is accepted and not delivered, whatever its body. With high throughput (`DeduplicationScope` or `FifoThroughputScope`
- * by message group) that holds within one message group. A later repeat is the consumer's guard's business.
+ * Sends a message to a FIFO queue or topic under `deduplicationId(...identity)`. A repeat within five minutes of the first
+ * send is accepted but not delivered, whatever its body. With high throughput (`DeduplicationScope` or `FifoThroughputScope`
+ * by message group) that holds within one message group. The consumer's guard catches a later repeat.
  *
- * The id goes along as the message attribute `idempotencyKey`, unless the message has one of that name: `messageKey` reads it.
+ * The id is also the message attribute `idempotencyKey`, which `messageKey` reads, unless the message has one of that name.
  *
  * Loads `@aws-sdk/client-sqs` or `@aws-sdk/client-sns` at the first send.
  *
