@@ -88,7 +88,7 @@ export function dynamoStore(options: DynamoStoreOptions = {}): DynamoStore {
   if (typeof tableName !== 'string' || tableName === '') {
     throw new IdempotencyError(
       'BAD_OPTION',
-      `Expected a table's name in the environment variable ${environment.table} or in dynamoStore({ tableName }), got ${show(tableName)}. Set one of them; in unit tests pass { store: memoryStore() }, which idemkit/testing exports, or set ${environment.disabled}=true.`,
+      `Expected a table's name in ${environment.table} or dynamoStore({ tableName }), got ${show(tableName)}. In unit tests, use memoryStore() of idemkit/testing, or set ${environment.disabled}=true.`,
     );
   }
   check(
@@ -306,7 +306,7 @@ export function explain(error: unknown, tableName: string, names: Names, action:
   }
   if (isNamed(error, 'AccessDeniedException')) {
     return misconfigured(
-      `This function may not ${action} on table '${tableName}'. Its role needs dynamodb:PutItem, dynamodb:UpdateItem, dynamodb:GetItem and dynamodb:Query on it (transactions: dynamodb:ConditionCheckItem as well, and what the handler's own writes need). DynamoDB said: ${said}`,
+      `This function may not ${action} on table '${tableName}'. Its role needs PutItem, UpdateItem, GetItem and Query on it, and for transactions ConditionCheckItem. DynamoDB said: ${said}`,
       error,
     );
   }
@@ -318,7 +318,7 @@ export function explain(error: unknown, tableName: string, names: Names, action:
     /^Region (is missing|not accepted)/.test(said)
   ) {
     return misconfigured(
-      `DynamoDB cannot be called: ${/[.!?]$/.test(said) ? said : `${said}.`} Give the function a role, or locally a Region and credentials (AWS_REGION, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY).`,
+      `DynamoDB cannot be called: ${/[.!?]$/.test(said) ? said : `${said}.`} Give the function a role, or locally AWS_REGION and credentials.`,
       error,
     );
   }
@@ -326,7 +326,7 @@ export function explain(error: unknown, tableName: string, names: Names, action:
 }
 
 const wrongKeys = (tableName: string, names: Names): string =>
-  `Table '${tableName}' does not take the records: its partition key must be '${names.pk}' and its sort key '${names.sk}', both strings. If they have other names, say so: dynamoStore({ partitionKey, sortKey }).`;
+  `Table '${tableName}' does not take the records: its partition key must be '${names.pk}' and its sort key '${names.sk}', both strings. Name others in dynamoStore({ partitionKey, sortKey }).`;
 
 const misconfigured = (message: string, cause?: unknown): IdempotencyError =>
   new IdempotencyError('STORE_MISCONFIGURED', message, { cause });

@@ -125,7 +125,7 @@ async function open(seal: Seal, bytes: Uint8Array, operation: string): Promise<U
   } catch (cause) {
     throw new IdempotencyError(
       'STORE_UNAVAILABLE',
-      'The answer to this idempotency key cannot be decrypted at the moment. The operation was completed earlier and has not been done again; try again.',
+      'The operation was completed earlier, but its answer cannot be decrypted at the moment; try again.',
       { cause, retryAfterSeconds: 1 },
     );
   }

@@ -392,14 +392,14 @@ const completedEarlierEvent = ({ answer }: ClaimRecord): Settlement => ({
 const notCommitted = (): IdempotencyError =>
   new IdempotencyError(
     'NOT_COMMITTED',
-    "The handler returned without commit(), and with `claim: 'at-commit'` nothing else protects what it did: nothing was recorded. Do all its work in commit(), or leave `claim` as it is by default.",
+    "The handler returned without commit(), so nothing was recorded. With `claim: 'at-commit'`, do all work in commit(); otherwise leave out the option.",
     { effect: 'possible' },
   );
 
 const resultDiffers = (): IdempotencyError =>
   new IdempotencyError(
     'RESULT_DIFFERS',
-    'The handler returned something else than it had committed, so this caller would get another answer than every repeat. Return what commit() resolves to. The commit has been applied.',
+    'The commit was applied, but the handler returned something else, which no repeat would get. Return what commit() resolves to.',
     { effect: 'possible' },
   );
 
@@ -429,10 +429,10 @@ function isToBeRemembered({ settings, reply }: Call, value: unknown): boolean {
 /** What to say if another attempt's answer cannot be had. Our handler has run by then. */
 function answeredElsewhere(error: unknown): string | undefined {
   if (IdempotencyError.is(error, 'STORE_UNAVAILABLE')) {
-    return 'Another attempt took over and has answered, but its answer cannot be fetched at the moment. What this one did may have happened; try again with the same key.';
+    return 'Another attempt took over, but its answer cannot be fetched at the moment. What this one did may have happened; try again with the same key.';
   }
   if (IdempotencyError.is(error, 'RESULT_UNAVAILABLE')) {
-    return 'Another attempt took over and has completed the operation, but its answer is not available. What this one did may have happened as well.';
+    return 'Another attempt took over, but its answer is not available. What this one did may have happened as well.';
   }
   return undefined;
 }

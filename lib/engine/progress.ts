@@ -108,4 +108,4 @@ export const isInDoubt = ({ at }: Phase): boolean => at === 'committing' || at =
 
 /** The store's own message says that nothing was done, but the handler may have acted. */
 export const storeFailedMidway =
-  'The store could not be reached, or was busy with other transactions, in the middle of the work. Try again with the same key: what has been recorded is not done again.';
+  'The store failed or was busy in the middle of the work. Try again with the same key: what is recorded is not done again.';

@@ -95,9 +95,7 @@ export function tellUnavailable(settings: Settings, what: 'answer' | 'step', enc
   if (encoded.kind === 'bytes' || told.has(settings)) return;
   told.add(settings);
   console.warn(
-    what === 'answer'
-      ? `[idemkit] The answer of a guarded handler could not be stored: ${whyNot(encoded)}. This caller gets it, every repeat gets RESULT_UNAVAILABLE instead.`
-      : `[idemkit] What a step returned could not be stored: ${whyNot(encoded)}. This attempt has it, a later one gets RESULT_UNAVAILABLE instead.`,
+    `[idemkit] ${what === 'answer' ? "A guarded handler's answer" : "A step's value"} could not be stored: ${whyNot(encoded)}. This attempt has it, repeats get RESULT_UNAVAILABLE.`,
   );
 }
 
@@ -108,6 +106,6 @@ const resultUnavailable = (
 ): IdempotencyError =>
   new IdempotencyError(
     'RESULT_UNAVAILABLE',
-    `The operation with this idempotency key was completed, but its answer is not available: ${whyNot(why)}. It has not been done again.`,
+    `The operation was completed and is not done again, but its answer is not available: ${whyNot(why)}.`,
     { record: summarise(record), cause },
   );

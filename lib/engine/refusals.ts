@@ -5,7 +5,7 @@ import type { ClaimRecord } from '../store/index.ts';
 export const overtaken = (record: ClaimRecord | undefined, nowMs: number): IdempotencyError =>
   new IdempotencyError(
     'OVERTAKEN',
-    'This attempt outlived its lease and another one has taken over. What it did may have happened; try again with the same key for the answer.',
+    'This attempt outlived its lease, and another took over. What it did may have happened; try again with the same key for the answer.',
     {
       effect: 'possible',
       retryAfterSeconds: secondsUntilFree(record, nowMs),
@@ -75,6 +75,6 @@ export const noTimeLeft = (): IdempotencyError =>
 export const outcomeUnknown = (cause: unknown): IdempotencyError =>
   new IdempotencyError(
     'OUTCOME_UNKNOWN',
-    'A transaction was sent, and it cannot be told whether it was applied. Nothing more is begun; try again with the same key, which finds out.',
+    'It is not known whether a transaction was applied. Try again with the same key, which finds out.',
     { effect: 'possible', retryAfterSeconds: 1, cause },
   );

@@ -1,5 +1,4 @@
-import { IdempotencyError } from '../errors.ts';
-import { callerName } from './caller.ts';
+import { callerName, missingTenant } from './caller.ts';
 import { canonicalText } from './canonical.ts';
 
 /**
@@ -50,8 +49,9 @@ export function appSyncCaller({ identity }: AppSyncEvent): string | undefined {
   const principalId = (resolverContext as { principalId?: unknown } | null | undefined)?.principalId;
   const caller = callerName({ subject: sub, issuer, cognitoIdentityId, userArn, principalId });
   if (caller !== undefined) return caller;
-  throw new IdempotencyError(
-    'MISSING_TENANT',
-    "AppSync's authorizer let this request pass but left no identity (no `sub`, no `userArn`, no `principalId`), so two callers with the same key could not be told apart. Return a `principalId` in the authorizer's `resolverContext`, or give the option `tenant`, e.g. `tenant: (event) => event.identity.resolverContext.customerId`.",
+  throw missingTenant(
+    'no `sub`, no `userArn`, no `principalId`',
+    '`resolverContext`',
+    'identity.resolverContext',
   );
 }

@@ -1,3 +1,5 @@
+import { IdempotencyError } from '../errors.ts';
+
 /** What a gateway may tell of an authenticated caller. A value that is neither a string nor a number counts as absent. */
 export interface Authenticated {
   /** The `sub` of a JSON Web Token. */
@@ -29,6 +31,19 @@ export function callerName(known: Authenticated): string | undefined {
   if (apiKeyId) return JSON.stringify(['api-key', apiKeyId]);
   return undefined;
 }
+
+/**
+ * The refusal of a request whose authorizer named nobody.
+ *
+ * @param names where a name was looked for
+ * @param place where a Lambda authorizer returns it
+ * @param path where the event has what else the authorizer returned
+ */
+export const missingTenant = (names: string, place: string, path: string): IdempotencyError =>
+  new IdempotencyError(
+    'MISSING_TENANT',
+    `The authorizer let this request pass but left no identity (${names}), so callers could not be told apart. Return a \`principalId\` in its ${place}, or give the option \`tenant\`, e.g. \`tenant: (event) => event.${path}.customerId\`.`,
+  );
 
 const text = (value: unknown): string | undefined =>
   typeof value === 'string' && value !== '' ? value : typeof value === 'number' ? String(value) : undefined;

@@ -1,6 +1,5 @@
 import { Buffer, isUtf8 } from 'node:buffer';
-import { IdempotencyError } from '../errors.ts';
-import { callerName } from './caller.ts';
+import { callerName, missingTenant } from './caller.ts';
 import { canonicalPairs, canonicalText } from './canonical.ts';
 import { canonicalJson } from './canonical-json.ts';
 
@@ -188,10 +187,7 @@ export function callerOf({ format, raw }: HttpEvent): string | undefined {
   });
   if (caller !== undefined) return caller;
   if (authorizer === undefined) return undefined;
-  throw new IdempotencyError(
-    'MISSING_TENANT',
-    "An authorizer let this request pass but left no identity (no `sub`, no `principalId`), so two callers with the same key could not be told apart. Return a `principalId` in the authorizer's context, or give the option `tenant`, e.g. `tenant: (event) => event.requestContext.authorizer.lambda.customerId`.",
-  );
+  throw missingTenant('no `sub`, no `principalId`', 'context', 'requestContext.authorizer.lambda');
 }
 
 /**

@@ -131,7 +131,7 @@ function warnOfComparingNothing(settings: IdentitySettings, compared: unknown): 
   knownToCompare.add(settings);
   if (compared !== undefined) return;
   console.warn(
-    '[idemkit] Option `fingerprint` returned undefined, so payloads are not compared: a key that is used again with other parameters gets the first answer. Return what must be equal, or set `fingerprint: false`.',
+    '[idemkit] Option `fingerprint` returned undefined, so payloads are not compared. Return what must be equal, or set `fingerprint: false`.',
   );
 }
 
@@ -198,7 +198,7 @@ function checkedParts(key: NonNullable<Key>): string[] {
   if (!Array.isArray(parts) || parts.length === 0) {
     throw new IdempotencyError(
       'BAD_KEY',
-      `Option \`key\` returned ${Array.isArray(key) ? 'an empty array' : kindOf(key)}; return a string, a number, an array of strings and numbers, or undefined for an event without a key.`,
+      `Option \`key\` returned ${Array.isArray(key) ? 'an empty array' : kindOf(key)}; return a string, a number, an array of them, or undefined for no key.`,
     );
   }
   // `map` would skip holes.
@@ -207,7 +207,7 @@ function checkedParts(key: NonNullable<Key>): string[] {
     if (isText || (typeof part === 'number' && Number.isFinite(part))) return String(part);
     throw new IdempotencyError(
       'BAD_KEY',
-      `${parts.length === 1 ? 'The key' : `Part ${index} of the key`} that option \`key\` returned is ${kindOf(part)}. Every part must be there, or different operations would share one key.`,
+      `${parts.length === 1 ? 'The key' : `Part ${index} of the key`} that option \`key\` returned is ${kindOf(part)}. Without it, different operations would share a key.`,
     );
   });
 }
@@ -216,7 +216,7 @@ function checkedTenant(tenant: unknown): string {
   if (typeof tenant === 'string' && tenant.trim() !== '') return tenant;
   throw new IdempotencyError(
     'MISSING_TENANT',
-    `Option \`tenant\` returned ${kindOf(tenant)} for this event. Return who is calling as a string; without it, keys of different callers would share one space.`,
+    `Option \`tenant\` returned ${kindOf(tenant)}. Return who is calling, as a string; otherwise callers would share keys.`,
   );
 }
 
@@ -230,7 +230,7 @@ function missingKey(
       'MISSING_KEY',
       http
         ? 'This request has no idempotency key. Send one, the same for every attempt of the same operation.'
-        : 'Option `key` returned undefined for this event or record and a key is required. Return a key, or set `required: false` to run such events unguarded.',
+        : 'Option `key` returned undefined, and a key is required. Return one, or set `required: false` to run such events unguarded.',
     );
   }
   if (http) {
@@ -243,8 +243,8 @@ function missingKey(
   return new IdempotencyError(
     'MISSING_KEY',
     byHand
-      ? `This event carries no idempotency key that can be read: ${byHand}. Events that services send are recognised by their shape; for a test, \`idemkit/testing\` makes them (httpEventV2, httpEventV1, albEvent, sqsEvent, …). For an event of your own give the option \`key\`.`
-      : 'An event of this shape carries no idempotency key of its own. Give the option `key`, e.g. `key: (event) => event.orderId`, or `key: wholePayload` if equal payloads are one operation.',
+      ? `This event has no key that can be read: ${byHand}. For a test, \`idemkit/testing\` makes whole events (httpEventV2, sqsEvent, …). For an event of your own, give the option \`key\`.`
+      : 'An event of this shape has no key of its own. Give the option `key`, e.g. `key: (event) => event.orderId`, or `key: wholePayload` if equal payloads are one operation.',
   );
 }
 
@@ -283,8 +283,8 @@ function unknownBatch(source: string, byHand: string | undefined): IdempotencyEr
   return new IdempotencyError(
     'UNSUPPORTED',
     byHand
-      ? `This event is no batch that a service sends: ${byHand}. For a test, \`idemkit/testing\` makes complete ones (sqsEvent, kinesisEvent, …).`
-      : `A batch of ${source} records cannot be guarded as one operation: a batch that is delivered again may be cut differently. Wrap the function that handles one record instead: const once = idempotent(handleRecord, { key: (record) => record.id }), and call it for each record.`,
+      ? `This event is no batch that a service sends: ${byHand}. For a test, \`idemkit/testing\` makes whole ones (sqsEvent, …).`
+      : `A batch of ${source} records is not one operation: it may come again cut differently. Guard the function for one record instead: idempotent(handleRecord, { key: (record) => record.id }).`,
   );
 }
 
@@ -294,6 +294,6 @@ function warnOfUnusedAuthorization(http: HttpEvent): void {
   if (warned || headerLines(http, 'authorization').length === 0) return;
   warned = true;
   console.warn(
-    '[idemkit] Requests carry an Authorization header, but the gateway has no authorizer that names the caller: all callers share one space of keys. Add an authorizer, or give the option `tenant`.',
+    '[idemkit] Requests carry an Authorization header, but no authorizer names the caller, so all callers share keys. Add one, or give the option `tenant`.',
   );
 }

@@ -119,6 +119,6 @@ function refuseStreaming(handler: object): void {
   if (what === undefined) return;
   throw new IdempotencyError(
     'UNSUPPORTED',
-    `${what} cannot be guarded: a stream is gone once it was sent, so there is nothing to replay. Return a buffered answer, or guard the function that does the work and stream its result.`,
+    `${what} cannot be guarded: a stream that was sent cannot be replayed. Return a buffered answer, or guard the function that does the work and stream its result.`,
   );
 }

@@ -24,7 +24,7 @@ export function resolveOptions(options: IdempotentOptions = {}): GuardSettings {
   if (http.errors === 'problem-link' && http.docsUrl === undefined) {
     throw new IdempotencyError(
       'BAD_OPTION',
-      "Option `http.errors` is 'problem-link', but there is nothing to link to: give `http.docsUrl` as well, e.g. 'https://api.example.com/docs/idempotency'.",
+      "Option `http.errors` is 'problem-link', but there is nothing to link to: give `http.docsUrl`, e.g. 'https://api.example.com/docs/idempotency'.",
     );
   }
 

@@ -48,7 +48,7 @@ describe('a table that is not as it must be is refused, even where the store may
     const error = await refusal(dynamoStore(other.store));
     expect(error.code).toBe('STORE_MISCONFIGURED');
     expect(error.message).toContain(
-      `Table '${other.tableName}' does not take the records: its partition key must be 'pk' and its sort key 'sk', both strings. If they have other names, say so: dynamoStore({ partitionKey, sortKey }).`,
+      `Table '${other.tableName}' does not take the records: its partition key must be 'pk' and its sort key 'sk', both strings. Name others in dynamoStore({ partitionKey, sortKey }).`,
     );
   });
 
@@ -88,7 +88,7 @@ describe('a table that is not as it must be is refused, even where the store may
     await proxy.stop();
     expect(error.code).toBe('STORE_MISCONFIGURED');
     expect(error.message).toContain(
-      `This function may not dynamodb:PutItem on table '${table.tableName}'. Its role needs dynamodb:PutItem, dynamodb:UpdateItem, dynamodb:GetItem and dynamodb:Query on it`,
+      `This function may not dynamodb:PutItem on table '${table.tableName}'. Its role needs PutItem, UpdateItem, GetItem and Query on it`,
     );
   });
 
@@ -103,7 +103,7 @@ describe('a table that is not as it must be is refused, even where the store may
     vi.unstubAllEnvs();
     for (const error of [noCredentials, noRegion]) {
       expect(error.code).toBe('STORE_MISCONFIGURED');
-      expect(error.message).toContain('Give the function a role, or locally a Region and credentials');
+      expect(error.message).toContain('Give the function a role, or locally AWS_REGION and credentials');
     }
   });
 });
@@ -146,7 +146,7 @@ describe('dynamoStore', () => {
   test('refuses to be made without a table, with every way out', () => {
     vi.stubEnv('IDEMPOTENCY_TABLE', '');
     expect(() => dynamoStore()).toThrow(
-      'Expected a table\'s name in the environment variable IDEMPOTENCY_TABLE or in dynamoStore({ tableName }), got "" (string). Set one of them; in unit tests pass { store: memoryStore() }, which idemkit/testing exports, or set IDEMPOTENCY_DISABLED=true.',
+      'Expected a table\'s name in IDEMPOTENCY_TABLE or dynamoStore({ tableName }), got "" (string). In unit tests, use memoryStore() of idemkit/testing, or set IDEMPOTENCY_DISABLED=true.',
     );
     vi.unstubAllEnvs();
   });

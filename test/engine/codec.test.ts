@@ -367,7 +367,7 @@ describe('an answer that cannot be stored', () => {
       code: 'RESULT_UNAVAILABLE',
       effect: 'none',
       message: expect.stringMatching(
-        /^The operation with this idempotency key was completed, but its answer is not available: it could not be serialised \(\$.*: return plain data\)\. It has not been done again\.$/,
+        /^The operation was completed and is not done again, but its answer is not available: it could not be serialised \(\$.*: return plain data\)\.$/,
       ),
       record: { status: 'COMPLETED', attempt: 1 },
     });

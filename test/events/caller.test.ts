@@ -296,7 +296,7 @@ describe('an authorizer that leaves no identity', () => {
     await expect(call(event)).rejects.toMatchObject({
       code: 'MISSING_TENANT',
       message:
-        "An authorizer let this request pass but left no identity (no `sub`, no `principalId`), so two callers with the same key could not be told apart. Return a `principalId` in the authorizer's context, or give the option `tenant`, e.g. `tenant: (event) => event.requestContext.authorizer.lambda.customerId`.",
+        'The authorizer let this request pass but left no identity (no `sub`, no `principalId`), so callers could not be told apart. Return a `principalId` in its context, or give the option `tenant`, e.g. `tenant: (event) => event.requestContext.authorizer.lambda.customerId`.',
     });
     expect(handler).not.toHaveBeenCalled();
     expect(store.calls).toEqual([]);
@@ -342,7 +342,7 @@ describe('an Authorization header that no authorizer has checked', () => {
     }
     expect(warn.mock.calls).toEqual([
       [
-        '[idemkit] Requests carry an Authorization header, but the gateway has no authorizer that names the caller: all callers share one space of keys. Add an authorizer, or give the option `tenant`.',
+        '[idemkit] Requests carry an Authorization header, but no authorizer names the caller, so all callers share keys. Add one, or give the option `tenant`.',
       ],
     ]);
   });
@@ -370,7 +370,7 @@ describe('the option `tenant`', () => {
     const { call, handler, store } = counting({ key: () => 'k', tenant: () => tenant as string });
     await expect(call({})).rejects.toMatchObject({
       code: 'MISSING_TENANT',
-      message: expect.stringMatching(/^Option `tenant` returned .+ for this event\. Return who is calling/),
+      message: expect.stringMatching(/^Option `tenant` returned .+\. Return who is calling/),
     });
     await expect(call(rest({}))).rejects.toMatchObject({ code: 'MISSING_TENANT' });
     expect(handler).not.toHaveBeenCalled();
@@ -382,13 +382,11 @@ describe('the option `tenant`', () => {
       counting({ key: () => 'k', tenant: () => tenant as string })
         .call({})
         .catch((error: Error) => error.message);
-    expect(await messageFor('')).toContain('Option `tenant` returned a blank string for this event.');
-    expect(await messageFor(undefined)).toContain('Option `tenant` returned undefined for this event.');
-    expect(await messageFor(null)).toContain('Option `tenant` returned null for this event.');
-    expect(await messageFor(Promise.resolve('a'))).toContain(
-      'Option `tenant` returned a promise for this event.',
-    );
-    expect(await messageFor({})).toContain('Option `tenant` returned an object for this event.');
+    expect(await messageFor('')).toContain('Option `tenant` returned a blank string.');
+    expect(await messageFor(undefined)).toContain('Option `tenant` returned undefined.');
+    expect(await messageFor(null)).toContain('Option `tenant` returned null.');
+    expect(await messageFor(Promise.resolve('a'))).toContain('Option `tenant` returned a promise.');
+    expect(await messageFor({})).toContain('Option `tenant` returned an object.');
   });
 
   it('decides instead of the authorizer, given event and context', async () => {

@@ -124,7 +124,7 @@ describe('the option `key`', () => {
     await expect(call({})).rejects.toMatchObject({
       code: 'MISSING_KEY',
       message:
-        'Option `key` returned undefined for this event or record and a key is required. Return a key, or set `required: false` to run such events unguarded.',
+        'Option `key` returned undefined, and a key is required. Return one, or set `required: false` to run such events unguarded.',
     });
     expect(await call(restEvent())).toMatchObject({ statusCode: 400 });
     expect(handler).not.toHaveBeenCalled();
@@ -216,7 +216,7 @@ describe('a direct invocation', () => {
       await expect(call(event)).rejects.toMatchObject({
         code: 'MISSING_KEY',
         message:
-          'An event of this shape carries no idempotency key of its own. Give the option `key`, e.g. `key: (event) => event.orderId`, or `key: wholePayload` if equal payloads are one operation.',
+          'An event of this shape has no key of its own. Give the option `key`, e.g. `key: (event) => event.orderId`, or `key: wholePayload` if equal payloads are one operation.',
       });
       expect(handler).not.toHaveBeenCalled();
       expect(store.calls).toEqual([]);
@@ -272,7 +272,7 @@ describe('a batch of a service that is not known', () => {
       await expect(call(event)).rejects.toMatchObject({
         code: 'UNSUPPORTED',
         message: expect.stringMatching(
-          new RegExp(`^A batch of ${source} records cannot be guarded as one operation: .*Wrap the function`),
+          new RegExp(`^A batch of ${source} records is not one operation: .*Guard the function`),
         ),
       });
       expect(handler).not.toHaveBeenCalled();

@@ -57,7 +57,7 @@ describe('two guards that name no namespace', () => {
       effect: 'none',
       message: expect.stringMatching(
         new RegExp(
-          `Two guards use the default namespace '${name}' .*Give each its own, e\\.g\\. \\{ namespace: '${name}-`,
+          `Two guards share the default namespace '${name}' .*Give each its own, e\\.g\\. \\{ namespace: '${name}-`,
         ),
       ),
     });
