@@ -31,9 +31,15 @@ const isRoot = (prototype: object | null): boolean =>
 
 const isOfClass = (value: object): boolean => !isRoot(Object.getPrototypeOf(value));
 
-/** Copies accessors too, because Lambda's `callbackWaitsForEmptyEventLoop` is one. */
-const copyOf = (from: object): object =>
-  Object.create(Object.getPrototypeOf(from), Object.getOwnPropertyDescriptors(from));
+/** The only member of Lambda's context that is an accessor. */
+const waits = 'callbackWaitsForEmptyEventLoop';
+
+/** Copying all members by their descriptors would take twice as long. */
+function copyOf(from: object): object {
+  const copy = { ...from };
+  const descriptor = Object.getOwnPropertyDescriptor(from, waits);
+  return descriptor?.get ? Object.defineProperty(copy, waits, descriptor) : copy;
+}
 
 /** Reads, sets and calls the original's members. Methods of a class may need private fields, which no copy has. */
 function viewOf(from: object): object {
