@@ -4,15 +4,10 @@ const longestTimerMs = 2 ** 31 - 1;
  * `work`, or a rejection with `tooLate()` once `ms` have passed; what became of `work` is then unknown. On the real clock
  * even where the protocol's is another one: it is the invocation that ends.
  */
-export async function bounded<T>(work: Promise<T>, ms: number, tooLate: () => Error): Promise<T> {
+export function bounded<T>(work: Promise<T>, ms: number, tooLate: () => Error): Promise<T> {
   if (ms === Number.POSITIVE_INFINITY) return work;
-  let timer: NodeJS.Timeout | undefined;
-  const limit = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(tooLate()), Math.min(ms, longestTimerMs));
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => reject(tooLate()), Math.min(ms, longestTimerMs));
+    void work.then(resolve, reject).then(() => clearTimeout(timer));
   });
-  try {
-    return await Promise.race([work, limit]);
-  } finally {
-    clearTimeout(timer);
-  }
 }

@@ -2,7 +2,7 @@ import type { Guard, Run } from '../engine/index.ts';
 import { afterActing } from '../errors.ts';
 import { begin } from './begin.ts';
 import type { GuardSettings } from './resolve-options.ts';
-import { type MiddyRequest, watchRequest } from './watched-request.ts';
+import { type MiddyRequest, type Watcher, watchRequest } from './watched-request.ts';
 
 export type { MiddyRequest } from './watched-request.ts';
 
@@ -17,8 +17,9 @@ export function idempotentMiddleware(settings: GuardSettings): IdempotentMiddlew
   const byHand: Guard<GuardSettings> = { settings, subject: {} };
   /** The `use()` that is reading our members now. */
   let reading = { isChain: false };
-  // Kept by request, not in a variable: one process may serve concurrent requests.
-  const calls = new WeakMap<object, GuardedCall>();
+  // Kept on the request, for one process may serve concurrent requests. The garbage of a WeakMap is dear to collect.
+  const ourCall = Symbol('idemkit.call');
+  const callOf = (request: MiddyRequest) => (request as { readonly [ourCall]?: GuardedCall })[ourCall];
 
   const beforeOf = (guard: () => Guard<GuardSettings>) =>
     async function before(request: MiddyRequest): Promise<void> {
@@ -32,16 +33,17 @@ export function idempotentMiddleware(settings: GuardSettings): IdempotentMiddlew
       }
       request.event = begun.event;
       request.context = begun.context;
-      calls.set(request, new GuardedCall(request, begun.run));
+      const call = new GuardedCall(request, begun.run);
+      Object.defineProperty(request, ourCall, { value: call, configurable: true });
     };
   // Neither of these may return a value: Middy would take it for an early answer.
   async function after(request: MiddyRequest): Promise<void> {
-    await calls.get(request)?.ended();
+    await callOf(request)?.ended();
   }
   async function onError(request: MiddyRequest): Promise<void> {
     // Middy also calls this for requests that we did not take to the handler, and for those that are settled.
-    await calls.get(request)?.failed();
-    calls.get(request)?.completeAnswer();
+    await callOf(request)?.failed();
+    callOf(request)?.completeAnswer();
   }
 
   // `use()` reads all three members once for each chain. So each chain that shares this object becomes a guard of its own.
@@ -82,7 +84,7 @@ type Progress =
   | { readonly at: 'thrown'; readonly error: unknown; readonly after: Progress };
 
 /** One call on its way through the other middlewares. Decides, for each way that it can end, what the engine is told. */
-class GuardedCall {
+class GuardedCall implements Watcher {
   readonly #request: MiddyRequest;
   readonly #run: Run;
   #progress: Progress = { at: 'waiting' };
@@ -93,24 +95,28 @@ class GuardedCall {
   constructor(request: MiddyRequest, run: Run) {
     this.#request = request;
     this.#run = run;
-    watchRequest(request, {
-      called: () => {
-        if (this.#progress.at !== 'waiting') return;
-        this.#progress = { at: 'running' };
-        this.#run.called?.();
-      },
-      responded: (result, isEarly) => {
-        this.#before = this.#progress;
-        const isHandlers = this.#progress.at === 'running' || this.#progress.at === 'returned';
-        if (isHandlers && !isEarly) this.#progress = { at: 'returned', result };
-      },
-      failed: (error) => {
-        // Middy resets `response` directly before it assigns `error`. That assignment was not the handler's.
-        if (this.#progress.at !== 'thrown') this.#progress = { at: 'thrown', error, after: this.#before };
-      },
-      isSettled: () => this.#isSettled,
-      settleEarly: () => this.#endedEarly(),
-    });
+    watchRequest(request, this);
+  }
+
+  onCall(): void {
+    if (this.#progress.at !== 'waiting') return;
+    this.#progress = { at: 'running' };
+    this.#run.called?.();
+  }
+
+  onResponse(result: unknown, isEarly: boolean): void {
+    this.#before = this.#progress;
+    const isHandlers = this.#progress.at === 'running' || this.#progress.at === 'returned';
+    if (isHandlers && !isEarly) this.#progress = { at: 'returned', result };
+  }
+
+  onError(error: unknown): void {
+    // Middy resets `response` directly before it assigns `error`. That assignment was not the handler's.
+    if (this.#progress.at !== 'thrown') this.#progress = { at: 'thrown', error, after: this.#before };
+  }
+
+  get isSettled(): boolean {
+    return this.#isSettled;
   }
 
   /** No middleware threw. Stores the final answer, with everything that inner middlewares added. */
@@ -149,7 +155,7 @@ class GuardedCall {
   }
 
   /** A middleware has ended the chain with an answer of its own. Resolves to what Middy must answer. */
-  async #endedEarly(): Promise<unknown> {
+  async settleEarly(): Promise<unknown> {
     const { earlyResponse } = this.#request;
     const answer = () => (this.#run.completed ? this.#run.completed(earlyResponse) : earlyResponse);
     switch (this.#progress.at) {

@@ -24,105 +24,124 @@ export interface MiddyRequest {
 }
 
 /** Is told what Middy does with the request. */
-interface Watcher {
+export interface Watcher {
   /** Middy is calling the handler, as far as can be told. Before this it has certainly not called it. */
-  called(): void;
+  onCall(): void;
   /** @param isEarly whether a middleware has ended the chain with an answer of its own */
-  responded(response: unknown, isEarly: boolean): void;
-  failed(error: unknown): void;
-  isSettled(): boolean;
+  onResponse(response: unknown, isEarly: boolean): void;
+  onError(error: unknown): void;
+  readonly isSettled: boolean;
   /** Settles the claim of a chain that ended early. Resolves to what Middy must answer. */
   settleEarly(): Promise<unknown>;
 }
 
-export function watchRequest(request: MiddyRequest, watcher: Watcher): void {
-  watchCall(request, watcher);
-  watchResponse(request, watcher);
-  watchError(request, watcher);
+/** The properties that are watched. */
+type Watched = Pick<MiddyRequest, 'event' | 'context' | 'response' | 'error'>;
+
+// Registered, so that two copies of the package see each other's guards.
+const innermost = Symbol.for('idemkit.watched');
+
+interface WatchedRequest extends MiddyRequest {
+  [innermost]?: Watched;
 }
 
-function watchCall(request: MiddyRequest, watcher: Watcher): void {
-  let eventWasJustRead = false;
-  watch(request, 'event', () => {
-    eventWasJustRead = true;
-    // Middy reads both arguments in one turn. A read in a later turn is somebody else's.
-    queueMicrotask(() => {
-      eventWasJustRead = false;
-    });
-  });
-  watch(request, 'context', () => {
-    if (eventWasJustRead) watcher.called();
-  });
+export function watchRequest(request: WatchedRequest, watcher: Watcher): void {
+  const outer = request[innermost];
+  if (outer) {
+    request[innermost] = new Watch(request, watcher, outer);
+    return;
+  }
+  const { context, event, response, error } = request;
+  const watch = new Watch(request, watcher, { event, context, response, error });
+  Object.defineProperty(request, innermost, { value: watch, writable: true });
+  Object.defineProperties(request, accessors);
 }
 
-function watchResponse(request: MiddyRequest, watcher: Watcher): void {
-  const { read, write } = beneath(request, 'response');
-  let early: Promise<unknown> | undefined;
-  let isOver = false;
-  const settleEarly = async () => {
-    try {
-      const answer = await watcher.settleEarly();
-      // An outer guard in the same chain must store what this guard answers.
-      request.earlyResponse = answer;
-      write(answer);
-    } finally {
-      isOver = true;
-    }
-    return read();
-  };
+/** Shared by all requests: V8 keeps a request alive for long whose accessors are its own. */
+const accessors: PropertyDescriptorMap = {
+  event: accessor('event'),
+  context: accessor('context'),
+  response: accessor('response'),
+  error: accessor('error'),
+};
 
-  Object.defineProperty(request, 'response', {
-    configurable: true,
-    enumerable: true,
-    get: () => {
-      if (isOver || !('earlyResponse' in request)) return read();
-      if (watcher.isSettled() && early === undefined) return read();
-      early ??= settleEarly();
-      return early;
-    },
-    set: (response) => {
-      watcher.responded(response, 'earlyResponse' in request);
-      write(response);
-    },
-  });
-}
-
-function watchError(request: MiddyRequest, watcher: Watcher): void {
-  const { read, write } = beneath(request, 'error');
-  Object.defineProperty(request, 'error', {
-    configurable: true,
-    enumerable: true,
-    get: read,
-    set: (error) => {
-      watcher.failed(error);
-      write(error);
-    },
-  });
-}
-
-/** Calls `onRead` at each read of a property, and changes nothing else. */
-function watch(request: MiddyRequest, name: 'event' | 'context', onRead: () => void): void {
-  const { read, write } = beneath(request, name);
-  Object.defineProperty(request, name, {
-    configurable: true,
-    enumerable: true,
-    get: () => {
-      onRead();
-      return read();
-    },
-    set: write,
-  });
-}
-
-/** Reads and writes what a property holds before it becomes an accessor: a value, or the accessor of an outer guard. */
-function beneath(request: MiddyRequest, name: 'event' | 'context' | 'response' | 'error') {
-  const inherited = Object.getOwnPropertyDescriptor(request, name);
-  let value: unknown = inherited?.value;
+function accessor(name: keyof Watched): PropertyDescriptor {
   return {
-    read: (): unknown => (inherited?.get ? inherited.get.call(request) : value),
-    write: (next: unknown): void => {
-      if (inherited?.set) inherited.set.call(request, next);
-      else value = next;
+    configurable: true,
+    enumerable: true,
+    get(this: { readonly [innermost]: Watched }) {
+      return this[innermost][name];
+    },
+    set(this: { readonly [innermost]: Watched }, value) {
+      this[innermost][name] = value;
     },
   };
+}
+
+/** A request's properties as one guard watches them. */
+class Watch implements Watched {
+  readonly #request: MiddyRequest;
+  readonly #watcher: Watcher;
+  /** The properties as the guard around this one watches them; what they hold, where there is none. */
+  readonly #beneath: Watched;
+  #eventWasJustRead = false;
+  #early: Promise<unknown> | undefined;
+  #isOver = false;
+
+  constructor(request: MiddyRequest, watcher: Watcher, beneath: Watched) {
+    this.#request = request;
+    this.#watcher = watcher;
+    this.#beneath = beneath;
+  }
+
+  get event(): unknown {
+    this.#eventWasJustRead = true;
+    // Middy reads both arguments in one turn. A read in a later turn is somebody else's.
+    void Promise.resolve().then(() => {
+      this.#eventWasJustRead = false;
+    });
+    return this.#beneath.event;
+  }
+  set event(event) {
+    this.#beneath.event = event;
+  }
+
+  get context(): Context {
+    if (this.#eventWasJustRead) this.#watcher.onCall();
+    return this.#beneath.context;
+  }
+  set context(context) {
+    this.#beneath.context = context;
+  }
+
+  get response(): any {
+    if (this.#isOver || !('earlyResponse' in this.#request)) return this.#beneath.response;
+    if (this.#watcher.isSettled && this.#early === undefined) return this.#beneath.response;
+    this.#early ??= this.#settleEarly();
+    return this.#early;
+  }
+  set response(response) {
+    this.#watcher.onResponse(response, 'earlyResponse' in this.#request);
+    this.#beneath.response = response;
+  }
+
+  get error(): any {
+    return this.#beneath.error;
+  }
+  set error(error) {
+    this.#watcher.onError(error);
+    this.#beneath.error = error;
+  }
+
+  async #settleEarly(): Promise<unknown> {
+    try {
+      const answer = await this.#watcher.settleEarly();
+      // An outer guard in the same chain must store what this guard answers.
+      this.#request.earlyResponse = answer;
+      this.#beneath.response = answer;
+    } finally {
+      this.#isOver = true;
+    }
+    return this.#beneath.response;
+  }
 }
