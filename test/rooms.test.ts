@@ -20,6 +20,7 @@ const plans: Readonly<Record<string, Readonly<Record<string, readonly string[]>>
     client: [],
   },
   local: {
+    soak: ['demo', 'stack'],
     demo: ['stack', 'template'],
     template: ['stack', 'aws'],
     stack: ['aws', 'faults'],
