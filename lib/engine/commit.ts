@@ -84,8 +84,8 @@ async function commitClaimed(attempt: Attempt, encoded: Encoded, write: RecordWr
 }
 
 /**
- * Claim and completion in one: whatever the claim's condition meets decides what this attempt was. An abandoned claim is
- * taken over, and nothing is committed yet: `progress.attempt` is to commit as its owner.
+ * Claims and completes in one write. If a record stops it, that record decides how this attempt ends.
+ * An abandoned claim is taken over first. Then nothing is committed yet: `progress.attempt` is to commit as its owner.
  *
  * @throws `PAYLOAD_MISMATCH`, `IN_PROGRESS`, what `commitClaimed` throws
  */

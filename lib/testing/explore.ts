@@ -1,4 +1,4 @@
-/** Runs a user's handler through every fault at every point, and tells the worst for each effect. */
+/** Runs a user's handler through every fault at every point, and reports the worst for each effect. */
 import { IdempotencyError } from '../errors.ts';
 import { checkOptions, isBetween, isFunction, isOneOf, isRecord, type Rules } from '../validate.ts';
 import type { MemoryTable } from './memory-tables.ts';
@@ -8,34 +8,34 @@ import { type Fault, faultKinds, type MakeHandler, type Point, type Ran, runSche
 
 export interface ExploreOptions {
   /**
-   * Effects that the test counts itself, by name: each function tells how often it has happened so far. What the handler plays by
-   * `effect()`, and the writes and messages of its commits, are counted without this.
+   * Effects that the test counts itself, by name. Each function tells how often its effect has happened so far.
+   * Calls of `effect()`, and the writes and messages of commits, are counted without this.
    */
   readonly effects?: Readonly<Record<string, () => number>>;
   /** Effects that a fault may leave undone, such as a step with `atMostOnce`. @default none */
   readonly mayBeMissing?: readonly string[];
-  /** The user's tables that writes are applied to, anew for each schedule. @default none: writes are counted only */
+  /** Tables that writes are applied to. Each schedule has its own. @default none: writes are only counted */
   readonly tables?: Readonly<Record<string, MemoryTable>>;
-  /** How many faults a schedule has at most. Two are all pairs: about 12 000 schedules for ten steps. @default 1 */
+  /** The most faults in one schedule. With 2 all pairs are tried: about 12 000 schedules for ten steps. @default 1 */
   readonly faults?: 1 | 2;
   /** Called before each schedule, to reset what the test keeps outside of the handler. */
   readonly setUp?: () => unknown;
-  /** The function's timeout in milliseconds: the invocation's remaining time when it begins. @default 30_000 */
+  /** The function's timeout in milliseconds. @default 30_000 */
   readonly timeoutMs?: number;
-  /** Schedules after which it stops; `isComplete` then is false. @default 20_000 */
+  /** After so many schedules it stops, and `isComplete` is false. @default 20_000 */
   readonly maxSchedules?: number;
 }
 
 /** What `explore` found. */
 export interface ExploreReport {
   readonly effects: readonly EffectReport[];
-  /** Whether every effect happened in every schedule as often as in a clean run, but for those that may be missing. */
+  /** Whether every schedule had each effect as often as a clean run. Those of `mayBeMissing` may be fewer. */
   readonly isIdempotent: boolean;
   /** How many schedules were run. */
   readonly schedules: number;
-  /** Whether that is all of them. */
+  /** Whether all schedules were run. */
   readonly isComplete: boolean;
-  /** A table of the effects; for each that is not as it should be the time line of its worst schedule, and advice. */
+  /** A table of the effects. Each wrong one has the time line of its worst schedule, and advice. */
   toString(): string;
 }
 
@@ -61,13 +61,13 @@ const rules: Rules<ExploreOptions> = {
 };
 
 /**
- * Runs the handler that `make` makes through every crash, lost answer, duplicate and overtaken lease: one at every request to the store
- * and at every effect. Each schedule has a store, tables and time of its own, and each delivery a handler of its own.
+ * Runs a handler through every crash, lost answer, duplicate and overtaken lease, at every request to the store and at every
+ * effect. Each schedule has its own store, tables and time. Each delivery has its own handler.
  * After the fault the event is delivered until it is done, and then once more.
  *
- * @param make called for each delivery: `({ store, effect, tables, clock }) => handler`
- * @param event what the handler is given: a copy for each delivery
- * @throws `BAD_OPTION`; `NOT_GUARDED` where the handler asks the store for nothing; Error where no effect was seen, or where two clean
+ * @param make makes the handler for one delivery: `({ store, effect, tables, clock }) => handler`
+ * @param event given to the handler, as a copy for each delivery
+ * @throws `BAD_OPTION`; `NOT_GUARDED` if the handler sends nothing to the store; Error if no effect was seen, or if two clean
  * runs differ
  */
 export async function explore(

@@ -1,11 +1,11 @@
-/** `explore` as an assertion: for `expect` of vitest and Jest, and without either. */
+/** `explore` as an assertion: a matcher for vitest and Jest, and a function for every other runner. */
 import { AssertionError } from 'node:assert';
 import { type ExploreOptions, type ExploreReport, explore } from './explore.ts';
 import type { MakeHandler } from './schedule.ts';
 
 /** What `expect.extend(idempotencyMatchers)` adds. Declare it: `interface Matchers<R, T> extends IdempotencyMatchers {}`. */
 export interface IdempotencyMatchers {
-  /** Await it. Fails with the report where an effect is repeated or missing. */
+  /** Fails with the report if an effect is repeated or missing. Await it. */
   toBeIdempotent(event: unknown, options?: ExploreOptions): Promise<void>;
 }
 
@@ -22,9 +22,9 @@ export const idempotencyMatchers = {
 };
 
 /**
- * Explores a handler, for node:test and others.
+ * Explores a handler and throws if it is not idempotent, for node:test and others.
  *
- * @throws AssertionError with the report where an effect is repeated or missing; what `explore` throws
+ * @throws AssertionError with the report if an effect is repeated or missing; what `explore` throws
  */
 export async function assertIdempotent(
   make: MakeHandler,

@@ -1,4 +1,4 @@
-/** Tables of the user's own in memory: what a commit's writes make of them, by the expressions that DynamoDB is sent. */
+/** The user's own tables in memory. A commit's writes change them by the expressions that DynamoDB would be sent. */
 import { IdempotencyError } from '../errors.ts';
 import {
   type AttributeValue,
@@ -20,23 +20,23 @@ type Plain = Readonly<Record<string, unknown>>;
 
 /** A table as a test describes it. */
 export interface MemoryTable {
-  /** The partition key's attribute, or that and the sort key's. */
+  /** The partition key's attribute, or the attributes of partition key and sort key. */
   readonly key: string | readonly [partitionKey: string, sortKey: string];
-  /** Types of key attributes that are no strings. @default `S` for each */
+  /** Types of the key attributes that are not strings. @default `S` for each */
   readonly keyTypes?: Readonly<Record<string, KeyType>>;
-  /** What is in the table at first. @default nothing */
+  /** The items that the table has at first. @default none */
   readonly items?: readonly Plain[];
 }
 
 /** Tables for `memoryStore({ tables })`. */
 export interface MemoryTables extends WritableTables {
-  /** A copy of the item with this key. @throws `BAD_OPTION` for a table that is not there, or another table's key */
+  /** A copy of the item with this key. @throws `BAD_OPTION` for an unknown table, or a key that is not the table's */
   get(table: string, key: Plain): Plain | undefined;
-  /** Copies of all items, in the order of their keys. @throws `BAD_OPTION` for a table that is not there */
+  /** Copies of all items, in the order of their keys. @throws `BAD_OPTION` for an unknown table */
   items(table: string): Plain[];
-  /** Puts an item, as somebody else than the handler. @throws `BAD_OPTION` for what the table cannot hold */
+  /** Puts an item, as if somebody other than the handler did. @throws `BAD_OPTION` for what the table cannot hold */
   put(table: string, item: Plain): void;
-  /** Deletes an item, as somebody else than the handler. @throws `BAD_OPTION` */
+  /** Deletes an item, as if somebody other than the handler did. @throws `BAD_OPTION` */
   delete(table: string, key: Plain): void;
 }
 
@@ -45,10 +45,10 @@ interface Table extends TableContent {
 }
 
 /**
- * Tables in memory, to which `memoryStore({ tables })` applies the writes of `commit()` and `transaction()`. Conditions and updates are
- * evaluated as DynamoDB does; an evaluator that is compared with DynamoDB Local does it. Indexes, TTL and permissions are not there.
+ * Tables in memory. `memoryStore({ tables })` applies the writes of `commit()` and `transaction()` to them.
+ * Conditions and updates are evaluated as DynamoDB evaluates them. There are no indexes, no TTL and no permissions.
  *
- * @throws `BAD_OPTION` for a description that is none, and for an item that its table cannot hold
+ * @throws `BAD_OPTION` for a wrong description, and for an item that its table cannot hold
  */
 export function memoryTables(descriptions: Readonly<Record<string, MemoryTable>>): MemoryTables {
   const tables = new Map(

@@ -1,4 +1,4 @@
-/** Ends the timers of invocations that are over, so that what has crashed does not go on, and no test waits for it. */
+/** Ends the timers of invocations that are over. What has crashed then does not go on, and no test waits for it. */
 import { AsyncLocalStorage } from 'node:async_hooks';
 
 type Timers = Set<ReturnType<typeof setTimeout>>;
@@ -17,7 +17,7 @@ export async function watchingTimers<T>(work: () => Promise<T>): Promise<T> {
       current.getStore()?.add(timer);
       return timer;
     };
-    // What else is on it (`util.promisify` looks there) stays.
+    // Keeps the original's properties, where `util.promisify` looks.
     globalThis.setTimeout = Object.assign(watched, original) as typeof setTimeout;
   }
   try {
@@ -28,8 +28,8 @@ export async function watchingTimers<T>(work: () => Promise<T>): Promise<T> {
   }
 }
 
-/** Runs `work`, whose timers are kept in `timers`. */
+/** Runs `work`, and adds its timers to `timers`. */
 export const withTimers = <T>(timers: Timers, work: () => T): T => current.run(timers, work);
 
-/** For a timer of the explorer's own. */
+/** Runs `work` without noting its timers. For the explorer's own. */
 export const withoutTimers = <T>(work: () => T): T => current.exit(work);

@@ -17,7 +17,7 @@ export const faultKinds = [
 
 export type FaultKind = (typeof faultKinds)[number];
 
-/** One fault: what happens when a delivery comes to a point. Both are counted from 0. */
+/** One fault: what happens when a delivery comes to a point. Deliveries and points are counted from 0. */
 export interface Fault {
   readonly kind: FaultKind;
   readonly delivery: number;
@@ -33,17 +33,17 @@ export interface Moment {
   readonly what: string;
 }
 
-/** What a handler is made with. */
+/** What a handler is made from. */
 export interface ExploredWorld {
   /** Give it to the guard. */
   readonly store: Store;
-  /** The time that the store has. */
+  /** The store's clock. */
   readonly clock: ManualClock;
   /** The tables that `tables` describes. */
   readonly tables: MemoryTables;
   /**
-   * Plays an effect: a call of another service. With a `token` it is one that honours tokens: the same token counts once. Rejects where
-   * the schedule has its answer lost.
+   * Plays a call of another service. With a `token`, the service honours tokens: the same one counts once.
+   * Rejects when the schedule loses its answer.
    */
   effect(name: string, token?: string): Promise<void>;
 }
@@ -68,9 +68,9 @@ export interface Point {
 export interface Ran {
   readonly faults: readonly Fault[];
   readonly counts: ReadonlyMap<string, number>;
-  /** As they were after the first delivery. */
+  /** The counts after the first delivery. */
   readonly first: ReadonlyMap<string, number>;
-  /** In the order in which they were passed. */
+  /** In the order in which the deliveries passed them. */
   readonly points: readonly Point[];
   readonly timeLine: readonly Moment[];
 }
@@ -331,7 +331,7 @@ function watched(
   };
 }
 
-/** An answer after which a caller or a queue comes again. */
+/** Whether a caller or a queue comes again after this answer. */
 function wantsRetry(answer: unknown): boolean {
   return retryOf(answer) !== undefined;
 }
@@ -348,7 +348,7 @@ function retryOf(answer: unknown): string | undefined {
   return hasFailures ? `${batchItemFailures.length} failed records` : undefined;
 }
 
-/** @throws Error where a delivery neither ends nor comes to a point */
+/** @throws Error if a delivery neither ends nor comes to a point in time */
 async function inRealTime<T>(work: Promise<T>): Promise<T> {
   let timer: ReturnType<typeof setTimeout> | undefined;
   const stuck = new Promise<never>((_, reject) => {
@@ -380,7 +380,7 @@ function contextOf(clock: ManualClock, timeoutMs: number, number: number): Conte
   };
 }
 
-/** The engine keeps which guard has a store's default namespace. These stores are gone, and so are their guards. */
+/** The engine remembers which guard has a store's default namespace. This store is gone, so it may forget. */
 function forgetNamespaces(storeId: string): void {
   const shared = globalThis as unknown as Record<symbol, Map<string, object> | undefined>;
   const namespaces = shared[Symbol.for('idemkit.namespaces')];

@@ -25,7 +25,7 @@ export interface TableDescription {
   readonly name: string;
   readonly partitionKey: string;
   readonly sortKey?: string;
-  /** Of keys that are no texts, the indexes' included. @default `S` for each */
+  /** Types of the key attributes that are not strings, those of indexes included. @default `S` for each */
   readonly keyTypes?: Readonly<Record<string, KeyType>>;
   /** @default none: nothing expires */
   readonly ttlAttribute?: string;
@@ -43,7 +43,7 @@ export const keyNamesOf = ({
 
 export const keyTypeOf = (table: TableDescription, name: string): KeyType => table.keyTypes?.[name] ?? 'S';
 
-/** One text for each key; what items are filed under. */
+/** One text for each key. Items are filed under it. */
 export const textOfKey = (table: TableDescription, item: Item): string =>
   keyNamesOf(table)
     .map((name) => textOfValue(item[name] as Value))
