@@ -8,16 +8,17 @@ import { svgOf } from './svg.ts';
 const introduction = `# Performance
 
 idemkit beside \`@aws-lambda-powertools/idempotency\`, which this page calls the peer.
-\`npm run bench -- --docs\` measures both in one run, in turn, and writes this page.
+\`npm run bench -- --docs\` measures both by turns in one run, and writes this page.
 Read the ratios: below 1.00, idemkit takes less than the peer.
-Times are those of the machine that is named here.
+Times hold for the machine that is named below.
 A figure is the median of the rounds, with the quartiles in brackets.
 A ratio is the median of each round's own ratio.
 
 Both guard the same handler.
-Both refuse a key that comes again with another payload; the peer is asked to, by \`payloadValidationJmesPath\`.
+Both refuse a key that comes again with another payload.
+The peer does so by its option \`payloadValidationJmesPath\`.
 "Own CPU" is measured on a client that answers in the next turn of the event loop.
-The work of the SDK, the network and DynamoDB is not in it.
+It leaves out the SDK, the network and DynamoDB.
 `;
 
 export function writeDocument({ machine, parts }: Result, folder: string): void {
