@@ -1,26 +1,45 @@
-import type { Auditor } from '../simulation/history.ts';
+import type { Auditor, History } from '../simulation/history.ts';
 
-/** Of a group's messages none is begun before the one before it is done, and none is acknowledged that was not done. */
+/** Of a group none is begun before the one before it is recorded as done, and none is acknowledged that is not. */
 export const order: Auditor = {
   promise: 'a group is processed in its order, and all of it',
-  audit({ queued, executions, acknowledged }) {
+  audit(history) {
+    const { queued, executions, acknowledged, takenOut } = history;
     const problems: string[] = [];
-    const before = new Map<string, string>();
-    const isUnguarded = executions.some(({ isGuarded }) => !isGuarded);
+    const before = new Map<string, string[]>();
     for (const { group, key } of queued) {
-      const earlier = before.get(group);
-      before.set(group, key);
+      if (group === undefined) continue;
+      const earlier = before.get(group) ?? [];
       const started = Math.min(...executions.filter((one) => one.key === key).map((one) => one.startedAtMs));
-      if (earlier === undefined || isUnguarded || started === Number.POSITIVE_INFINITY) continue;
-      const done = executions.some(
-        (one) => one.key === earlier && one.ended === 'returned' && (one.endedAtMs ?? 0) <= started,
+      // Who was taken out by then is waited for no more.
+      const last = earlier.findLast(
+        (one) => !takenOut.some((taken) => taken.key === one && taken.atMs <= started),
       );
-      if (!done) problems.push(`${key} began before ${earlier} of its group was done`);
+      before.set(group, [...earlier, key]);
+      if (last === undefined || started === Number.POSITIVE_INFINITY) continue;
+      if (!isRecorded(history, last, started)) {
+        problems.push(`${key} began before ${last} of its group was recorded as done`);
+      }
     }
-    for (const { key } of acknowledged) {
-      const isDone = executions.some((one) => one.key === key && one.ended === 'returned');
-      if (!isDone) problems.push(`${key} was acknowledged and never done`);
+    for (const { key, atMs } of acknowledged) {
+      if (!isRecorded(history, key, atMs))
+        problems.push(`${key} was acknowledged and is not recorded as done`);
     }
     return problems;
   },
 };
+
+/** Whether it is done by then, and recorded; where its guard told that it could not record it, that it is done is enough. */
+function isRecorded({ queued, transitions, executions }: History, key: string, byMs: number): boolean {
+  const pk = queued.find((one) => one.key === key)?.pk;
+  return (
+    transitions.some((one) => one.pk === pk && one.after?.status === 'COMPLETED' && one.atMs <= byMs) ||
+    executions.some(
+      (one) =>
+        one.pk === pk &&
+        one.ended === 'returned' &&
+        (one.endedAtMs ?? Number.POSITIVE_INFINITY) <= byMs &&
+        one.call.observed.some((event) => event.type === 'unrecorded' && event.operation === pk),
+    )
+  );
+}

@@ -1,9 +1,10 @@
-import type { Auditor } from '../simulation/history.ts';
+import type { Auditor, History } from '../simulation/history.ts';
 
 /** What a transaction stages is published, once to a consumer's eyes, and nothing else is. */
 export const outbox: Auditor = {
   promise: 'messages are neither lost nor invented',
-  audit({ staged, published, committed, expectedMessages }) {
+  audit(history) {
+    const { staged, published, committed, expectedMessages } = history;
     const problems: string[] = [];
     const ids = new Set(published.map(({ deduplicationId }) => deduplicationId));
     for (const { deduplicationId, body } of staged) {
@@ -31,6 +32,36 @@ export const outbox: Auditor = {
         problems.push(`the messages of ${execution} were staged without its commit`);
       }
     }
-    return problems;
+    return [...problems, ...outOfOrder(history)];
   },
 };
+
+/** Of what one relay was given, a group's messages go out one after the other, and a transaction's as they were staged. */
+function outOfOrder({ publications, staged }: History): string[] {
+  const before = new Map<
+    string,
+    { readonly publishedAtMs: number | undefined; readonly deduplicationId: string }
+  >();
+  const last = new Map<string, number>();
+  return publications.flatMap((one) => {
+    const { relay, groupId, deduplicationId, begunAtMs } = one;
+    const problems: string[] = [];
+    const lane = `${relay} ${groupId}`;
+    const earlier = before.get(lane);
+    before.set(lane, one);
+    if (earlier && (earlier.publishedAtMs ?? Number.POSITIVE_INFINITY) > begunAtMs) {
+      problems.push(
+        `${relay} began ${deduplicationId} before ${earlier.deduplicationId} of its group was out`,
+      );
+    }
+    const { pk, sk } = staged.find((item) => item.deduplicationId === deduplicationId) ?? { pk: '', sk: '' };
+    const mark = sk.lastIndexOf('#');
+    const transaction = `${lane} ${pk} ${sk.slice(0, mark)}`;
+    const position = Number(sk.slice(mark + 1));
+    if (position < (last.get(transaction) ?? 0)) {
+      problems.push(`${relay} published ${sk} after a later message of its transaction`);
+    }
+    last.set(transaction, position);
+    return problems;
+  });
+}

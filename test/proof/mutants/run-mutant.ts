@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { auditors } from '../auditors/index.ts';
-import { order } from '../auditors/order.ts';
+import { workloads } from '../workloads/index.ts';
 import type { Mutant } from './mutants.ts';
 
 export type Found =
@@ -55,6 +55,9 @@ function byTest(folder: string, test: string): Found {
 const run = (args: readonly string[], cwd: string) =>
   spawnSync(process.execPath, args, { cwd, encoding: 'utf8', timeout: 300_000 });
 
+const promises = new Set(
+  workloads.flatMap((workload) => (workload.auditors ?? auditors).map(({ promise }) => promise)),
+);
+
 const promiseIn = (complaint: string): string =>
-  [...auditors, order].find(({ promise }) => complaint.startsWith(`${promise}: `))?.promise ??
-  'the run itself';
+  [...promises].find((promise) => complaint.startsWith(`${promise}: `)) ?? 'the run itself';

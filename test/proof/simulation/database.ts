@@ -1,6 +1,6 @@
 /** The database of a run. What changes in it is written into the history. */
 import { type Applied, type Change, createDynamoModel, type Item } from '../dynamodb-model/index.ts';
-import type { Call, ClaimItem, History } from './history.ts';
+import type { Call, ClaimItem, History, StagedItem } from './history.ts';
 
 export const recordsTable = 'records';
 export const effectsTable = 'effects';
@@ -16,8 +16,11 @@ export class Database {
   readonly #nowMs: () => number;
   readonly #model;
   /** Told once a message was staged. */
-  onStaged: () => void = () => {};
+  onStaged: (item: StagedItem) => void = () => {};
+  /** What a message was before it was sealed. */
+  openBody: (sealed: Uint8Array, pk: string) => string = () => '';
   #sender: Sender | undefined;
+  readonly #watchers: ((change: Change, sender: Sender | undefined) => void)[] = [];
 
   constructor(history: History, nowMs: () => number) {
     this.#history = history;
@@ -31,6 +34,11 @@ export class Database {
       nowMs,
       onChange: (change) => this.#changed(change),
     });
+  }
+
+  /** For a workload whose records are of another kind: is told of every change, with the request that made it. */
+  watch(watcher: (change: Change, sender: Sender | undefined) => void): void {
+    this.#watchers.push(watcher);
   }
 
   apply(input: object, sender: Sender): Applied {
@@ -78,7 +86,10 @@ export class Database {
     }
   }
 
-  #changed({ tableName, key, before, after }: Change): void {
+  #changed(change: Change): void {
+    for (const watcher of this.#watchers) watcher(change, this.#sender);
+    const { tableName, key, before, after, byTtl } = change;
+    if (byTtl) this.#history.reach(`TTL removes a ${textIn(key, 'sk').split('#')[1] ?? 'claim'}`);
     const { call, sentAtClockMs = this.#nowMs(), commandName = 'TTL' } = this.#sender ?? {};
     const history = this.#history;
     const atMs = this.#nowMs();
@@ -98,15 +109,21 @@ export class Database {
       });
     } else if (sk.includes('#step#')) {
       if (after && textIn(after, 'status') === 'DONE') history.stepsRecorded.push({ pk, sk, atMs });
+    } else if (sk.includes('#result#') && after) {
+      if (sk.endsWith('#0002')) history.reach('an answer in several chunks');
+      history.reach('a chunk of an answer');
     } else if (sk.includes('#outbox#') && after && !before) {
-      history.staged.push({
-        ...{ pk, sk, atMs },
+      const { body: stored } = after;
+      const sealed = (stored as { B?: Uint8Array } | undefined)?.B;
+      const item: StagedItem = {
+        ...{ pk, sk, atMs, stored },
         destination: textIn(after, 'destination'),
-        body: textIn(after, 'body'),
+        body: sealed ? this.openBody(sealed, pk) : textIn(after, 'body'),
         groupId: textIn(after, 'groupId'),
         deduplicationId: textIn(after, 'deduplicationId'),
-      });
-      this.onStaged();
+      };
+      history.staged.push(item);
+      this.onStaged(item);
     }
   }
 }

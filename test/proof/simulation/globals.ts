@@ -1,6 +1,7 @@
 /** Time and chance of this process, replaced while a run goes on: the library asks for both by their global names. */
 import crypto from 'node:crypto';
 import { syncBuiltinESMExports } from 'node:module';
+import timers from 'node:timers';
 import type { Chance } from './chance.ts';
 import { invocation } from './sandbox.ts';
 import type { Cancel, VirtualTime } from './virtual-time.ts';
@@ -10,6 +11,7 @@ export function replaceGlobals(time: VirtualTime, chance: Chance, log: (line: st
   const theirs = {
     setTimeout: globalThis.setTimeout,
     clearTimeout: globalThis.clearTimeout,
+    timersSetTimeout: timers.setTimeout,
     random: Math.random,
     now: Date.now,
     performanceNow: performance.now,
@@ -23,6 +25,8 @@ export function replaceGlobals(time: VirtualTime, chance: Chance, log: (line: st
     const place = invocation.getStore()?.sandbox ?? time;
     return new Timer(place.after(ms, happen));
   }) as never;
+  // Middy takes it from the module.
+  timers.setTimeout = globalThis.setTimeout;
   globalThis.clearTimeout = ((timer?: Timer) => {
     timer?.cancel();
   }) as never;
@@ -35,6 +39,7 @@ export function replaceGlobals(time: VirtualTime, chance: Chance, log: (line: st
   console.error = (text: unknown) => log(`tells: ${String(text)}`);
   return () => {
     globalThis.setTimeout = theirs.setTimeout;
+    timers.setTimeout = theirs.timersSetTimeout;
     globalThis.clearTimeout = theirs.clearTimeout;
     Math.random = theirs.random;
     Date.now = theirs.now;

@@ -1,5 +1,6 @@
 /** What happened in a run, as the auditors read it. */
 import type { IdempotencyEvent } from '../../../lib/index.ts';
+import type { Value } from '../dynamodb-model/index.ts';
 
 /** A claim item, as far as auditors look into it. */
 export interface ClaimItem {
@@ -71,6 +72,8 @@ export interface Execution {
   readonly endsAtMs: number;
   endedAtMs: number | undefined;
   ended: 'returned' | 'threw' | undefined;
+  /** Copies of what it committed and returned. */
+  readonly answers: unknown[];
 }
 
 /** A handler's own function of a step was called. */
@@ -92,7 +95,10 @@ export interface StagedItem {
   readonly sk: string;
   readonly pk: string;
   readonly destination: string;
+  /** As it was before it was sealed. */
   readonly body: string;
+  /** As the table has it. */
+  readonly stored: Value | undefined;
   readonly groupId: string;
   readonly deduplicationId: string;
   readonly atMs: number;
@@ -104,6 +110,35 @@ export interface Published {
   readonly deduplicationId: string;
   readonly atMs: number;
 }
+
+/** One try of a relay to publish a message. */
+export interface Publication {
+  /** One invocation of the relay. */
+  readonly relay: string;
+  readonly groupId: string;
+  readonly deduplicationId: string;
+  readonly begunAtMs: number;
+  /** When the relay knew that it was published; `undefined` if never. */
+  publishedAtMs: number | undefined;
+}
+
+/** A message or a stream's record that is waiting to be processed. */
+export interface Queued {
+  /** Its messages are processed in their order; `undefined` where there is none. */
+  readonly group: string | undefined;
+  readonly key: string;
+  readonly pk: string;
+}
+
+/** Names what a workload writes down for auditors of its own. */
+export interface Kind<Fact> {
+  readonly name: string;
+  /** Never there: it keeps the type of the facts. */
+  readonly fact?: Fact;
+}
+
+/** @example const arrivals = kindOfFact<{ atMs: number }>('arrivals'); history.facts(arrivals).push({ atMs: 1 }); */
+export const kindOfFact = <Fact>(name: string): Kind<Fact> => ({ name });
 
 export class History {
   readonly transitions: Transition[] = [];
@@ -133,10 +168,29 @@ export class History {
   readonly refused: string[] = [];
   /** The counter that every commit of a key adds to, as it stands at the end. */
   readonly counters = new Map<string, number>();
-  /** Messages of a queue that the handler has acknowledged, in the order in which they were. */
-  readonly acknowledged: { readonly group: string; readonly key: string; readonly atMs: number }[] = [];
-  /** What a queue holds, in the order in which it was sent. */
-  readonly queued: { readonly group: string; readonly key: string }[] = [];
+  readonly publications: Publication[] = [];
+  /** What a queue or a stream was sent, in its order. */
+  readonly queued: Queued[] = [];
+  /** Of that, what the handler has acknowledged, in the order in which it was. */
+  readonly acknowledged: { readonly key: string; readonly atMs: number }[] = [];
+  /** Of that, what was taken out after too many failures: others do not wait for it any more. */
+  readonly takenOut: { readonly key: string; readonly atMs: number }[] = [];
+  /** How often each thing happened that a run is meant to reach. */
+  readonly reached = new Map<string, number>();
+  readonly #facts = new Map<Kind<unknown>, unknown[]>();
+
+  /** What was written down of a kind, to be added to and read. */
+  facts<Fact>(kind: Kind<Fact>): Fact[] {
+    const known = this.#facts.get(kind);
+    if (known) return known as Fact[];
+    const made: Fact[] = [];
+    this.#facts.set(kind, made);
+    return made;
+  }
+
+  reach(what: string): void {
+    this.reached.set(what, (this.reached.get(what) ?? 0) + 1);
+  }
 
   /** The window that an execution's owner, or else its commit, belongs to. */
   windowOf(execution: Execution): string | undefined {

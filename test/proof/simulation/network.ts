@@ -1,9 +1,10 @@
 /** The way from a process to the database and back, with an SDK in between that repeats what was not answered. */
+import type { DynamoClient } from '../../../lib/dynamo/client.ts';
 import { type Applied, sdkError } from '../dynamodb-model/index.ts';
 import type { Chance } from './chance.ts';
 import { type Database, recordsTable, type Sender } from './database.ts';
 import type { Faults } from './faults.ts';
-import type { Call } from './history.ts';
+import type { Call, History } from './history.ts';
 import { invocation, type Sandbox } from './sandbox.ts';
 import type { VirtualTime } from './virtual-time.ts';
 
@@ -35,13 +36,14 @@ export interface Parts {
   readonly chance: Chance;
   readonly faults: Faults;
   readonly database: Database;
+  readonly history: History;
   readonly log: (who: string, what: string) => void;
 }
 
 /** What a world's processes send their requests with. */
 export interface Wire {
   /** A client for one process. @param tableName what that process calls the records' table */
-  client(sandbox: Sandbox, tableName: string): { send(command: any): Promise<any> };
+  client(sandbox: Sandbox, tableName: string): DynamoClient;
 }
 
 interface Request {
@@ -61,7 +63,7 @@ export class Network implements Wire {
     this.#parts = parts;
   }
 
-  client(sandbox: Sandbox, tableName: string): { send(command: any): Promise<any> } {
+  client(sandbox: Sandbox, tableName: string): DynamoClient {
     return {
       send: (command: { readonly constructor: { readonly name: string }; readonly input: object }) =>
         new Promise((resolve, reject) => {
@@ -100,8 +102,11 @@ export class Network implements Wire {
       });
     };
     const sender: Sender = { call: request.call, sentAtClockMs: sandbox.clock.now(), commandName };
+    const sentAtMs = time.nowMs;
     const take = (applied: Applied, isAnswered: boolean) => {
-      log('db', `${here}: ${resultOf(applied)}`);
+      const result = resultOf(applied);
+      log('db', `${here}: ${result}`);
+      this.#count(request, result, time.nowMs - sentAtMs);
       if (!isAnswered) return;
       answer(() => {
         if (applied.error) request.reject(sdkError(applied.error, sending));
@@ -208,6 +213,17 @@ export class Network implements Wire {
       if (kind === 'conflict') return !isRead;
       return !(kind.startsWith('crash') && sandbox.name.startsWith('probe'));
     });
+  }
+
+  #count({ commandName, sandbox }: Request, result: string, afterMs: number): void {
+    const { history } = this.#parts;
+    if (result === 'applied' && commandName !== 'GetItem' && commandName !== 'Query') {
+      if (afterMs > requestTimeoutMs) history.reach('a write is applied after its sender gave up');
+      if (sandbox.isDead) history.reach('a write of a dead process is applied');
+    }
+    for (const name of result.match(/\b[A-Z]\w+/g) ?? []) {
+      if (name !== 'None') history.reach(`DynamoDB says ${name}`);
+    }
   }
 
   #crash(sandbox: Sandbox, where: string): void {

@@ -4,6 +4,7 @@ import { workloads } from '../workloads/index.ts';
 import { Chance } from './chance.ts';
 import type { Rates } from './faults.ts';
 import { replaceGlobals } from './globals.ts';
+import { reachedIn } from './reached.ts';
 import { World } from './world.ts';
 
 export interface Report {
@@ -16,6 +17,8 @@ export interface Report {
   readonly trace: readonly string[];
   readonly events: number;
   readonly calls: number;
+  /** How often each thing happened that runs are meant to reach. */
+  readonly reached: ReadonlyMap<string, number>;
 }
 
 const mostEvents = 20_000;
@@ -40,7 +43,7 @@ export async function runSeed(
   const complaints: string[] = [];
   try {
     await workload.run(world, async () => world.time.untilQuiet(mostEvents));
-    complaints.push(...audit([...auditors, ...(workload.auditors ?? []), ...more], world));
+    complaints.push(...audit([...(workload.auditors ?? auditors), ...more], world));
   } catch (error) {
     complaints.push(`the run ends: ${error instanceof Error ? error.stack : String(error)}`);
   } finally {
@@ -54,6 +57,7 @@ export async function runSeed(
     trace: world.trace,
     events: world.time.events,
     calls: world.history.calls.length,
+    reached: reachedIn(world),
   };
 }
 
@@ -96,4 +100,9 @@ export const mostOften = {
   'not published': 0.2,
   'passing answer': 0.2,
   'much later': 0.3,
+  'seal fails': 0.1,
+  'open fails': 0.1,
+  'turned away': 0.1,
+  'middleware throws': 0.1,
+  'place is lost': 0.2,
 } as const;

@@ -1,7 +1,13 @@
 /** One run's world: time, chance, faults, the database, the processes, and what is written down of them. */
 import { createHash } from 'node:crypto';
 import type { Context } from 'aws-lambda';
-import { type DynamoStore, dynamoStore, type IdempotencyEvent, type Operation } from '../../../lib/index.ts';
+import {
+  type DynamoStore,
+  dynamoStore,
+  type IdempotencyEvent,
+  type Operation,
+  type Seal,
+} from '../../../lib/index.ts';
 import { Chance } from './chance.ts';
 import { Database } from './database.ts';
 import { Faults, type Rates } from './faults.ts';
@@ -18,8 +24,9 @@ export const namespace = 'proof';
 /** Whose call it is, and of what. */
 export interface About {
   readonly tenant: string;
-  /** One, or those of a batch. */
-  readonly key: string | readonly string[];
+  readonly key: string;
+  /** Of the records that it may touch: one, or those of a batch. */
+  readonly pks: readonly string[];
   readonly payload: string;
   /** @default the next number of a call */
   readonly id?: string;
@@ -58,7 +65,7 @@ export class World {
     this.faults = new Faults(this.chance, rates, only);
     this.database = new Database(history, () => time.nowMs);
     this.network = networkOf({
-      ...{ time, chance: this.chance, faults: this.faults, database: this.database },
+      ...{ time, chance: this.chance, faults: this.faults, database: this.database, history },
       log: (who, what) => this.log(who, what),
     });
   }
@@ -80,13 +87,17 @@ export class World {
     const kind = this.fault(`skew of ${place}`, 'small skew', 'wild skew');
     const mostMs = kind === 'wild skew' ? 30_000 : kind === 'small skew' ? 450 : 0;
     const skewMs = this.chance.between(`skew of ${place}`, -mostMs, mostMs);
+    if (skewMs !== 0) this.history.reach(`a clock is skewed: ${name}`);
     return new Sandbox(place, this.time, skewMs);
   }
 
-  store(sandbox: Sandbox): DynamoStore {
+  store(sandbox: Sandbox, seal?: Seal): DynamoStore {
     // A name of its own in each process: the library remembers for which tables it has seen what.
     const tableName = `records of ${this.#number} in ${sandbox.name}`;
-    return dynamoStore({ tableName, client: this.network.client(sandbox, tableName), clock: sandbox.clock });
+    return dynamoStore({
+      ...{ tableName, client: this.network.client(sandbox, tableName), clock: sandbox.clock },
+      ...(seal && { seal }),
+    });
   }
 
   readonly observe = (event: IdempotencyEvent): void => {
@@ -103,13 +114,11 @@ export class World {
     deadline: Deadline | undefined,
     ended: (outcome: CallOutcome) => void,
   ): Call {
-    const { tenant, payload, isProbe = false, claimsAtCommit = false } = about;
-    const keys = typeof about.key === 'string' ? [about.key] : about.key;
+    const { tenant, key, payload, pks, isProbe = false, claimsAtCommit = false } = about;
     const call: Call = {
       id: about.id ?? `call ${++this.#calls}`,
-      ...{ tenant, payload, isProbe },
-      key: keys.join(', '),
-      pks: new Set(keys.map((key) => pkOf(tenant, key))),
+      ...{ tenant, key, payload, isProbe },
+      pks: new Set(pks),
       sandbox: sandbox.name,
       startedAtMs: this.time.nowMs,
       startedAtClockMs: sandbox.clock.now(),
@@ -118,6 +127,7 @@ export class World {
     this.history.calls.push(call);
     if (claimsAtCommit) this.history.claimsAtCommit.add(call.id);
     this.log(sandbox.name, `${call.id} begins: ${tenant} ${call.key} ${payload}`);
+    if (sandbox.running > 0) this.history.reach('a call while another one runs in its process');
     sandbox.running++;
     const end = (outcome: CallOutcome) => {
       // What goes on in a process that is dead is nobody's.
@@ -134,6 +144,7 @@ export class World {
       this.time.after(deadline.timeoutMs, () => {
         if (sandbox.isDead) return;
         sandbox.isDead = true;
+        this.history.reach('a process is killed at its deadline');
         this.log(sandbox.name, `${call.id} is killed at its deadline`);
       });
     sandbox.after(1, () =>
@@ -142,7 +153,10 @@ export class World {
         const context =
           deadline && ({ getRemainingTimeInMillis: () => untilMs - this.time.nowMs } as Context);
         guarded(context).then(
-          (value) => end({ kind: 'answered', value }),
+          (value) => {
+            end({ kind: 'answered', value: structuredClone(value) });
+            spoil(value);
+          },
           (error: unknown) => end({ kind: 'failed', error }),
         );
       }),
@@ -151,10 +165,9 @@ export class World {
   }
 
   /** A handler's first line: whose run it is. */
-  begin(op: Operation, tenant: string, key: string): Execution {
+  begin(op: Operation, key: string, pk: string): Execution {
     const { call, sandbox } = invocation.getStore()!;
     if (!call) throw new Error('A handler was run that nobody called.');
-    const pk = pkOf(tenant, key);
     const claim = this.history.transitions.findLast(
       ({ call: other, pk: place, before, after }) =>
         other === call && place === pk && after?.owner !== before?.owner && after?.status === 'IN_PROGRESS',
@@ -169,8 +182,7 @@ export class World {
       owner: claim?.after?.owner,
       window: claim?.after?.window,
       endsAtMs: op.expiresAt.getTime(),
-      endedAtMs: undefined,
-      ended: undefined,
+      ...{ endedAtMs: undefined, ended: undefined, answers: [] },
     };
     this.history.executions.push(execution);
     this.log(
@@ -180,9 +192,21 @@ export class World {
     return execution;
   }
 
-  end(execution: Execution, ended: 'returned' | 'threw'): void {
+  returned(execution: Execution, answer: unknown): void {
+    execution.answers.push(structuredClone(answer));
+    this.#end(execution, 'returned');
+  }
+
+  threw(execution: Execution): void {
+    this.#end(execution, 'threw');
+  }
+
+  #end(execution: Execution, ended: 'returned' | 'threw'): void {
     execution.ended = ended;
     execution.endedAtMs = this.time.nowMs;
+    if (execution.claim && this.time.nowMs > execution.claim.leaseUntilMs) {
+      this.history.reach('a handler ends after its lease');
+    }
     this.log(execution.call.sandbox, `${execution.id}: handler ${ended}`);
   }
 
@@ -215,13 +239,21 @@ export class World {
 }
 
 /** Written out again, so that a change of the library's shows. */
-export const pkOf = (tenant: string, key: string): string =>
+export const pkOf = (tenant: string | null, ...parts: readonly unknown[]): string =>
   `${namespace}#${createHash('sha256')
-    .update(JSON.stringify([tenant, key]))
+    .update(JSON.stringify([tenant, ...parts]))
     .digest('base64url')}`;
 
+/** Callers do with an answer what they like. */
+function spoil(answer: unknown): void {
+  if (typeof answer === 'object' && answer !== null) Object.assign(answer, { execution: 'spoiled' });
+}
+
 function described(outcome: CallOutcome): string {
-  if (outcome.kind === 'answered') return `is answered ${JSON.stringify(outcome.value)?.slice(0, 160)}`;
+  if (outcome.kind === 'answered')
+    return `is answered ${JSON.stringify(outcome.value, plainly)?.slice(0, 160)}`;
   const { code, effect, message } = outcome.error as { code?: string; effect?: string; message?: string };
   return `fails: ${code ? `${code}, effect ${effect}` : message}`;
 }
+
+const plainly = (_: string, value: unknown): unknown => (typeof value === 'bigint' ? `${value}n` : value);

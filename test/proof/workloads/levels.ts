@@ -4,21 +4,10 @@ import type { Answer } from '../auditors/answers.ts';
 import { effectsTable } from '../simulation/database.ts';
 import type { Execution } from '../simulation/history.ts';
 import type { World } from '../simulation/world.ts';
-import type { Runtime } from './fleet.ts';
-
-export interface Job {
-  readonly tenant: string;
-  readonly key: string;
-  readonly payload: string;
-}
-
-export interface Plan {
-  readonly runtime: Runtime;
-  readonly ttlSeconds: number;
-  readonly options: IdempotentOptions;
-  readonly isBig: boolean;
-  readonly workMs: number;
-}
+import { httpAnswer } from './http-exchange.ts';
+import type { Job } from './job.ts';
+import type { HttpUse, Plan } from './plan.ts';
+import { shapes } from './shapes.ts';
 
 interface Run {
   readonly world: World;
@@ -31,7 +20,7 @@ interface Run {
 export interface Level {
   readonly name: string;
   readonly claimsAtCommit?: boolean;
-  readonly isHttp?: boolean;
+  readonly http?: HttpUse;
   readonly options?: IdempotentOptions;
   handle(run: Run): Promise<unknown>;
 }
@@ -43,7 +32,7 @@ export const levels: readonly Level[] = [
       await run.world.act(run.execution, 'charge');
       await work(run);
       await run.world.act(run.execution, 'mail');
-      return answerOf(run);
+      return outAt(run, answerOf(run));
     },
   },
   {
@@ -58,7 +47,7 @@ export const levels: readonly Level[] = [
         await op.transaction('reserve', { writes: [{ Put: { TableName: effectsTable, Item } }], value: 1 });
       }
       await Promise.all([step(run, 'mail'), step(run, 'invoice', chanceOf(run, 0.2))]);
-      return answerOf(run);
+      return outAt(run, answerOf(run));
     },
   },
   {
@@ -76,18 +65,27 @@ export const levels: readonly Level[] = [
       try {
         return await commit(run);
       } catch {
-        return { ...answerOf(run), isFallback: true };
+        const answer: Answer = { ...answerOf(run), isFallback: true };
+        return outAt(run, answer);
       }
     },
   },
   {
-    name: 'committed over HTTP',
-    isHttp: true,
+    name: 'committed and amended',
+    http: 'only',
     async handle(run) {
       await work(run);
-      const answer = await commit(run, (body) => ({ statusCode: 200, body: JSON.stringify(body) }));
+      const answer = (await commit(run)) as { readonly headers?: object };
       // As other middlewares do: the guard amends what was committed.
-      return { ...(answer as object), headers: { 'x-added': run.execution.id } };
+      return { ...answer, headers: { ...answer.headers, 'x-added': run.execution.call.id } };
+    },
+  },
+  {
+    name: 'answering nothing',
+    http: 'never',
+    async handle(run) {
+      await step(run, 'charge');
+      await work(run);
     },
   },
   {
@@ -125,16 +123,18 @@ function step(run: Run, name: string, atMostOnce = false): Promise<void> {
 
 function answerOf({ world, execution, job, plan }: Run): Answer & Job {
   const isPassing = world.fault(`${execution.id} answer`, 'passing answer') !== undefined;
-  const pad = plan.isBig
-    ? { pad: Array.from({ length: 300 }, () => world.chance.uuid(`pad ${execution.id}`)) }
-    : {};
-  return { execution: execution.id, ...job, ...pad, ...(isPassing && { isPassing }) };
+  const shape = shapes[plan.shape](world, execution.id);
+  return { execution: execution.id, ...job, ...shape, ...(isPassing && { isPassing }) };
 }
 
-async function commit(run: Run, wrap: (answer: object) => unknown = (answer) => answer): Promise<unknown> {
+/** An answer as it goes out at the door. */
+const outAt = ({ plan }: Run, answer: Answer): unknown => (plan.door.http ? httpAnswer(answer) : answer);
+
+async function commit(run: Run): Promise<unknown> {
   const { execution, world, op } = run;
   const { isPassing: _, ...answer } = answerOf(run);
-  const result = wrap({ ...answer, commits: execution.id });
+  const result = outAt(run, { ...answer, commits: execution.id } as Answer);
+  execution.answers.push(structuredClone({ ...answer, commits: execution.id }));
   const bodies = chanceOf(run, 0.4) ? [`${execution.id} first`, `${execution.id} second`] : [];
   world.history.expectedMessages.set(execution.id, bodies);
   const isRefused = chanceOf(run, 0.2) && !execution.call.isProbe;

@@ -1,31 +1,47 @@
 /** The records' stream and the relay behind it, which may die, be refused, and be given the same records again. */
 import type { DynamoDBStreamEvent } from 'aws-lambda';
 import '@aws-sdk/client-sqs';
-import { relayOutbox } from '../../../lib/index.ts';
-import type { StagedItem } from '../simulation/history.ts';
+import { relayOutbox, type Seal } from '../../../lib/index.ts';
+import type { Publication, StagedItem } from '../simulation/history.ts';
 import { invocation, type Sandbox } from '../simulation/sandbox.ts';
 import type { World } from '../simulation/world.ts';
 
 const deduplicationMs = 5 * 60_000;
 const relayTimeoutMs = 30_000;
-const batchSize = 4;
 
 export class Stream {
   readonly #world: World;
+  readonly #seal: Seal | undefined;
+  readonly #batchSize: number;
+  readonly #records: StagedItem[] = [];
   #cursor = 0;
+  /** Up to where records were given to a relay. */
+  #taken = 0;
   #isBusy = false;
   #batches = 0;
   readonly #accepted = new Map<string, number>();
 
-  constructor(world: World) {
+  constructor(world: World, seal: Seal | undefined) {
     this.#world = world;
-    world.database.onStaged = () => this.#pump();
+    this.#seal = seal;
+    this.#batchSize = world.chance.pick('batches of the stream', [1, 2, 4, 10]);
+    world.database.onStaged = (item) => {
+      this.#add(item);
+      this.#pump();
+    };
   }
 
   /** Nothing may be left once all is over. */
   check(): void {
-    if (this.#cursor < this.#world.history.staged.length)
-      throw new Error('The stream was not read to its end.');
+    if (this.#cursor < this.#records.length) throw new Error('The stream was not read to its end.');
+  }
+
+  /** A stream keeps the order of one item only: those of one transaction come in any. */
+  #add(item: StagedItem): void {
+    let first = this.#records.length;
+    while (first > this.#taken && transactionOf(this.#records[first - 1]!) === transactionOf(item)) first--;
+    const at = this.#world.chance.between('order of the stream', first, this.#records.length);
+    this.#records.splice(at, 0, item);
   }
 
   #pump(): void {
@@ -35,8 +51,9 @@ export class Stream {
   }
 
   #deliver(): void {
-    const { history, time } = this.#world;
-    const batch = history.staged.slice(this.#cursor, this.#cursor + batchSize);
+    const { time } = this.#world;
+    const batch = this.#records.slice(this.#cursor, this.#cursor + this.#batchSize);
+    this.#taken = Math.max(this.#taken, this.#cursor + batch.length);
     const place = `batch ${++this.#batches}`;
     let isOver = false;
     const over = (done: number) => {
@@ -45,7 +62,7 @@ export class Stream {
       stopWaiting();
       this.#cursor += done;
       this.#isBusy = false;
-      if (this.#cursor < history.staged.length) this.#pump();
+      if (this.#cursor < this.#records.length) this.#pump();
     };
     const stopWaiting = time.after(relayTimeoutMs, () => over(0));
     this.#relay(batch, place, over);
@@ -59,10 +76,13 @@ export class Stream {
   #relay(batch: readonly StagedItem[], place: string, over: (done: number) => void): void {
     const world = this.#world;
     const sandbox = world.sandbox('relay');
-    const sqs = { send: (command: { input: any }) => this.#publish(sandbox, place, command.input) };
+    const sqs = {
+      send: (command: { input: Record<string, string> }) => this.#publish(sandbox, place, command.input),
+    };
     const relay = relayOutbox({
       destinations: { mail: { queueUrl: 'https://sqs/mail.fifo' } },
       clients: { sqs },
+      ...(this.#seal && { seal: this.#seal }),
     });
     const numbers = batch.map((_, index) => String(this.#cursor + index).padStart(30, '0'));
     const event = { Records: batch.map((item, index) => streamRecord(item, numbers[index]!)) };
@@ -88,6 +108,11 @@ export class Stream {
       MessageDeduplicationId: deduplicationId = '',
     } = input;
     const place = `${batch} publishes ${body}`;
+    const publication: Publication = {
+      ...{ relay: sandbox.name, groupId, deduplicationId, begunAtMs: world.time.nowMs },
+      publishedAtMs: undefined,
+    };
+    world.history.publications.push(publication);
     return new Promise((resolve, reject) => {
       if (sandbox.isDead) return;
       const kind = world.fault(place, 'relay dies', 'not published', 'lost answer');
@@ -104,7 +129,10 @@ export class Stream {
         world.log(sandbox.name, `${place}: ${known === undefined ? 'taken' : 'known'}`);
         if (kind === 'relay dies') return this.#kill(sandbox, place);
         if (kind === 'lost answer') return reject(new Error('The queue did not answer.'));
-        sandbox.after(world.chance.between(place, 1, 20), () => resolve({ MessageId: place }));
+        sandbox.after(world.chance.between(place, 1, 20), () => {
+          publication.publishedAtMs = world.time.nowMs;
+          resolve({ MessageId: place });
+        });
       });
     });
   }
@@ -114,6 +142,9 @@ export class Stream {
     this.#world.log(sandbox.name, `dies at ${place}`);
   }
 }
+
+/** Window, `outbox` and name: what two items of one transaction share. */
+const transactionOf = ({ pk, sk }: StagedItem): string => `${pk} ${sk.slice(0, sk.lastIndexOf('#'))}`;
 
 const streamRecord = (item: StagedItem, SequenceNumber: string) => ({
   eventID: SequenceNumber,
@@ -125,9 +156,15 @@ const streamRecord = (item: StagedItem, SequenceNumber: string) => ({
     Keys: { pk: { S: item.pk }, sk: { S: item.sk } },
     NewImage: {
       destination: { S: item.destination },
-      body: { S: item.body },
+      body: bodyIn(item),
       groupId: { S: item.groupId },
       deduplicationId: { S: item.deduplicationId },
     },
   },
 });
+
+/** Lambda gives bytes as Base64. */
+function bodyIn({ stored, body }: StagedItem): object {
+  const bytes = (stored as { B?: Uint8Array } | undefined)?.B;
+  return bytes ? { B: Buffer.from(bytes).toString('base64') } : { S: body };
+}

@@ -3,7 +3,7 @@ import type { World } from '../simulation/world.ts';
 
 export interface Workload {
   readonly name: string;
-  /** What it promises beyond what all do. */
+  /** All that it promises. @default what operations with keys promise: `auditors` of auditors/index.ts */
   readonly auditors?: readonly Auditor[];
   /** @param untilQuiet lets everything happen that was planned */
   run(world: World, untilQuiet: () => Promise<void>): Promise<void>;

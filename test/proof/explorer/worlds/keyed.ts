@@ -46,7 +46,7 @@ export const keyed = (world: Keyed): SmallWorld => ({
 function begin(world: Keyed, stage: Stage, name: string, payload: string): void {
   const isProbe = name === 'probe';
   const claimsAtCommit = world.options?.claim === 'at-commit';
-  const about = { tenant, key, payload, isProbe, claimsAtCommit };
+  const about = { tenant, key, pks: [pk], payload, isProbe, claimsAtCommit };
   stage.call(name, about, (sandbox) => guardIn(world, stage, sandbox, payload));
 }
 
@@ -54,14 +54,16 @@ function guardIn(world: Keyed, stage: Stage, sandbox: Sandbox, payload: string):
   const guarded = idempotent(
     async (_: { readonly payload: string }, context) => {
       const op = operation(context);
-      const execution = stage.world.begin(op, tenant, key);
+      const execution = stage.world.begin(op, key, pk);
       const answer = { execution: execution.id, tenant, key, payload };
+      // Another caller may get what it commits before it returns.
+      execution.answers.push({ ...answer, commits: execution.id });
       try {
         const result = await world.handle({ stage, op, execution, answer, act: actIn(stage, execution) });
-        stage.world.end(execution, 'returned');
+        stage.world.returned(execution, result);
         return result;
       } catch (error) {
-        stage.world.end(execution, 'threw');
+        stage.world.threw(execution);
         throw error;
       }
     },

@@ -1,0 +1,34 @@
+/** What a run has reached, counted: a simulation that stops exercising a fault must fail, not pass. */
+import { IdempotencyError } from '../../../lib/index.ts';
+import type { World } from './world.ts';
+
+export function reachedIn({ faults, history }: World): ReadonlyMap<string, number> {
+  for (const { name } of faults.struck) history.reach(`fault: ${name.slice(name.lastIndexOf(': ') + 2)}`);
+  for (const { outcome, observed, requests, isProbe } of history.calls) {
+    for (const event of observed) {
+      const what = 'reason' in event ? `${event.type}, ${event.reason}` : event.type;
+      history.reach(`a guard tells: ${what}`);
+      if (event.type === 'replay' && requests === 0) history.reach('an answer from the cache');
+      if (event.type === 'complete' && event.unavailable)
+        history.reach(`an answer is not kept: ${event.unavailable}`);
+    }
+    const error = outcome?.kind === 'failed' ? outcome.error : undefined;
+    if (!IdempotencyError.is(error) || isProbe) continue;
+    history.reach(`refused: ${error.code}, effect ${error.effect}`);
+  }
+  for (const { before, after, operation } of history.transitions) {
+    if (after && before && after.attempt > before.attempt) history.reach('a takeover');
+    if (after && before && after.window !== before.window) history.reach('a new window');
+    if (after?.status === 'RELEASED') history.reach('a window is given back');
+    if (after?.status !== 'COMPLETED') continue;
+    if (before?.status === 'COMPLETED' && before.owner === after.owner) history.reach('an answer is amended');
+    else if (operation === 'TransactWriteItems') history.reach('a commit is applied');
+  }
+  for (const _ of history.reserved) history.reach('a transaction is applied');
+  return history.reached;
+}
+
+/** Adds one run's numbers to those of others. */
+export function addTo(all: Map<string, number>, more: ReadonlyMap<string, number>): void {
+  for (const [what, times] of more) all.set(what, (all.get(what) ?? 0) + times);
+}
