@@ -4,11 +4,13 @@
  * with `--first` it only says which seed fails first.
  * `npm run proof -- --explore [--faults 1] [--passes 1] [--holds 1] [--world guarded]` plays every schedule of the small worlds
  * until one breaks a promise; `--choices 1,0,2` plays one schedule again, with the same numbers.
+ * with `--first` it only says which seed fails first. With `--reached` it says how often each thing happened.
  * `npm run proof -- --compare 100000` compares the model of DynamoDB with DynamoDB Local on as many random requests instead.
  */
 import { parseArgs } from 'node:util';
 import { runComparison } from './comparison/run.ts';
 import { runExplorer } from './explorer/run.ts';
+import { Reached } from './simulation/least.ts';
 import { reportText } from './simulation/report.ts';
 import { runSeed } from './simulation/run.ts';
 import { shrink } from './simulation/shrink.ts';
@@ -27,6 +29,7 @@ const { values } = parseArgs({
     choices: { type: 'string' },
     all: { type: 'boolean', default: false },
     first: { type: 'boolean', default: false },
+    reached: { type: 'boolean', default: false },
   },
 });
 const from = Number(values.seed ?? 1);
@@ -48,9 +51,11 @@ if (values.explore) process.exit((await runExplorer(values)) ? 0 : 1);
 const startedAtMs = performance.now();
 const counts = { seeds: 0, calls: 0, faults: 0, events: 0 };
 const failed: number[] = [];
+const reached = new Reached();
 for (let seed = from; seed < from + count; seed++) {
   const report = await runSeed(seed, { workload: values.workload });
   counts.seeds++;
+  reached.add(report.reached);
   counts.calls += report.calls;
   counts.faults += report.faults.length;
   counts.events += report.events;
@@ -67,6 +72,7 @@ for (let seed = from; seed < from + count; seed++) {
   console.log(`Again: npm run proof -- --seed ${seed} --workload '${report.workload}'`);
   break;
 }
+if (values.reached) for (const [what, times] of [...reached.counts].sort()) console.log(`${times} ${what}`);
 const seconds = ((performance.now() - startedAtMs) / 1000).toFixed(1);
 console.log(
   `${counts.seeds} seeds, ${counts.calls} calls, ${counts.faults} faults, ${counts.events} events, ${failed.length} failed, ${seconds} s`,

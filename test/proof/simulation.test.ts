@@ -1,10 +1,13 @@
 /** What a simulation must be able to do before it proves anything: replay, shrink, tell, and reach what it is about. */
 import { expect, test } from 'vitest';
 import type { Auditor } from './simulation/history.ts';
+import { least, Reached } from './simulation/least.ts';
 import { reportText } from './simulation/report.ts';
 import { mostOften, runSeed } from './simulation/run.ts';
 import { promiseOf, shrink } from './simulation/shrink.ts';
+import { doors } from './workloads/doors.ts';
 import { workloads } from './workloads/index.ts';
+import { shapes } from './workloads/shapes.ts';
 
 /** A promise that nobody makes, so that runs break it. */
 const neverOvertaken: Auditor = {
@@ -53,14 +56,26 @@ test('a failing seed is told with what is broken, its faults and its time line',
   expect(text).toMatch(/^ +\d+ ms {2}sandbox \d+ +call 1 begins/m);
 });
 
-test('a few hundred seeds reach every workload and every kind of fault', async () => {
-  const kinds = new Set<string>();
-  const reached = new Set<string>();
-  for (let seed = 1; seed <= 400; seed++) {
-    const { faults, workload } = await runSeed(seed);
-    reached.add(workload);
-    for (const fault of faults) kinds.add(fault.slice(fault.lastIndexOf(': ') + 2));
+test('every workload, door, shape of an answer and kind of fault must be reached', () => {
+  for (const { name } of workloads) expect(least[`workload: ${name}`]).toBeGreaterThan(0);
+  for (const { name } of doors) expect(least[`door: ${name}`]).toBeGreaterThan(0);
+  for (const name of Object.keys(shapes)) expect(least[`answers: ${name}`]).toBeGreaterThan(0);
+  for (const kind of Object.keys(mostOften)) expect(least[`fault: ${kind}`]).toBeGreaterThan(0);
+});
+
+test('what a run reaches is counted, and what many reach too seldom is told', async () => {
+  const { reached, faults, workload } = await runSeed(1);
+  expect(faults.length).toBeGreaterThan(0);
+  expect(reached.get(`workload: ${workload}`)).toBe(1);
+  const counted = [...reached].filter(([what]) => what.startsWith('fault: '));
+  expect(counted.reduce((sum, [, times]) => sum + times, 0)).toBe(faults.length);
+
+  const nothing = new Reached();
+  const all = new Reached();
+  for (let seed = 1; seed <= 5_000; seed++) {
+    nothing.add(new Map());
+    all.add(new Map(seed === 1 ? Object.entries({ ...least, 'fault: late': 7 }) : []));
   }
-  expect([...reached].sort()).toEqual(workloads.map(({ name }) => name).sort());
-  expect([...kinds].sort()).toEqual(Object.keys(mostOften).sort());
+  expect(nothing.tooSeldom()).toHaveLength(Object.keys(least).length);
+  expect(all.tooSeldom()).toEqual([`fault: late: 7 times, expected at least ${least['fault: late']}`]);
 });

@@ -27,8 +27,3 @@ export function reachedIn({ faults, history }: World): ReadonlyMap<string, numbe
   for (const _ of history.reserved) history.reach('a transaction is applied');
   return history.reached;
 }
-
-/** Adds one run's numbers to those of others. */
-export function addTo(all: Map<string, number>, more: ReadonlyMap<string, number>): void {
-  for (const [what, times] of more) all.set(what, (all.get(what) ?? 0) + times);
-}

@@ -41,6 +41,7 @@ export async function runSeed(
   const world = new World(seed, ratesOf(chance), only);
   const restore = replaceGlobals(world.time, world.chance, (line) => world.log('console', line));
   const complaints: string[] = [];
+  world.history.reach(`workload: ${workload.name}`);
   try {
     await workload.run(world, async () => world.time.untilQuiet(mostEvents));
     complaints.push(...audit([...(workload.auditors ?? auditors), ...more], world));
