@@ -1,4 +1,4 @@
-/** A client that answers, or rejects, in a later turn of the event loop, as a network does. What is left is the guard's work. */
+/** A client that answers or rejects in a later turn of the event loop, as a network does. Only the guard's work is measured. */
 import {
   type AttributeValue,
   ConditionalCheckFailedException,

@@ -211,7 +211,7 @@ export class OutboxPipe extends Construct {
   }
 }
 
-/** The path of an attribute's value. A parameter or a template that is nothing but a path passes the value on as it is. */
+/** The path of an attribute's value. The pipe passes the value on as it is if a parameter or template is only a path. */
 const pathOf = (name: string): string => `$.dynamodb.NewImage.${name}.S`;
 
 function check({ destination, batchSize, parallelizationFactor, ...props }: OutboxPipeProps): void {

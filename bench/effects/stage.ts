@@ -1,4 +1,4 @@
-/** Where a scenario is played: one guard, a table on DynamoDB Local behind a proxy that loses, and a clock that can be moved. */
+/** Where a scenario is played: a guard, a table on DynamoDB Local, a proxy that loses answers, and a clock to move. */
 import { DynamoDBClient } from '@aws-sdk/client-dynamodb';
 import type { Context } from 'aws-lambda';
 import type { FaultProxy } from '../../local/faults/index.ts';

@@ -25,7 +25,7 @@ export interface StreamEventSourceDescription {
   readonly batchSize?: number;
   /** A record goes to the function if one of these matches. @default every record */
   readonly filters?: readonly FilterPattern[];
-  /** Whether the function's `batchItemFailures` count: the lowest one is where the retry begins. @default false */
+  /** Whether the function's `batchItemFailures` count. The retry then begins at the lowest one. @default false */
   readonly reportBatchItemFailures?: boolean;
   /** Splits a batch that failed as a whole in two; that is no retry yet. @default false */
   readonly bisectBatchOnFunctionError?: boolean;
@@ -61,7 +61,7 @@ export interface StreamEventSourceOptions {
   readonly invoke: (event: DynamoDBStreamEvent) => Promise<Invocation>;
   /** Told when a batch is given up; reading goes on after that. */
   readonly onDiscard: (discarded: Discarded) => void | Promise<void>;
-  /** How far each shard has been dealt with: where a reader begins, and what outlives it. @default from the beginning */
+  /** How far each shard has been handled. A reader begins there; the map outlives it. @default from the beginning */
   readonly positions?: Map<string, string>;
 }
 

@@ -17,7 +17,7 @@ export interface PaymentProvider extends Listening {
 /** Nobody's card is good for more. */
 export const creditLimit = 1_000_000;
 
-/** What `GET /charges` or `GET /charges?customer=…` answers: the latest first, for that is the one who asks has made. */
+/** The answer to `GET /charges` or `GET /charges?customer=…`. The latest charge is first: the caller has just made it. */
 export function shown(charges: readonly Charge[], url: string | undefined): Charge[] {
   const customer = new URL(url ?? '/', 'http://localhost').searchParams.get('customer');
   return charges.filter((charge) => customer === null || charge.customer === customer).toReversed();

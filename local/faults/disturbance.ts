@@ -31,7 +31,7 @@ export interface DrawnFaults {
   readonly faultFor: (request: ProxiedRequest) => Fault | undefined;
 }
 
-/** A lost answer to it hides messages until their visibility timeout, which is a question to the queue and not to the code. */
+/** If its answer is lost, the queue hides messages until their visibility timeout. That tests the queue, not the code. */
 const undisturbed: readonly string[] = ['ReceiveMessage'];
 
 /** Draws delays, repeats and broken connections from a seed. */

@@ -111,7 +111,7 @@ export interface ServiceAnswer {
 }
 
 export interface FaultProxyOptions {
-  /** May answer instead of the service just before a request is forwarded: for refusals that the service does not know. */
+  /** May answer just before a request is forwarded, with a refusal that the service itself does not know. */
   readonly answerFor?: (request: ProxiedRequest) => ServiceAnswer | undefined;
   /** Asked about every request as it comes in, before any rule is. */
   readonly strike?: (request: ProxiedRequest) => Strike | undefined;
@@ -135,7 +135,7 @@ export interface FaultProxy {
    * Unlike rules, it outlives `reset()`.
    */
   disturb(faultFor: (request: ProxiedRequest) => Fault | undefined): () => void;
-  /** Resolves once every fault that has begun has taken its course: nothing is late, nothing is still to be repeated. */
+  /** Resolves once every fault that has begun is over: no request is late, and none is still to be repeated. */
   calm(): Promise<void>;
   /** Forgets rules and requests. Requests under way keep their fault. */
   reset(): void;

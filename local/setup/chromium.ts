@@ -19,7 +19,7 @@ const places = [
   '/Applications/Google Chrome.app/Contents/MacOS/Google Chrome',
 ];
 
-/** A Chromium for Linux on x64 that runs without anything else installed: its package is made for Lambda's bare machines. */
+/** A Chromium for Linux on x64. Its package is made for Lambda, so it needs nothing else installed. */
 const portable = {
   title: 'Chromium',
   cacheName: 'chromium',

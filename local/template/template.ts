@@ -17,7 +17,7 @@ import { describeRoles } from './roles.ts';
 /** A template's resources, as the local stack runs them. */
 export interface DescribedTemplate {
   readonly description: StackDescription;
-  /** Of functions, queues and tables, by their path in the CDK's tree, without the stack: `ChargePayment`, `Ledger/DeadLetterQueue`. */
+  /** Names of functions, queues and tables by their path in the CDK's tree, without the stack, e.g. `Ledger/DeadLetterQueue`. */
   readonly names: Readonly<
     Record<'functions' | 'pipes' | 'queues' | 'tables', Readonly<Record<string, string>>>
   >;
