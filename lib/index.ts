@@ -12,6 +12,7 @@ export {
 export {
   type Created,
   type CreateOnceOptions,
+  checkTable,
   createOnce,
   type DynamoStore,
   type DynamoStoreOptions,

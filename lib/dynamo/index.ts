@@ -3,6 +3,7 @@
  * This room decides how a record lies in the table, and by which conditions it changes. It never decides what an outcome means.
  */
 
+export { checkTable } from './check-table.ts';
 export { type CompletedStore, completed } from './completed.ts';
 export {
   type Created,

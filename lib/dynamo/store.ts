@@ -1,12 +1,8 @@
 import {
-  DescribeTableCommand,
-  DescribeTimeToLiveCommand,
   DynamoDBClient,
   GetItemCommand,
   PutItemCommand,
   QueryCommand,
-  type TableDescription,
-  type TimeToLiveDescription,
   UpdateItemCommand,
 } from '@aws-sdk/client-dynamodb';
 import { IdempotencyError, show, storeUnavailable } from '../errors.ts';
@@ -58,13 +54,6 @@ export const parts: unique symbol = Symbol.for('idemkit.dynamodb');
 export interface DynamoStore extends Store {
   /** @internal What `completed()` makes steps and transactions of. */
   readonly [parts]: Parts;
-  /**
-   * Looks whether the table is there, has the right keys and expires its items, for a deployment test or a start-up
-   * check. Needs `dynamodb:DescribeTable` and `dynamodb:DescribeTimeToLive`, which guards do not.
-   *
-   * @throws `STORE_MISCONFIGURED` with what is wrong and the fix, `STORE_UNAVAILABLE`
-   */
-  checkTable(): Promise<void>;
 }
 
 /** An answer up to this size lies in the claim item; a failed conditional write is priced by the item it meets. */
@@ -236,28 +225,6 @@ export function dynamoStore(options: DynamoStoreOptions = {}): DynamoStore {
     },
 
     [parts]: { tableName, names, client, items, place, query, storeAnswer, failed } satisfies Parts,
-
-    async checkTable() {
-      const { Table } = await send<{ Table?: TableDescription }>(
-        new DescribeTableCommand({ TableName: tableName }),
-        'dynamodb:DescribeTable',
-      );
-      const isTextKey = (name: string, keyType: string): boolean =>
-        Table?.KeySchema?.some((key) => key.AttributeName === name && key.KeyType === keyType) === true &&
-        Table.AttributeDefinitions?.some((one) => one.AttributeName === name && one.AttributeType === 'S') ===
-          true;
-      if (!isTextKey(names.pk, 'HASH') || !isTextKey(names.sk, 'RANGE')) {
-        throw misconfigured(wrongKeys(tableName, names));
-      }
-      const { TimeToLiveDescription: ttl } = await send<{
-        TimeToLiveDescription?: TimeToLiveDescription;
-      }>(new DescribeTimeToLiveCommand({ TableName: tableName }), 'dynamodb:DescribeTimeToLive');
-      const isOn = ttl?.TimeToLiveStatus === 'ENABLED' || ttl?.TimeToLiveStatus === 'ENABLING';
-      if (isOn && ttl.AttributeName === names.ttl) return;
-      throw misconfigured(
-        `Table '${tableName}' ${isOn ? `expires items by '${ttl.AttributeName}'` : 'has no TTL'}, so its records would stay for ever. Enable TTL on '${names.ttl}': aws dynamodb update-time-to-live --table-name ${tableName} --time-to-live-specification Enabled=true,AttributeName=${names.ttl}`,
-      );
-    },
   };
 }
 
@@ -325,8 +292,8 @@ export function explain(error: unknown, tableName: string, names: Names, action:
   return storeUnavailable(error);
 }
 
-const wrongKeys = (tableName: string, names: Names): string =>
+export const wrongKeys = (tableName: string, names: Names): string =>
   `Table '${tableName}' does not take the records: its partition key must be '${names.pk}' and its sort key '${names.sk}', both strings. Name others in dynamoStore({ partitionKey, sortKey }).`;
 
-const misconfigured = (message: string, cause?: unknown): IdempotencyError =>
+export const misconfigured = (message: string, cause?: unknown): IdempotencyError =>
   new IdempotencyError('STORE_MISCONFIGURED', message, { cause });

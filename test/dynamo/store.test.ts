@@ -7,7 +7,7 @@ import {
 import { DynamoDBDocumentClient } from '@aws-sdk/lib-dynamodb';
 import { mockClient } from 'aws-sdk-client-mock';
 import { beforeAll, describe, expect, test, vi } from 'vitest';
-import { dynamoStore, IdempotencyError, idempotent } from '../../lib/index.ts';
+import { checkTable, dynamoStore, IdempotencyError, idempotent } from '../../lib/index.ts';
 import { startFaultProxy } from '../../local/faults/fault-proxy.ts';
 import { clientFor, createTable, dynamodbEndpoint, type TestTable } from '../support/dynamodb.ts';
 import { lambdaContext } from '../support/invocation.ts';
@@ -70,7 +70,7 @@ describe('a table that is not as it must be is refused, even where the store may
     );
     const store = dynamoStore({ tableName, client: table.client });
     expect((await refusal(store)).message).toContain('both strings');
-    await expect(store.checkTable()).rejects.toThrow('both strings');
+    await expect(checkTable(store)).rejects.toThrow('both strings');
   });
 
   test('one that the function may not use, with the actions it needs', async () => {
@@ -110,33 +110,33 @@ describe('a table that is not as it must be is refused, even where the store may
 
 describe('checkTable', () => {
   test('is content with a table as it must be', async () => {
-    await dynamoStore(table.store).checkTable();
+    await checkTable(dynamoStore(table.store));
   });
 
   test('refuses a table without TTL, with the command that enables it', async () => {
     const other = await createTable(undefined, { ttlAttribute: false });
-    await expect(dynamoStore(other.store).checkTable()).rejects.toThrow(
+    await expect(checkTable(dynamoStore(other.store))).rejects.toThrow(
       `Table '${other.tableName}' has no TTL, so its records would stay for ever. Enable TTL on 'expiresAt': aws dynamodb update-time-to-live --table-name ${other.tableName} --time-to-live-specification Enabled=true,AttributeName=expiresAt`,
     );
   });
 
   test('refuses a TTL on another attribute', async () => {
     const other = await createTable(undefined, { ttlAttribute: 'ttl' });
-    await expect(dynamoStore(other.store).checkTable()).rejects.toThrow("expires items by 'ttl'");
-    await dynamoStore({ ...other.store, ttlAttribute: 'ttl' }).checkTable();
+    await expect(checkTable(dynamoStore(other.store))).rejects.toThrow("expires items by 'ttl'");
+    await checkTable(dynamoStore({ ...other.store, ttlAttribute: 'ttl' }));
   });
 
   test('refuses a table without a sort key', async () => {
     const other = await createTable(undefined, { sortKey: false });
-    await expect(dynamoStore(other.store).checkTable()).rejects.toThrow("its sort key 'sk', both strings");
+    await expect(checkTable(dynamoStore(other.store))).rejects.toThrow("its sort key 'sk', both strings");
   });
 
   test('refuses other keys, and a table that is not there', async () => {
     const other = await createTable(undefined, { partitionKey: 'id' });
-    await expect(dynamoStore(other.store).checkTable()).rejects.toMatchObject({
+    await expect(checkTable(dynamoStore(other.store))).rejects.toMatchObject({
       code: 'STORE_MISCONFIGURED',
     });
-    await expect(dynamoStore({ ...table.store, tableName: 'none-such' }).checkTable()).rejects.toThrow(
+    await expect(checkTable(dynamoStore({ ...table.store, tableName: 'none-such' }))).rejects.toThrow(
       "There is no table 'none-such'",
     );
   });

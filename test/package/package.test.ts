@@ -6,9 +6,14 @@ import { type Manifest, pack, root, type Target } from './packed.ts';
 
 /** What a Lambda may carry, minified and without the AWS SDK. Raised only in the commit that needs it. */
 const bundles: readonly [what: string, source: string, ceilingBytes: number][] = [
-  ['everything', "export * from './dist/lib/index.js'", 151_500],
-  ['a guard on a table', "export { dynamoStore, idempotent } from './dist/lib/index.js'", 124_000],
-  ['a relay', "export { relayOutbox } from './dist/lib/index.js'", 9_000],
+  ['everything', "export * from './dist/lib/index.js'", 144_000],
+  ['a guard on a table', "export { dynamoStore, idempotent } from './dist/lib/index.js'", 85_000],
+  [
+    'a guard of records on a table',
+    "export { dynamoStore, eachRecord, idempotent } from './dist/lib/index.js'",
+    122_200,
+  ],
+  ['a relay', "export { relayOutbox } from './dist/lib/index.js'", 8_600],
 ];
 
 let unpacked: string;
