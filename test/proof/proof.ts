@@ -1,15 +1,16 @@
 /**
  * `npm run proof -- --seeds 1000 [--seed 42] [--workload 'at commit'] [--all]`: runs seeds until one breaks a promise, shrinks it, and prints
  * its time line. With `--seed` alone it runs that one. With `--all` it goes on after a failure and prints no time lines;
- * with `--first` it only says which seed fails first.
+ * with `--first` it only says which seed fails first. With `--reached` it says how often each thing happened.
  * `npm run proof -- --explore [--faults 1] [--passes 1] [--holds 1] [--world guarded]` plays every schedule of the small worlds
  * until one breaks a promise; `--choices 1,0,2` plays one schedule again, with the same numbers.
- * with `--first` it only says which seed fails first. With `--reached` it says how often each thing happened.
  * `npm run proof -- --compare 100000` compares the model of DynamoDB with DynamoDB Local on as many random requests instead.
+ * `npm run proof -- --fuzz 1000000 [--seed 42] [--reader 'canonical JSON']` has as many inputs read instead.
  */
 import { parseArgs } from 'node:util';
 import { runComparison } from './comparison/run.ts';
 import { runExplorer } from './explorer/run.ts';
+import { fuzz, fuzzedText } from './fuzz/run.ts';
 import { Reached } from './simulation/least.ts';
 import { reportText } from './simulation/report.ts';
 import { runSeed } from './simulation/run.ts';
@@ -27,6 +28,8 @@ const { values } = parseArgs({
     passes: { type: 'string', default: '1' },
     holds: { type: 'string', default: '1' },
     choices: { type: 'string' },
+    fuzz: { type: 'string' },
+    reader: { type: 'string' },
     all: { type: 'boolean', default: false },
     first: { type: 'boolean', default: false },
     reached: { type: 'boolean', default: false },
@@ -47,6 +50,17 @@ if (values.compare !== undefined) {
 }
 
 if (values.explore) process.exit((await runExplorer(values)) ? 0 : 1);
+if (values.fuzz !== undefined) {
+  const inputs = Number(values.fuzz);
+  if (!Number.isSafeInteger(inputs) || inputs < 1) {
+    throw new Error('Expected --fuzz to be a number of inputs, e.g. --fuzz 1000000.');
+  }
+  const beganAtMs = performance.now();
+  const fuzzed = await fuzz({ from, count: inputs, only: values.reader });
+  console.log(fuzzedText(fuzzed));
+  console.log(`${((performance.now() - beganAtMs) / 1000).toFixed(1)} s`);
+  process.exit(fuzzed.outcome === 'sound' ? 0 : 1);
+}
 
 const startedAtMs = performance.now();
 const counts = { seeds: 0, calls: 0, faults: 0, events: 0 };

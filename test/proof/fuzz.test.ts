@@ -1,0 +1,59 @@
+import { describe, expect, test } from 'vitest';
+import { canonicalJson } from '../../lib/events/canonical-json.ts';
+import { IdempotencyError, type IdempotentOptions, idempotent } from '../../lib/index.ts';
+import { memoryStore } from '../../lib/testing.ts';
+import { fuzz, fuzzedText } from './fuzz/run.ts';
+import type { Target } from './fuzz/target.ts';
+import { canonicalJsonTarget } from './fuzz/targets/canonical-json.ts';
+import { eventsTarget } from './fuzz/targets/events.ts';
+import { targets } from './fuzz/targets/index.ts';
+
+test('ten thousand inputs are read as they are to be', { timeout: 120_000 }, async () => {
+  const fuzzed = await fuzz({ from: 1, count: 10_000 });
+  expect(fuzzed.outcome === 'broken' ? fuzzedText(fuzzed) : '').toBe('');
+  expect(fuzzed).toMatchObject({
+    inputs: Object.fromEntries(targets.map(({ name }) => [name, expect.any(Number)])),
+  });
+});
+
+const quoted = (event: unknown): never => {
+  throw new IdempotencyError('BAD_KEY', `Cannot read ${JSON.stringify(event)}`);
+};
+
+const withoutDigits = canonicalJsonTarget((text) => canonicalJson(JSON.stringify(JSON.parse(text))));
+
+/** A guard whose options are other than those that it is given. */
+const guardWith = (options: () => IdempotentOptions<never>): typeof idempotent =>
+  ((handler: () => unknown, given: object) =>
+    (...args: readonly [never]) =>
+      idempotent(handler, { ...given, ...options() } as never)(...args)) as never;
+
+describe('a broken reader is found', () => {
+  const broken: readonly (readonly [fault: string, target: Target])[] = [
+    ['drops digits', withoutDigits],
+    ['does not sort names', canonicalJsonTarget((text) => JSON.stringify(JSON.parse(text)))],
+    ['reads the start only', canonicalJsonTarget((text) => canonicalJson(text).slice(0, 40))],
+    ['takes what is no JSON', canonicalJsonTarget((text) => canonicalJson(text.replace('\ufeff', '')))],
+    [
+      'trusts the shape of an event',
+      eventsTarget(guardWith(() => ({ key: ({ Records: [record] }: { Records: [string] }) => record }))),
+    ],
+    ['forgets an event', eventsTarget(guardWith(() => ({ store: memoryStore() })))],
+    ['quotes what was sent', eventsTarget(guardWith(() => ({ key: quoted })))],
+  ];
+  test.each(broken)('that %s', { timeout: 60_000 }, async (_fault, target) => {
+    expect(await fuzz({ from: 1, count: 5_000, targets: [target] })).toMatchObject({ outcome: 'broken' });
+  });
+});
+
+test('what is found is small, and its seed finds it again', { timeout: 60_000 }, async () => {
+  const found = await fuzz({ from: 1, count: 5_000, targets: [withoutDigits] });
+  if (found.outcome === 'sound') throw new Error('The broken reader was not found.');
+  expect(JSON.stringify(found.input).length).toBeLessThan(80);
+  expect(fuzzedText(found)).toContain(`--fuzz 1 --seed ${found.seed} --reader 'canonical JSON'`);
+  expect(await fuzz({ from: found.seed, count: 1, targets: [withoutDigits] })).toEqual(found);
+});
+
+test('a reader that is unknown is refused with the names of those that there are', async () => {
+  await expect(fuzz({ from: 1, count: 1, only: 'tea leaves' })).rejects.toThrow('canonical JSON');
+});
