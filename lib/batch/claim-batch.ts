@@ -44,7 +44,7 @@ function callsOf(
       continue;
     }
     if (identity.kind === 'none') {
-      settings.observe({ type: 'unguarded', reason: identity.reason });
+      settings.observe?.({ type: 'unguarded', reason: identity.reason });
       states.set(record, unguarded(settings));
       continue;
     }
@@ -98,7 +98,7 @@ async function claimRecord(settings: Settings, call: Call): Promise<RecordState>
       return { kind: 'failed', error: refusalOf(entered, settings.clock().now()) };
     case 'unreachable':
       if (settings.whenStoreFails === 'refuse') return { kind: 'failed', error: entered.error };
-      settings.observe({ type: 'unguarded', reason: 'store-failed', cause: entered.error });
+      settings.observe?.({ type: 'unguarded', reason: 'store-failed', cause: entered.error });
       return unguarded(settings);
   }
 }

@@ -45,7 +45,7 @@ export interface Parts {
   /** Names the table among those that have taken an update. */
   readonly place: string;
   query(pk: string, prefix: string): Promise<Item[]>;
-  storeAnswer(completion: Completion): Promise<AnswerInItems>;
+  storeAnswer(completion: Completion): AnswerInItems | Promise<AnswerInItems>;
   failed(sent: Extract<Sent, { outcome: 'failed' }>, action: string): IdempotencyError;
 }
 
@@ -135,11 +135,15 @@ export function dynamoStore(options: DynamoStoreOptions = {}): DynamoStore {
    * completion fail. So the first claim of a process is an update, which sees both.
    */
   const place = JSON.stringify([tableName, names.pk, names.sk]);
-  const putClaim = async <Outcome extends ClaimWritten>(
+  const putClaim = <Outcome extends ClaimWritten>(
+    put: ReturnType<typeof items.claim>,
+    send: (command: object, action: string) => Promise<Outcome>,
+  ): Promise<Outcome> =>
+    provenTables.has(place) ? send(new PutItemCommand(put), 'dynamodb:PutItem') : prove(put, send);
+  const prove = async <Outcome extends ClaimWritten>(
     put: ReturnType<typeof items.claim>,
     send: (command: object, action: string) => Promise<Outcome>,
   ): Promise<Outcome> => {
-    if (provenTables.has(place)) return send(new PutItemCommand(put), 'dynamodb:PutItem');
     const written = await send(new UpdateItemCommand(items.upsert(put)), 'dynamodb:UpdateItem');
     if (written.outcome !== 'blocked') provenTables.add(place);
     return written;
@@ -170,10 +174,17 @@ export function dynamoStore(options: DynamoStoreOptions = {}): DynamoStore {
     return Buffer.concat(chunks.map((item) => item[attribute.data]?.B ?? new Uint8Array()));
   }
 
-  /** Chunks are written before the item that points at them. */
-  const storeAnswer = async ({ pk, window, endsAtMs, answer }: Completion): Promise<AnswerInItems> => {
+  const storeAnswer = (completion: Completion): AnswerInItems | Promise<AnswerInItems> => {
+    const { answer } = completion;
     if (!ArrayBuffer.isView(answer)) return { kind: 'unavailable', ...answer };
-    if (answer.length <= inlineBytes) return { kind: 'inline', bytes: answer };
+    return answer.length <= inlineBytes ? { kind: 'inline', bytes: answer } : storeChunks(completion, answer);
+  };
+
+  /** Chunks are written before the item that points at them. */
+  const storeChunks = async (
+    { pk, window, endsAtMs }: Completion,
+    answer: Uint8Array,
+  ): Promise<AnswerInItems> => {
     // A new id for every write: a repeat after a lost answer must not mix its chunks with an earlier one's.
     const writeId = uniqueId();
     const puts: Promise<unknown>[] = [];

@@ -35,7 +35,7 @@ const maxBytes = 4 * 1024 * 1024;
 export async function transactionInput(
   request: TransactionRequest,
   items: Items,
-  storeAnswer: (completion: Completion) => Promise<AnswerInItems>,
+  storeAnswer: (completion: Completion) => AnswerInItems | Promise<AnswerInItems>,
   client: object,
   isProven: boolean,
 ): Promise<TransactWriteItemsCommandInput> {

@@ -102,7 +102,7 @@ async function commitUnclaimed(
   const startedAtMs = request.deps.clock.now();
   const settled = <Outcome extends Claimed>(claimed: Outcome): Outcome => {
     const occurrence = claimOccurrence(request.pk, claimed, request.deps.clock.now(), startedAtMs);
-    if (occurrence) settings.observe(occurrence);
+    if (occurrence) settings.observe?.(occurrence);
     return claimed;
   };
   const takenOver = (attempt: Attempt) => {

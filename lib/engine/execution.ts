@@ -49,19 +49,22 @@ export type Entered =
  */
 export async function enter(call: Call): Promise<Entered> {
   const { settings, identity, startedAtMs } = call;
-  const request = await claimRequest(call);
+  const rawInput = settings.keep.input ? await keptInput(call) : undefined;
+  const request = claimRequest(call, rawInput);
   const claimed = settings.claim === 'at-commit' ? recognised(request) : await claim(request);
   if (claimed === undefined) {
     return { outcome: 'run', execution: new Execution(call, unclaimed(request), false) };
   }
-  const occurrence = claimOccurrence(identity.pk, claimed, settings.clock().now(), startedAtMs);
-  if (occurrence) settings.observe(occurrence);
+  if (settings.observe) {
+    const occurrence = claimOccurrence(identity.pk, claimed, settings.clock().now(), startedAtMs);
+    if (occurrence) settings.observe(occurrence);
+  }
   return claimed.outcome === 'won'
     ? { outcome: 'run', execution: new Execution(call, claimed.attempt) }
     : claimed;
 }
 
-async function claimRequest(call: Call): Promise<ClaimRequest> {
+function claimRequest(call: Call, rawInput: Uint8Array | undefined): ClaimRequest {
   const { settings, identity } = call;
   return {
     deps: { store: settings.store(), clock: settings.clock(), lease: leaseOf(settings, call.context) },
@@ -70,8 +73,8 @@ async function claimRequest(call: Call): Promise<ClaimRequest> {
     ttlMs: settings.ttlMs,
     waitMs: settings.waitMs,
     known: settings.cache?.get(identity.pk),
-    ...(settings.keep.key && { rawKey: identity.key }),
-    ...(settings.keep.input && { rawInput: await keptInput(call) }),
+    rawKey: settings.keep.key ? identity.key : undefined,
+    rawInput,
   };
 }
 
@@ -316,7 +319,7 @@ export class Execution {
       return settled;
     }
     const { pk: operation, number } = attempt;
-    settings.observe({
+    settings.observe?.({
       type: 'abandon',
       operation,
       attempt: number,
@@ -358,7 +361,7 @@ export class Execution {
       // The caller gets its result, so only the log says that repeats are not protected.
       console.error(`[idemkit] An answer could not be recorded: ${settled.cause.message}`);
     }
-    settings.observe({
+    settings.observe?.({
       ...(isOurs ? completedEarlierEvent(settled.record) : settledOccurrence(settled, whenDone)),
       operation,
       attempt,

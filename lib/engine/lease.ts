@@ -23,15 +23,15 @@ export function leaseOf({ leaseMs }: Settings, context: Context | undefined): Le
   if (leaseMs !== undefined) {
     return { durationMs: () => leaseMs, marginMs: Math.min(clockSkewMs, leaseMs / 2), timeLeftMs };
   }
-  const withoutContextMs = process.env.AWS_LAMBDA_FUNCTION_NAME
-    ? longestInvocationMs + clockSkewMs
-    : defaultLeaseMs;
   return {
-    durationMs: () => (remainingMs ? remainingMs() + clockSkewMs : withoutContextMs),
+    durationMs: () => (remainingMs ? remainingMs() + clockSkewMs : withoutContextMs()),
     marginMs: clockSkewMs,
     timeLeftMs,
   };
 }
+
+const withoutContextMs = (): number =>
+  process.env.AWS_LAMBDA_FUNCTION_NAME ? longestInvocationMs + clockSkewMs : defaultLeaseMs;
 
 /** What tells how many milliseconds the invocation has left, where somebody knows. */
 export const remainingTimeOf = (context: Context | undefined): (() => number) | undefined =>

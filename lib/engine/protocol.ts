@@ -102,14 +102,14 @@ export async function claim(request: ClaimRequest): Promise<Claimed> {
   const { store, clock, lease } = deps;
   // Zero milliseconds left is a deadline, not the lack of one.
   if (lease.timeLeftMs() <= 0) throw noTimeLeft();
+  const settled = recognised(request);
+  if (settled) return settled;
   let owner = uniqueId();
   /** Of requests that were refused: a sending of one may have been applied before, or may be yet. */
   const earlierOwners = new Set<string>();
   const standingOf = (record: ClaimRecord | undefined): Standing =>
     stand(record, request, record && earlierOwners.has(record.owner) ? record.owner : owner);
   const waitUntilMs = clock.now() + Math.min(request.waitMs, lease.timeLeftMs() - reserveMs);
-  const settled = recognised(request);
-  if (settled) return settled;
   let standing: Standing = 'free';
   let found: ClaimRecord | undefined;
   let pauseMs: number = backoff.firstMs;

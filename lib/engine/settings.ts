@@ -28,5 +28,6 @@ export interface Settings {
   readonly keep: { readonly key: boolean; readonly input: boolean };
   readonly cache: AnswerCache | undefined;
   readonly onReplay: ((answer: never, event: never, context: Context) => unknown) | undefined;
-  readonly observe: (occurrence: Occurrence) => void;
+  /** Never throws. `undefined` where nobody observes: then no event is made. */
+  readonly observe: ((occurrence: Occurrence) => void) | undefined;
 }

@@ -70,9 +70,10 @@ export function headerLines({ raw }: HttpEvent, name: string): string[] {
   // Where an event has both, only the multi-value one shows a header that was sent twice.
   for (const headers of [raw.multiValueHeaders, raw.headers]) {
     const lines: string[] = [];
-    for (const [header, value] of Object.entries(headers ?? {})) {
-      if (header.toLowerCase() !== wanted) continue;
-      for (const line of linesOf(value)) lines.push(line);
+    if (!headers) continue;
+    for (const header of Object.keys(headers)) {
+      if (header.length !== wanted.length || header.toLowerCase() !== wanted) continue;
+      for (const line of linesOf(headers[header])) lines.push(line);
     }
     if (lines.length > 0) return lines;
   }
@@ -96,7 +97,10 @@ export function canonicalRequest(event: HttpEvent): string {
 }
 
 function canonicalQuery({ format, raw }: HttpEvent): string {
-  if (format === 'v2') return canonicalPairs(formPairs(byteTextOf(linesOf(raw.rawQueryString)[0] ?? '')));
+  if (format === 'v2') {
+    const query = linesOf(raw.rawQueryString)[0];
+    return canonicalPairs(query ? formPairs(byteTextOf(query)) : []);
+  }
   const pairs: [string, string][] = [];
   const parameters = raw.multiValueQueryStringParameters ?? raw.queryStringParameters ?? {};
   for (const [name, values] of Object.entries(parameters)) {

@@ -35,7 +35,7 @@ export async function begin(
     warnOfDisabled();
     const batch = asBatch(event);
     if (!batch) return unguarded(settings, event, context, 'disabled');
-    settings.observe({ type: 'unguarded', reason: 'disabled' });
+    settings.observe?.({ type: 'unguarded', reason: 'disabled' });
     return beginUnguardedBatch(settings, batch, context);
   }
   const http = asHttpEvent(event);
@@ -87,7 +87,7 @@ function unguarded(
   reason: UnguardedReason,
   cause?: unknown,
 ): Extract<Begun, { kind: 'run' }> {
-  settings.observe({ type: 'unguarded', reason, ...(cause !== undefined && { cause }) });
+  settings.observe?.({ type: 'unguarded', reason, ...(cause !== undefined && { cause }) });
   return {
     kind: 'run',
     event,

@@ -64,10 +64,12 @@ export function resolveOptions(options: IdempotentOptions = {}): GuardSettings {
     },
     cache: options.cache && new AnswerCache(options.cache),
     onReplay: options.onReplay,
-    observe: safely(options.observe, () => ({
-      namespace: disabled() ? (ownNamespace ?? '') : namespace().name,
-      atMs: disabled() ? Date.now() : clock().now(),
-    })),
+    observe:
+      options.observe &&
+      safely(options.observe, () => ({
+        namespace: disabled() ? (ownNamespace ?? '') : namespace().name,
+        atMs: disabled() ? Date.now() : clock().now(),
+      })),
     disabled,
   });
 }
@@ -75,11 +77,10 @@ export function resolveOptions(options: IdempotentOptions = {}): GuardSettings {
 /** An observer must not fail the call, so what it throws is ignored. */
 const safely =
   (
-    observe: IdempotentOptions['observe'],
+    observe: NonNullable<IdempotentOptions['observe']>,
     whereAndWhen: () => Pick<IdempotencyEvent, 'namespace' | 'atMs'>,
-  ): Settings['observe'] =>
+  ): NonNullable<Settings['observe']> =>
   (occurrence) => {
-    if (!observe) return;
     try {
       // The compiler cannot follow that these two fields complete each member of the union.
       const event = { ...whereAndWhen(), ...occurrence } as unknown as IdempotencyEvent;

@@ -114,7 +114,7 @@ export class StepRecords {
 
   #observe(name: string, outcome: 'recorded' | 'unrecorded', cause?: unknown): void {
     const { pk: operation, number: attempt } = this.#attempt;
-    this.#settings.observe({
+    this.#settings.observe?.({
       ...{ type: 'step', operation, attempt, name, outcome },
       ...(cause !== undefined && { cause }),
     });
