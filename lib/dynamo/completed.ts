@@ -10,6 +10,7 @@ import type { StepStore, StepWritten, Store, TransactionStore } from '../store/i
 import { inDoubt, sendConditional, wasRepeated } from './send.ts';
 import { type DynamoStore, explain, isNamed, type Parts, parts, provenTables } from './store.ts';
 import { readCancellation, transactionInput } from './transaction.ts';
+import { type WorkItems, workItemsOf } from './work-items.ts';
 
 /** A store with the optional parts of the port. */
 export type CompletedStore<Base extends Store> = Base & {
@@ -26,10 +27,11 @@ export function completed(store: Store): Store;
 export function completed(store: Store): Store {
   const table = (store as Partial<DynamoStore>)[parts];
   if (table === undefined || (store.steps && store.transactions)) return store;
-  return { steps: stepsOf(table), transactions: transactionsOf(table), ...store };
+  const items = workItemsOf(table.items);
+  return { steps: stepsOf(table, items), transactions: transactionsOf(table, items), ...store };
 }
 
-function stepsOf({ client, items, query, failed }: Parts): StepStore {
+function stepsOf({ client, query, failed }: Parts, items: WorkItems): StepStore {
   const writeStep = async (command: object, action: string): Promise<StepWritten> => {
     const sent = await sendConditional(client, command);
     if (sent.outcome === 'failed') throw failed(sent, action);
@@ -50,8 +52,8 @@ function stepsOf({ client, items, query, failed }: Parts): StepStore {
   };
 }
 
-function transactionsOf(table: Parts): TransactionStore {
-  const { tableName, names, client, items, place, storeAnswer } = table;
+function transactionsOf(table: Parts, items: WorkItems): TransactionStore {
+  const { tableName, names, client, place, storeAnswer } = table;
   /** DynamoDB does not say whose item it refused: the handler's, or ours because the table has other keys. */
   const refuseWrongKeys = async (pk: string): Promise<void> => {
     const key = { TableName: tableName, Key: items.keyOf(pk) };

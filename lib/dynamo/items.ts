@@ -1,25 +1,11 @@
 /** Writes the protocol's records as DynamoDB requests with their conditions, and reads items as records. */
-import {
-  attribute,
-  type ClaimStatus,
-  chunkSortKey,
-  claimSortKey,
-  cleanupAtSeconds,
-  messageCleanupAtSeconds,
-  messageSortKey,
-  type StepStatus,
-  stepSortKey,
-  stepSortKeyPrefix,
-} from '../record.ts';
+import { attribute, type ClaimStatus, chunkSortKey, claimSortKey, cleanupAtSeconds } from '../record.ts';
 import type {
   AttributeValue,
   ClaimRecord,
   Completion,
   NewClaim,
-  NewStep,
   Return,
-  StagedMessage,
-  StepRecord,
   StoredAnswer,
   Takeover,
   Unavailable,
@@ -50,7 +36,7 @@ export type AnswerInItems =
   | { readonly kind: 'chunks'; readonly writeId: string; readonly count: number }
   | ({ readonly kind: 'unavailable' } & Unavailable);
 
-interface Owned {
+export interface Owned {
   readonly pk: string;
   readonly owner: string;
 }
@@ -68,10 +54,6 @@ export function itemsOf(
     [names.sk]: { S: sk },
   });
   const conditional = { TableName, ReturnValuesOnConditionCheckFailure: 'ALL_OLD' } as const;
-  const ifAbsent = {
-    ConditionExpression: 'attribute_not_exists(#pk)',
-    ExpressionAttributeNames: { '#pk': names.pk },
-  } as const;
   const free =
     'attribute_not_exists(#pk) OR (#endsAt <= :now AND (#status = :completed OR #leaseUntil <= :now))';
   const ifFree = (nowMs: number) => ({
@@ -132,7 +114,12 @@ export function itemsOf(
 
   return {
     tableName: TableName,
+    names,
     keyOf,
+    conditional,
+    mine,
+    ifMine,
+    ownedBy,
 
     claim: claimPut,
     completedClaim: completedPut,
@@ -230,54 +217,6 @@ export function itemsOf(
       ExpressionAttributeValues: { ...ownedBy(owner), ':over': number(0) },
     }),
 
-    /** Checks that the claim is still the owner's. It changes nothing. */
-    ownership: ({ pk, owner }: Owned) => ({
-      ...conditional,
-      Key: keyOf(pk),
-      ConditionExpression: ifMine,
-      ExpressionAttributeNames: mine,
-      ExpressionAttributeValues: ownedBy(owner),
-    }),
-
-    step: (step: NewStep) => ({
-      ...conditional,
-      Item: {
-        ...keyOf(step.pk, stepSortKey(step.window, step.name)),
-        ...stepAttributes(step),
-        [names.ttl]: number(cleanupAtSeconds(step.endsAtMs)),
-      },
-      ...ifAbsent,
-    }),
-
-    stepEnd(step: NewStep) {
-      const set = assignment(stepAttributes(step));
-      return {
-        ...conditional,
-        Key: keyOf(step.pk, stepSortKey(step.window, step.name)),
-        ConditionExpression: '#owner = :mine AND #status = :started',
-        UpdateExpression: `SET ${set.expression}`,
-        ExpressionAttributeNames: { ...set.names, ...mine },
-        ExpressionAttributeValues: {
-          ...set.values,
-          ':mine': { S: step.owner },
-          ':started': { S: 'STARTED' satisfies StepStatus },
-        },
-      };
-    },
-
-    message: (pk: string, window: string, message: StagedMessage, nowMs: number, endsAtMs: number) => ({
-      ...conditional,
-      Item: {
-        ...keyOf(pk, messageSortKey(window, message.name, message.position)),
-        [attribute.destination]: { S: message.destination },
-        [attribute.body]: typeof message.body === 'string' ? { S: message.body } : { B: message.body },
-        [attribute.groupId]: { S: message.groupId },
-        [attribute.deduplicationId]: { S: message.deduplicationId },
-        [names.ttl]: number(messageCleanupAtSeconds(nowMs, endsAtMs)),
-      } as Item,
-      ...ifAbsent,
-    }),
-
     chunk: (chunk: {
       readonly pk: string;
       readonly window: string;
@@ -324,25 +263,12 @@ export function itemsOf(
         }),
       };
     },
-
-    readStep(item: Item): StepRecord {
-      const sortKey = item[names.sk]?.S ?? '';
-      const isDone = item[attribute.status]?.S !== 'STARTED';
-      return {
-        // Windows are UUIDs without a '#', so the first '#' ends the window.
-        name: sortKey.slice(stepSortKeyPrefix(sortKey.split('#')[0] ?? '').length),
-        status: isDone ? 'DONE' : 'STARTED',
-        owner: item[attribute.owner]?.S ?? '',
-        attempt: numberIn(item, attribute.attempt),
-        ...(isDone && { value: item[attribute.value]?.B ?? readUnavailable(item) }),
-      };
-    },
   };
 }
 
 const status = (value: ClaimStatus): AttributeValue => ({ S: value });
-const number = (value: number): AttributeValue => ({ N: String(value) });
-const numberIn = (item: Item, name: string): number => Number(item[name]?.N);
+export const number = (value: number): AttributeValue => ({ N: String(value) });
+export const numberIn = (item: Item, name: string): number => Number(item[name]?.N);
 
 const statusIn = (item: Item): ClaimStatus => {
   const found = item[attribute.status]?.S;
@@ -383,26 +309,15 @@ function answerAttributes(answer: AnswerInItems): Item {
   }
 }
 
-const unavailableAttributes = ({ reason, detail }: Unavailable): Item => ({
+export const unavailableAttributes = ({ reason, detail }: Unavailable): Item => ({
   [attribute.unavailable]: { S: reason },
   ...(detail !== undefined && { [attribute.unavailableDetail]: { S: detail } as AttributeValue }),
 });
 
-function readUnavailable(item: Item): Unavailable {
+export function readUnavailable(item: Item): Unavailable {
   const reason = (item[attribute.unavailable]?.S ?? 'unserialisable') as UnavailableReason;
   const detail = item[attribute.unavailableDetail]?.S;
   return { reason, ...(detail !== undefined && { detail }) };
-}
-
-function stepAttributes({ status: stepStatus, owner, attempt, value }: NewStep): Item {
-  return {
-    [attribute.status]: { S: stepStatus },
-    [attribute.owner]: { S: owner },
-    [attribute.attempt]: number(attempt),
-    ...(ArrayBuffer.isView(value)
-      ? { [attribute.value]: { B: value } as AttributeValue }
-      : value && unavailableAttributes(value)),
-  };
 }
 
 interface Assignment {
@@ -419,7 +334,7 @@ const own: ReadonlySet<string> = new Set(Object.values(attribute));
  * `#status = :set0, …`. Every name has a placeholder: several are reserved words, and the TTL attribute has the table's name.
  * Expressions are kept, because there are few sets of names and every call needs one.
  */
-function assignment(attributes: Item): Assignment & { readonly values: Item } {
+export function assignment(attributes: Item): Assignment & { readonly values: Item } {
   const names = Object.keys(attributes);
   const set = names.join();
   let known = assignments.get(set);

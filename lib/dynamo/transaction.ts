@@ -13,9 +13,10 @@ import {
   withoutValues,
   writeKinds,
 } from '../store/index.ts';
-import type { AnswerInItems, Item, Items } from './items.ts';
+import type { AnswerInItems, Item } from './items.ts';
 import { inDoubt, wasRepeated } from './send.ts';
 import { converter } from './values.ts';
+import type { WorkItems } from './work-items.ts';
 
 /** @see https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_CancellationReason.html */
 interface CancellationReason {
@@ -34,7 +35,7 @@ const maxBytes = 4 * 1024 * 1024;
  */
 export async function transactionInput(
   request: TransactionRequest,
-  items: Items,
+  items: WorkItems,
   storeAnswer: (completion: Completion) => AnswerInItems | Promise<AnswerInItems>,
   client: object,
   isProven: boolean,
@@ -57,7 +58,7 @@ export async function transactionInput(
 /** The record's own items come first, so that their places are known: the claim, the step, the messages. */
 function ownItems(
   { claim, step, messages, pk, window, nowMs, endsAtMs }: TransactionRequest,
-  items: Items,
+  items: WorkItems,
   answer: AnswerInItems | undefined,
   isProven: boolean,
 ): TransactWriteItem[] {
@@ -108,7 +109,7 @@ export async function readCancellation(
   error: unknown,
   request: TransactionRequest,
   input: TransactWriteItemsCommandInput,
-  items: Items,
+  items: WorkItems,
   client: object,
 ): Promise<Transacted | undefined> {
   const { name, message, CancellationReasons } = error as {
@@ -159,7 +160,7 @@ async function cancelled(
   isRepeat: boolean,
   request: TransactionRequest,
   input: TransactWriteItemsCommandInput,
-  items: Items,
+  items: WorkItems,
   client: object,
 ): Promise<Transacted> {
   const isFailed = (reason: CancellationReason | undefined) => reason?.Code === 'ConditionalCheckFailed';
@@ -192,7 +193,7 @@ async function cancelled(
 /** @see https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html */
 const passing = new Set(['TransactionConflict', 'ThrottlingError', 'ProvisionedThroughputExceeded']);
 
-const tablesOf = ({ writes }: TransactionRequest, { tableName }: Items): string =>
+const tablesOf = ({ writes }: TransactionRequest, { tableName }: WorkItems): string =>
   [...new Set([tableName, ...writes.flatMap((write) => writeKinds.map((kind) => write[kind]?.TableName))])]
     .filter((name) => name !== undefined)
     .join(', ');

@@ -1,0 +1,108 @@
+/** Items and conditions of steps, staged messages and transactions, which a guard without them does not carry. */
+import {
+  attribute,
+  cleanupAtSeconds,
+  messageCleanupAtSeconds,
+  messageSortKey,
+  type StepStatus,
+  stepSortKey,
+  stepSortKeyPrefix,
+} from '../record.ts';
+import type { AttributeValue, NewStep, StagedMessage, StepRecord } from '../store/index.ts';
+import {
+  assignment,
+  type Item,
+  type Items,
+  number,
+  numberIn,
+  type Owned,
+  readUnavailable,
+  unavailableAttributes,
+} from './items.ts';
+
+export type WorkItems = ReturnType<typeof workItemsOf>;
+
+/** The same as {@link Items}, with those. */
+export function workItemsOf(items: Items) {
+  const { names, keyOf, conditional, mine, ifMine, ownedBy } = items;
+  const ifAbsent = {
+    ConditionExpression: 'attribute_not_exists(#pk)',
+    ExpressionAttributeNames: { '#pk': names.pk },
+  } as const;
+
+  return {
+    ...items,
+
+    /** Checks that the claim is still the owner's. It changes nothing. */
+    ownership: ({ pk, owner }: Owned) => ({
+      ...conditional,
+      Key: keyOf(pk),
+      ConditionExpression: ifMine,
+      ExpressionAttributeNames: mine,
+      ExpressionAttributeValues: ownedBy(owner),
+    }),
+
+    step: (step: NewStep) => ({
+      ...conditional,
+      Item: {
+        ...keyOf(step.pk, stepSortKey(step.window, step.name)),
+        ...stepAttributes(step),
+        [names.ttl]: number(cleanupAtSeconds(step.endsAtMs)),
+      },
+      ...ifAbsent,
+    }),
+
+    stepEnd(step: NewStep) {
+      const set = assignment(stepAttributes(step));
+      return {
+        ...conditional,
+        Key: keyOf(step.pk, stepSortKey(step.window, step.name)),
+        ConditionExpression: '#owner = :mine AND #status = :started',
+        UpdateExpression: `SET ${set.expression}`,
+        ExpressionAttributeNames: { ...set.names, ...mine },
+        ExpressionAttributeValues: {
+          ...set.values,
+          ':mine': { S: step.owner },
+          ':started': { S: 'STARTED' satisfies StepStatus },
+        },
+      };
+    },
+
+    message: (pk: string, window: string, message: StagedMessage, nowMs: number, endsAtMs: number) => ({
+      ...conditional,
+      Item: {
+        ...keyOf(pk, messageSortKey(window, message.name, message.position)),
+        [attribute.destination]: { S: message.destination },
+        [attribute.body]: typeof message.body === 'string' ? { S: message.body } : { B: message.body },
+        [attribute.groupId]: { S: message.groupId },
+        [attribute.deduplicationId]: { S: message.deduplicationId },
+        [names.ttl]: number(messageCleanupAtSeconds(nowMs, endsAtMs)),
+      } as Item,
+      ...ifAbsent,
+    }),
+
+    readStep(item: Item): StepRecord {
+      const sortKey = item[names.sk]?.S ?? '';
+      const isDone = item[attribute.status]?.S !== 'STARTED';
+      return {
+        // Windows are UUIDs without a '#', so the first '#' ends the window.
+        name: sortKey.slice(stepSortKeyPrefix(sortKey.split('#')[0] ?? '').length),
+        status: isDone ? 'DONE' : 'STARTED',
+        owner: item[attribute.owner]?.S ?? '',
+        attempt: numberIn(item, attribute.attempt),
+        ...(isDone && { value: item[attribute.value]?.B ?? readUnavailable(item) }),
+      };
+    },
+  };
+}
+
+function stepAttributes({ status: stepStatus, owner, attempt, value }: NewStep): Item {
+  return {
+    [attribute.status]: { S: stepStatus },
+    [attribute.owner]: { S: owner },
+    [attribute.attempt]: number(attempt),
+    ...(ArrayBuffer.isView(value)
+      ? { [attribute.value]: { B: value } as AttributeValue }
+      : value && unavailableAttributes(value)),
+  };
+}
