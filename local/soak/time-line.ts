@@ -8,17 +8,19 @@ export function timeLineOf(
   requests: readonly ProxiedRequest[],
   kills: readonly Kill[],
 ): string[] {
-  const own = requests.filter((request) => {
-    const text = JSON.stringify([request.body, request.response]);
-    return text.includes(name) || text.includes(key);
-  });
-  const parts = new Set(own.map(({ caller }) => caller));
-  const fromMs = answers[0]?.sentAtMs ?? 0;
-  const toMs = Math.max(
-    0,
-    ...own.map(({ endedAtMs = 0 }) => endedAtMs),
-    ...answers.map((one) => one.answeredAtMs),
+  const texts = new Map(
+    requests.map((request) => [request, JSON.stringify([request.body, request.response])]),
   );
+  const withOneOf = (words: readonly string[]): ProxiedRequest[] =>
+    requests.filter((request) => words.some((word) => texts.get(request)!.includes(word)));
+  // A claim has the hash of the key only. A transaction of the order says which one that is.
+  const hashes = withOneOf([name, key])
+    .filter(({ operation }) => operation === 'TransactWriteItems')
+    .flatMap((request) =>
+      [...texts.get(request)!.matchAll(/"pk":\{"S":("[^"]+")\}/g)].map(([, pk = '']) => pk),
+    );
+  const own = withOneOf([name, key, ...new Set(hashes)]);
+  const fromMs = answers[0]?.sentAtMs ?? 0;
   const events = [
     ...answers.flatMap(({ sentAtMs, answeredAtMs, status = 'no answer', isReplay }) => [
       { atMs: sentAtMs, text: 'customer asks' },
@@ -26,7 +28,7 @@ export function timeLineOf(
     ]),
     ...own.map((request) => ({ atMs: request.startedAtMs, text: wordsFor(request) })),
     ...kills
-      .filter(({ name, atMs }) => parts.has(name) && atMs >= fromMs && atMs <= toMs)
+      .filter((kill) => own.some((request) => isNear(kill, request)))
       .map(({ atMs, name, operation = 'nothing in particular', when = 'at' }) => ({
         atMs,
         text: `${name} is killed ${when} ${operation}`,
@@ -36,6 +38,12 @@ export function timeLineOf(
     .sort((one, other) => one.atMs - other.atMs)
     .map(({ atMs, text }) => `${((atMs - fromMs) / 1000).toFixed(3).padStart(8)} s  ${text}`);
 }
+
+/** A kill that may have to do with a request: of its sender, while it was under way or shortly after. */
+const isNear = (
+  { name, atMs }: Kill,
+  { caller, startedAtMs, endedAtMs = startedAtMs }: ProxiedRequest,
+): boolean => caller === name && atMs >= startedAtMs && atMs <= endedAtMs + 1_000;
 
 function wordsFor(request: ProxiedRequest): string {
   const {

@@ -27,16 +27,25 @@ test('the time line of an order has its answers, its requests with their faults,
     request(40, { response: { key: customer.key }, outcome: 'faulted', struck: 'after' }),
     request(10, { body: { pk: customer.name }, fault: { delayMs: 4 } }),
     request(20, { body: { pk: 'somebody else' } }),
+    request(5, { body: { Item: { pk: { S: 'hash-of-key' } } } }),
+    request(6, { body: { Item: { pk: { S: 'hash-of-another-key' } } } }),
+    request(25, {
+      operation: 'TransactWriteItems',
+      body: { TransactItems: [{ Put: { Item: { pk: { S: 'hash-of-key' }, customer: customer.name } } }] },
+    }),
     request(950, { body: { pk: customer.name }, outcome: 'faulted', isRepeat: true }),
   ];
   const kills = [
     { atMs: startedAtMs + 41, name: 'pay', operation: 'PutItem', when: 'after' as const, processes: 1 },
     { atMs: startedAtMs + 42, name: 'ledger', processes: 1 },
     { atMs: startedAtMs + 5_000, name: 'pay', processes: 1 },
+    { atMs: startedAtMs - 1, name: 'pay', processes: 1 },
   ];
   expect(timeLineOf(customer, requests, kills)).toEqual([
     '   0.000 s  customer asks',
+    '   0.005 s  pay PutItem → 200 (5 ms)',
     '   0.010 s  pay PutItem → 200 ({"delayMs":4}, 5 ms)',
+    '   0.025 s  pay TransactWriteItems → 200 (5 ms)',
     '   0.040 s  pay PutItem → 200 (kill after, answer lost, 5 ms)',
     '   0.041 s  pay is killed after PutItem',
     '   0.300 s  customer gets 500',
