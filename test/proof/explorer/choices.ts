@@ -10,6 +10,11 @@ export class Choices {
     this.#given = given;
   }
 
+  /** Whether none of what was given is left: from here on no schedule has been before. */
+  get areNew(): boolean {
+    return this.made.length >= this.#given.length;
+  }
+
   /** Takes one of the options. Where there is one only, nothing is decided. @throws where the given one is not there */
   pick<Option>(options: readonly Option[]): Option {
     if (options.length === 1) return options[0]!;

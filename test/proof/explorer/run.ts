@@ -33,11 +33,10 @@ export async function runExplorer({ world, choices, ...numbers }: ExplorerOption
   let isKept = true;
   for (const small of worlds) {
     const progress = (schedules: number, states: number) => {
-      if (process.stderr.isTTY)
-        process.stderr.write(`\r${small.name}: ${schedules} schedules, ${states} states`);
+      if (schedules % 10_000 === 0)
+        console.error(`  '${small.name}': ${schedules} schedules, ${states} states so far`);
     };
     const { broken, schedules, states, ends, seconds } = await explore(small, { budget, progress });
-    if (process.stderr.isTTY) process.stderr.write('\r');
     console.log(
       `World '${small.name}': ${schedules} schedules, ${states} states, ${ends.size} ends, ${seconds.toFixed(1)} s`,
     );

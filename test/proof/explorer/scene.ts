@@ -58,7 +58,7 @@ const seed = 1;
 
 export interface SceneOptions {
   readonly budget: Budget;
-  /** Is told of the world whenever something is decided. */
+  /** Is told of the world when something is to be decided that no schedule before has come to. */
   readonly atChoice?: (scene: Scene) => void;
 }
 
@@ -72,6 +72,7 @@ export class Scene implements Stage {
   #holdsLeft: number;
   /** Arrivals, passings of time, and what brought processes on. */
   #events = 0;
+  #isPassing = false;
   #isOver = false;
   readonly #processes: Process[] = [];
   /** Requests of which nothing is decided yet. */
@@ -146,7 +147,7 @@ export class Scene implements Stage {
       await this.#settle();
       const options = this.#next();
       if (options.length === 0) return;
-      if (options.length > 1) this.#options.atChoice?.(this);
+      if (options.length > 1 && this.#choices.areNew) this.#options.atChoice?.(this);
       const { label, take } = this.#choices.pick(options);
       if (options.length > 1) this.world.log('choice', `${this.#choices.made.length}: ${label}`);
       await take();
@@ -264,7 +265,9 @@ export class Scene implements Stage {
     this.#passesLeft--;
     this.#events++;
     this.world.log('time', label);
+    this.#isPassing = true;
     await this.world.time.until(atMs + 1);
+    this.#isPassing = false;
   }
 
   /** A process comes on at once, or after something else has happened. */
@@ -327,7 +330,9 @@ export class Scene implements Stage {
     const label = `${place}${again} (${summary(request)})`;
     const sender: Sender = { call, sentAtClockMs: sandbox.clock.now(), commandName };
     process.waitsFor++;
-    this.#fresh.push({ request, sender, label, isAwaited: true });
+    // What is sent while nothing arrives is late in any case.
+    const list = this.#isPassing ? this.#underway : this.#fresh;
+    list.push({ request, sender, label, isAwaited: true });
     this.world.log(sandbox.name, label);
   }
 }
