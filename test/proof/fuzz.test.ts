@@ -1,12 +1,15 @@
 import { describe, expect, test } from 'vitest';
 import { canonicalJson } from '../../lib/events/canonical-json.ts';
-import { IdempotencyError, type IdempotentOptions, idempotent } from '../../lib/index.ts';
+import { keyFromHeader } from '../../lib/events/key-syntax.ts';
+import { IdempotencyError, type IdempotentOptions, idempotent, wholePayload } from '../../lib/index.ts';
 import { memoryStore } from '../../lib/testing.ts';
 import { fuzz, fuzzedText } from './fuzz/run.ts';
 import type { Target } from './fuzz/target.ts';
 import { canonicalJsonTarget } from './fuzz/targets/canonical-json.ts';
 import { eventsTarget } from './fuzz/targets/events.ts';
 import { targets } from './fuzz/targets/index.ts';
+import { keyHeaderTarget } from './fuzz/targets/key-header.ts';
+import { requestsTarget } from './fuzz/targets/requests.ts';
 
 test('ten thousand inputs are read as they are to be', { timeout: 120_000 }, async () => {
   const fuzzed = await fuzz({ from: 1, count: 10_000 });
@@ -22,6 +25,24 @@ const quoted = (event: unknown): never => {
 
 const withoutDigits = canonicalJsonTarget((text) => canonicalJson(JSON.stringify(JSON.parse(text))));
 
+interface Sent {
+  readonly rawQueryString?: string;
+  readonly body: string;
+  readonly isBase64Encoded: boolean;
+}
+
+const queryIn = (event: unknown): string => (event as Sent).rawQueryString ?? '';
+const withQuery = (event: unknown, change: (query: string) => string): unknown => ({
+  ...(event as Sent),
+  ...((event as Sent).rawQueryString !== undefined && { rawQueryString: change(queryIn(event)) }),
+});
+const sorted = (query: string): string => query.split('&').sort().join('&');
+const asText = (event: unknown): unknown => {
+  const { body, isBase64Encoded } = event as Sent;
+  const text = isBase64Encoded ? Buffer.from(body, 'base64').toString() : body;
+  return { ...(event as Sent), body: text, isBase64Encoded: false };
+};
+
 /** A guard whose options are other than those that it is given. */
 const guardWith = (options: () => IdempotentOptions<never>): typeof idempotent =>
   ((handler: () => unknown, given: object) =>
@@ -34,6 +55,21 @@ describe('a broken reader is found', () => {
     ['does not sort names', canonicalJsonTarget((text) => JSON.stringify(JSON.parse(text)))],
     ['reads the start only', canonicalJsonTarget((text) => canonicalJson(text).slice(0, 40))],
     ['takes what is no JSON', canonicalJsonTarget((text) => canonicalJson(text.replace('\ufeff', '')))],
+    [
+      'takes bare keys where they are to be quoted',
+      keyHeaderTarget((lines, name) => keyFromHeader(lines, name, 'lenient')),
+    ],
+    [
+      'reads the first of two keys',
+      keyHeaderTarget(([line], ...how) => keyFromHeader(line === undefined ? [] : [line], ...how)),
+    ],
+    [
+      'leaves escapes in a key',
+      keyHeaderTarget((...given) => keyFromHeader(...given)?.replace(/["\\]/, '\\$&')),
+    ],
+    ['sorts values of one name', requestsTarget((event) => wholePayload(withQuery(event, sorted)))],
+    ['leaves a query as it was sent', requestsTarget((event) => wholePayload(event) + queryIn(event))],
+    ['drops bytes that are no text', requestsTarget((event) => wholePayload(asText(event)))],
     [
       'trusts the shape of an event',
       eventsTarget(guardWith(() => ({ key: ({ Records: [record] }: { Records: [string] }) => record }))),
