@@ -37,6 +37,8 @@ export class Pass {
   readonly #started = new Set<BatchRecord>();
   /** Records that are being settled, and calls of `onFailure`. All have ended before the report. */
   readonly #pending = new Set<Promise<void>>();
+  /** Lanes that wait until fewer records are being settled. */
+  readonly #waiting: (() => void)[] = [];
   #slowestMs = 0;
 
   constructor(
@@ -96,7 +98,7 @@ export class Pass {
     if (record !== lane.records.at(-1)) await settled;
     this.#slowestMs = Math.max(this.#slowestMs, performance.now() - startedAtMs);
     // Other lanes wait only if the store falls behind.
-    while (this.#pending.size >= maxParallel) await Promise.race(this.#pending);
+    while (this.#pending.size >= maxParallel) await new Promise<void>((go) => this.#waiting.push(go));
   }
 
   /** Never rejects. */
@@ -105,7 +107,10 @@ export class Pass {
   }
 
   #await(work: Promise<void>): Promise<void> {
-    const pending: Promise<void> = work.finally(() => this.#pending.delete(pending));
+    const pending: Promise<void> = work.finally(() => {
+      this.#pending.delete(pending);
+      if (this.#pending.size < maxParallel) for (const go of this.#waiting.splice(0)) go();
+    });
     this.#pending.add(pending);
     return pending;
   }
