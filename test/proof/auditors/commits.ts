@@ -20,7 +20,10 @@ export const commits: Auditor = {
         problems.push(`the effect of ${id} came without a completion`);
         continue;
       }
-      const { window } = completion.after;
+      const { window, owner } = completion.after;
+      if (execution.owner !== undefined && execution.owner !== owner) {
+        problems.push(`the effect of ${id} came with the completion of another attempt`);
+      }
       const other = byWindow.get(window);
       if (other !== undefined) problems.push(`${other} and ${id} both had their effect in one window`);
       byWindow.set(window, id);
@@ -34,7 +37,12 @@ export const commits: Auditor = {
         problems.push(`${id} was told that nothing was written, and it was`);
       }
     }
-    return [...problems, ...completionsWithoutEffect(history)];
+    return [
+      ...problems,
+      ...completionsWithoutEffect(history),
+      ...transactionsWithoutEffect(history),
+      ...committedInVain(history),
+    ];
   },
 };
 
@@ -51,3 +59,25 @@ function completionsWithoutEffect({ calls, committed, executions }: History): st
       : [`${id} was answered ${value.commits}, without its effect`];
   });
 }
+
+/** A transaction that completes an operation has its writes with it. */
+const transactionsWithoutEffect = ({ transitions, committed }: History): string[] =>
+  transitions.flatMap(({ pk, atMs, operation, before, after, call }) => {
+    const isCommit = operation === 'TransactWriteItems' && after?.status === 'COMPLETED';
+    if (!isCommit || (before?.owner === after.owner && before.status === 'COMPLETED')) return [];
+    return committed.some((one) => one.pk === pk && one.atMs === atMs)
+      ? []
+      : [`a transaction of ${call?.id} completed its operation without the effect`];
+  });
+
+/** Who returns what it has committed is answered that, whatever becomes of an amendment. */
+const committedInVain = ({ executions, committed }: History): string[] =>
+  executions.flatMap(({ id, call, isGuarded, ended, answers }) => {
+    const returned = ended === 'returned' ? (answers.at(-1) as { commits?: string } | undefined) : undefined;
+    if (!isGuarded || returned?.commits !== id || call.outcome?.kind !== 'failed') return [];
+    if (!committed.some(({ execution }) => execution === id)) return [];
+    const { message } = call.outcome.error as Error;
+    return /A middleware failed|aborted/.test(message)
+      ? []
+      : [`${id} returned what it had committed, and its call failed: ${message}`];
+  });

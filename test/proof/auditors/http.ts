@@ -1,5 +1,12 @@
 /** What an HTTP API's callers are promised beyond the answer itself. */
-import { type Auditor, type Call, kindOfFact } from '../simulation/history.ts';
+import {
+  type Auditor,
+  type Call,
+  type Execution,
+  type History,
+  kindOfFact,
+  type Transition,
+} from '../simulation/history.ts';
 
 /** An answer as a client over HTTP has read it. */
 export interface HttpAnswer {
@@ -8,6 +15,8 @@ export interface HttpAnswer {
   readonly status: number;
   /** Whose answer it is; absent of a refusal. */
   readonly execution: string | undefined;
+  /** Whether a commit made it. */
+  readonly isCommitted: boolean;
   readonly code: string | undefined;
   readonly retryAfter: string | undefined;
   readonly isReplayed: boolean;
@@ -18,15 +27,19 @@ export interface HttpAnswer {
 
 export const httpAnswers = kindOfFact<HttpAnswer>('answers over HTTP');
 
+/** Calls whose answer a key service did not seal. */
+export const failedSeals = kindOfFact<Call | undefined>('failed seals');
+
 export const http: Auditor = {
   promise: 'an answer over HTTP is as the contract has it',
   audit: (history) =>
     history
       .facts(httpAnswers)
       .flatMap((answer) =>
-        (answer.execution === undefined ? problemsOfRefusal(answer) : problemsOfAnswer(answer)).map(
-          (problem) => `${answer.call.id} (${answer.status}, ${answer.code}): ${problem}`,
-        ),
+        (answer.execution === undefined
+          ? problemsOfRefusal(answer)
+          : [...problemsOfAnswer(answer), ...unlikeAmended(history, answer)]
+        ).map((problem) => `${answer.call.id} (${answer.status}, ${answer.code}): ${problem}`),
       ),
 };
 
@@ -91,3 +104,36 @@ function problemsOfAnswer({
     ...(cookie === `session=${execution}` ? [] : ['an answer lost its cookie']),
   ];
 }
+
+/** A commit's answer is replayed with what other middlewares added to it, from when that was written; where that failed, without. */
+function unlikeAmended(history: History, answer: HttpAnswer): string[] {
+  const { executions, transitions } = history;
+  const { call, isReplayed, isCommitted, added } = answer;
+  const execution = executions.find(({ id }) => id === answer.execution);
+  if (!isCommitted || !execution?.isGuarded) return [];
+  const amendment = transitions.find(
+    (one) => one.pk === execution.pk && one.call === execution.call && isAmendment(one),
+  );
+  if (!isReplayed) {
+    const isTold = call.observed.some(({ type }) => type === 'unrecorded');
+    const isToBeThere = added !== undefined && !isTold && !history.facts(failedSeals).includes(call);
+    return isToBeThere && !amendment ? ['what was added to it was not written, and nobody was told'] : [];
+  }
+  const amendedAtMs = amendment?.atMs ?? Number.POSITIVE_INFINITY;
+  // A cache keeps no answer that may still be amended, as far as its clock can tell.
+  const isSkewed = Math.abs(aheadMs(call) - aheadMs(execution)) > 1_000;
+  const isFromCache = call.requests === 0 && isSkewed;
+  if (added === undefined && amendedAtMs <= call.startedAtMs && !isFromCache) {
+    return ['a replay lost what was amended'];
+  }
+  if (added !== undefined && amendedAtMs > (call.endedAtMs ?? Number.POSITIVE_INFINITY)) {
+    return ['a replay has what was not amended yet'];
+  }
+  return [];
+}
+
+const isAmendment = ({ before, after }: Transition): boolean =>
+  before?.status === 'COMPLETED' && after?.status === 'COMPLETED' && before.owner === after.owner;
+
+const aheadMs = ({ startedAtClockMs, startedAtMs }: Call | Execution): number =>
+  startedAtClockMs - startedAtMs;

@@ -1,5 +1,5 @@
 import { IdempotencyError } from '../../../lib/index.ts';
-import type { Auditor, History } from '../simulation/history.ts';
+import type { Auditor, Call, History, StepRecorded } from '../simulation/history.ts';
 
 /** Once every lease is over and no fault strikes, every key is answered. */
 export const stuck: Auditor = {
@@ -19,17 +19,43 @@ const inItsOwnWay = ({ calls, transitions }: History): string[] =>
     return isOwn ? [`${id} was told that it is in progress, by itself`] : [];
   });
 
-const unanswered = ({ calls }: History): string[] =>
-  calls.flatMap(({ id, isProbe, outcome, key }) => {
+const unanswered = (history: History): string[] =>
+  history.calls.flatMap((call) => {
+    const { id, isProbe, outcome, key } = call;
     if (!isProbe) return [];
     if (outcome === undefined) return [`${id} asked for ${key}, and never was answered`];
     if (outcome.kind === 'answered') return [];
-    const { error } = outcome;
-    // An operator has to look; the payload was another one.
-    const isMeant = ['INDETERMINATE', 'PAYLOAD_MISMATCH', 'RESULT_UNAVAILABLE'].some(
-      (code) => (error as { code?: string }).code === code,
-    );
-    return isMeant
+    const { code } = outcome.error as { code?: string };
+    return isMeant(history, call, outcome.error)
       ? []
-      : [`${id} asked for ${key}, and failed: ${(error as { code?: string }).code ?? error}`];
+      : [`${id} asked for ${key}, and failed: ${code ?? outcome.error}`];
   });
+
+/** A key may be refused for ever where its record is a reason for it. */
+function isMeant(
+  { transitions, calls, stepsStarted, stepsRecorded }: History,
+  call: Call,
+  error: unknown,
+): boolean {
+  const record = transitions.findLast(({ pk, atMs }) => call.pks.has(pk) && atMs <= (call.endedAtMs ?? 0));
+  const { window, answer = '[]' } = record?.after ?? {};
+  const first = transitions.find(({ after }) => after?.owner === window);
+  const isOther = calls.some((one) => one === first?.call && one.payload !== call.payload);
+  const [, , , unavailable] = JSON.parse(answer) as unknown[];
+  const isGone = unavailable !== undefined && unavailable !== null;
+  const isOf = ({ pk, sk }: StepRecorded) => call.pks.has(pk) && sk.startsWith(`${window}#`);
+  const isUnavailable = isGone || stepsRecorded.some((step) => isOf(step) && step.isUnavailable);
+  switch ((error as { readonly code?: string }).code) {
+    case 'PAYLOAD_MISMATCH':
+      // Stripe's profile has one code for both.
+      return isOther || (!IdempotencyError.is(error) && isUnavailable);
+    case 'RESULT_UNAVAILABLE':
+      return isUnavailable;
+    case 'INDETERMINATE':
+      return stepsStarted.some(
+        (step) => isOf(step) && !stepsRecorded.some(({ pk, sk }) => pk === step.pk && sk === step.sk),
+      );
+    default:
+      return false;
+  }
+}

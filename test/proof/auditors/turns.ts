@@ -3,7 +3,7 @@ import type { Auditor, ClaimItem, Execution, History } from '../simulation/histo
 /** A handler runs under a claim that it has won, while its lease holds, and never once its window is completed. */
 export const turns: Auditor = {
   promise: 'one handler at a time, and none after a completion',
-  audit: (history) => [...begunLate(history), ...withoutItsTurn(history)],
+  audit: (history) => [...begunLate(history), ...withoutItsTurn(history), ...together(history)],
 };
 
 /** After its lease, as its own clock has it, an attempt begins nothing more. */
@@ -20,6 +20,31 @@ const withoutItsTurn = (history: History): string[] =>
   history.executions
     .filter(({ isGuarded, owner, call }) => isGuarded && (owner !== undefined || !atCommit(history, call.id)))
     .flatMap((execution) => problemsOf(execution, history).map((problem) => `${execution.id}: ${problem}`));
+
+/** None begins while another one runs whose lease holds, as the clock of the one that begins has it. */
+function together({ executions, transitions }: History): string[] {
+  const problems: string[] = [];
+  for (const [index, one] of executions.entries()) {
+    if (!one.isGuarded || one.claim === undefined) continue;
+    for (const other of executions.slice(0, index)) {
+      if (other.pk !== one.pk || !other.isGuarded || other.claim === undefined) continue;
+      // One that crashed never ends: its lease holds all the same.
+      const isRunning = (other.endedAtMs ?? Number.POSITIVE_INFINITY) > one.startedAtMs;
+      const isDone = transitions.some(
+        ({ pk, after, atMs }) =>
+          pk === one.pk &&
+          after?.owner === other.owner &&
+          after?.status === 'COMPLETED' &&
+          atMs <= one.startedAtMs,
+      );
+      const isHolding = !isDone && one.startedAtClockMs < other.claim.leaseUntilMs;
+      const isSkewed = Math.abs(aheadMs(other) - aheadMs(one)) > marginMs;
+      if (isRunning && isHolding && !isSkewed)
+        problems.push(`${one.id} began while ${other.id} ran under its lease`);
+    }
+  }
+  return problems;
+}
 
 /** A call that claims at its commit has no claim of its own before. */
 const atCommit = (history: History, callId: string): boolean => history.claimsAtCommit.has(callId);

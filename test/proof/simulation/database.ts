@@ -108,7 +108,10 @@ export class Database {
         ...{ before: before && claimOf(before), after: after && claimOf(after) },
       });
     } else if (sk.includes('#step#')) {
-      if (after && textIn(after, 'status') === 'DONE') history.stepsRecorded.push({ pk, sk, atMs });
+      const status = after && textIn(after, 'status');
+      const step = { pk, sk, atMs, isUnavailable: after?.unavailable !== undefined };
+      if (status === 'DONE') history.stepsRecorded.push(step);
+      if (status === 'STARTED') history.stepsStarted.push(step);
     } else if (sk.includes('#result#') && after) {
       if (sk.endsWith('#0002')) history.reach('an answer in several chunks');
       history.reach('a chunk of an answer');

@@ -89,6 +89,8 @@ export interface StepRecorded {
   readonly pk: string;
   readonly sk: string;
   readonly atMs: number;
+  /** Whether its value could not be kept. */
+  readonly isUnavailable: boolean;
 }
 
 export interface StagedItem {
@@ -150,6 +152,8 @@ export class History {
   readonly expectedMessages = new Map<string, readonly string[]>();
   readonly stepRuns: StepRun[] = [];
   readonly stepsRecorded: StepRecorded[] = [];
+  /** Steps that may run once at most, from when that was written. */
+  readonly stepsStarted: StepRecorded[] = [];
   readonly staged: StagedItem[] = [];
   readonly published: Published[] = [];
   /** Names of effects outside of commits, by execution. */

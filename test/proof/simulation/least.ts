@@ -11,6 +11,8 @@ export const least: Readonly<Record<string, number>> = {
   'TTL removes a claim': 100,
   'TTL removes a result': 10,
   'TTL removes a step': 100,
+  'a replay of what could not be amended': 20,
+  'an amendment fails': 30,
   'a batch is cut in halves': 200,
   'a batch of a stream is given up': 100,
   'a call while another one runs in its process': 1_000,

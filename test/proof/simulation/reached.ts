@@ -1,5 +1,6 @@
 /** What a run has reached, counted: a simulation that stops exercising a fault must fail, not pass. */
 import { IdempotencyError } from '../../../lib/index.ts';
+import { httpAnswers } from '../auditors/http.ts';
 import type { World } from './world.ts';
 
 export function reachedIn({ faults, history }: World): ReadonlyMap<string, number> {
@@ -15,6 +16,17 @@ export function reachedIn({ faults, history }: World): ReadonlyMap<string, numbe
     const error = outcome?.kind === 'failed' ? outcome.error : undefined;
     if (!IdempotencyError.is(error) || isProbe) continue;
     history.reach(`refused: ${error.code}, effect ${error.effect}`);
+  }
+  const unamended = new Set<unknown>();
+  for (const call of history.calls) {
+    // After a commit, only an amendment is left to be recorded.
+    const isCommitted = history.committed.some(({ execution }) => execution === `${call.id} ${call.key}`);
+    if (!isCommitted || !call.observed.some(({ type }) => type === 'unrecorded')) continue;
+    history.reach('an amendment fails');
+    unamended.add(`${call.id} ${call.key}`);
+  }
+  for (const { execution, isReplayed } of history.facts(httpAnswers)) {
+    if (isReplayed && unamended.has(execution)) history.reach('a replay of what could not be amended');
   }
   for (const { before, after, operation } of history.transitions) {
     if (after && before && after.attempt > before.attempt) history.reach('a takeover');

@@ -17,6 +17,7 @@ interface Response {
 interface Body {
   /** Of a handler's answer. */
   readonly execution?: string;
+  readonly commits?: string;
   /** Of problem details, and of what `told` makes. */
   readonly code?: string;
   readonly isTold?: boolean;
@@ -76,6 +77,7 @@ export class HttpExchange {
     const { execution, code = said.error?.code ?? said.error?.type } = said;
     this.#world.history.facts(httpAnswers).push({
       ...{ call: invocation.getStore()!.call!, profile: this.#profile, status, execution, code },
+      isCommitted: said.commits !== undefined,
       retryAfter: header('retry-after'),
       isReplayed: header('idempotent-replayed') === 'true',
       isForBrowsers: header('access-control-allow-origin') === '*',

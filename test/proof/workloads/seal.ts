@@ -1,6 +1,7 @@
 /** A seal that binds what it seals to its record, as KMS does, and that fails at times. */
 import { Buffer } from 'node:buffer';
 import type { Seal } from '../../../lib/index.ts';
+import { failedSeals } from '../auditors/http.ts';
 import { invocation } from '../simulation/sandbox.ts';
 import type { World } from '../simulation/world.ts';
 
@@ -14,7 +15,9 @@ export function sealIn(world: World): Seal {
     const who = `${call?.id ?? sandbox?.name}: ${kind === 'seal fails' ? 'seals' : 'opens'}`;
     const time = (times.get(who) ?? 0) + 1;
     times.set(who, time);
-    if (world.fault(`${who}, ${time}`, kind)) throw new Error('The key service did not answer.');
+    if (!world.fault(`${who}, ${time}`, kind)) return;
+    if (kind === 'seal fails') world.history.facts(failedSeals).push(call);
+    throw new Error('The key service did not answer.');
   };
   return {
     async seal(plain, { operation }) {
