@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { decode, encode } from '../../lib/engine/index.ts';
 import { canonicalJson } from '../../lib/events/canonical-json.ts';
 import { keyFromHeader } from '../../lib/events/key-syntax.ts';
 import { IdempotencyError, type IdempotentOptions, idempotent, wholePayload } from '../../lib/index.ts';
@@ -6,10 +7,12 @@ import { memoryStore } from '../../lib/testing.ts';
 import { fuzz, fuzzedText } from './fuzz/run.ts';
 import type { Target } from './fuzz/target.ts';
 import { canonicalJsonTarget } from './fuzz/targets/canonical-json.ts';
+import { codecTarget } from './fuzz/targets/codec.ts';
 import { eventsTarget } from './fuzz/targets/events.ts';
 import { targets } from './fuzz/targets/index.ts';
 import { keyHeaderTarget } from './fuzz/targets/key-header.ts';
 import { requestsTarget } from './fuzz/targets/requests.ts';
+import { storedRecordsTarget } from './fuzz/targets/stored-records.ts';
 
 test('ten thousand inputs are read as they are to be', { timeout: 120_000 }, async () => {
   const fuzzed = await fuzz({ from: 1, count: 10_000 });
@@ -70,6 +73,18 @@ describe('a broken reader is found', () => {
     ['sorts values of one name', requestsTarget((event) => wholePayload(withQuery(event, sorted)))],
     ['leaves a query as it was sent', requestsTarget((event) => wholePayload(event) + queryIn(event))],
     ['drops bytes that are no text', requestsTarget((event) => wholePayload(asText(event)))],
+    [
+      'reads answers as JSON',
+      codecTarget({ encode, decode: (bytes) => JSON.parse(Buffer.from(bytes.subarray(1)).toString()) }),
+    ],
+    [
+      'keeps a copy of another kind',
+      codecTarget({ encode: (answer, how) => encode(structuredClone(answer), how), decode }),
+    ],
+    [
+      'trusts a stored answer',
+      storedRecordsTarget(guardWith(() => ({ onReplay: (answer: string) => answer.trim() }))),
+    ],
     [
       'trusts the shape of an event',
       eventsTarget(guardWith(() => ({ key: ({ Records: [record] }: { Records: [string] }) => record }))),
