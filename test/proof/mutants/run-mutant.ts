@@ -24,14 +24,20 @@ export function mutated({ file, find, replace }: Mutant): string {
 
 /** Runs the mutant's own test, or else up to `seeds` seeds, until one fails. */
 export function runMutant(mutant: Mutant, seeds: number): Found {
+  return inCopy((folder) => {
+    writeFileSync(join(folder, mutant.file), mutated(mutant));
+    return mutant.test === undefined ? bySeeds(folder, seeds) : byTest(folder, mutant.test);
+  });
+}
+
+export function inCopy<Outcome>(work: (folder: string) => Outcome): Outcome {
   mkdirSync('.cache', { recursive: true });
   const folder = mkdtempSync('.cache/mutant-');
   try {
     for (const name of ['lib', 'test', 'local', 'package.json', 'vitest.config.ts', 'tsconfig.json']) {
       cpSync(name, join(folder, name), { recursive: true });
     }
-    writeFileSync(join(folder, mutant.file), mutated(mutant));
-    return mutant.test === undefined ? bySeeds(folder, seeds) : byTest(folder, mutant.test);
+    return work(folder);
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
