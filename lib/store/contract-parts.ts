@@ -47,10 +47,11 @@ export function stepRules(rule: Rule): void {
     'reads more steps than one page takes',
     async (hand) => {
       const value = new Uint8Array(300_000).fill(1);
-      for (const name of ['1', '2', '3', '4']) applied(await hand.steps.put(hand.step(name, { value })));
+      const names = ['1', '2', '3', '4', '5', '6', '7', '8'];
+      for (const name of names) applied(await hand.steps.put(hand.step(name, { value })));
       assert.deepEqual(
         (await hand.recorded()).map((step) => [step.name, (step.value as Uint8Array).length]),
-        ['1', '2', '3', '4'].map((name) => [name, 300_000]),
+        names.map((name) => [name, 300_000]),
       );
     },
     ['steps'],

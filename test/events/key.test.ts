@@ -73,6 +73,14 @@ describe('the option `key`', () => {
     );
   });
 
+  it('tells a key of one part under a tenant from a key of two parts without one', async () => {
+    const store = recordingStore();
+    const options = { store, namespace: 'n', fingerprint: false } as const;
+    await counting({ ...options, key: () => 'b', tenant: () => 'a' }).call({});
+    await counting({ ...options, key: () => ['a', 'b'] }).call({});
+    expect(store.operations).toHaveLength(2);
+  });
+
   it.each<[string, Key, Key, number]>([
     ['parts that join to the same text', ['a', 'bc'], ['ab', 'c'], 2],
     ['a separator in a part', ['a#b'], ['a', 'b'], 2],

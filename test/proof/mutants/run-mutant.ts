@@ -1,10 +1,10 @@
-/** A copy of the library with one fault in it, and the simulation over that copy. */
+/** A copy of the library with one fault in it, and what is run over that copy: the simulation, or the test that is named. */
 import { spawnSync } from 'node:child_process';
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { auditors } from '../auditors/index.ts';
 import { workloads } from '../workloads/index.ts';
-import type { Mutant } from './mutants.ts';
+import { escaped, type Mutant, namedTest } from './mutant.ts';
 
 export type Found =
   | { readonly by: 'seed'; readonly seed: number; readonly promise: string }
@@ -30,6 +30,19 @@ export function runMutant(mutant: Mutant, seeds: number): Found {
   });
 }
 
+/** Those of the named tests that do not pass in a copy without a fault: a failure of theirs would say nothing of a mutant. */
+export function notPassing(tests: readonly string[]): readonly string[] {
+  const wanted = tests.map(namedTest);
+  const files = [...new Set(wanted.map(({ file }) => file))];
+  const run = files.length === 0 ? [] : inCopy((folder) => runTests(folder, files));
+  return tests.filter((_, index) => {
+    const ran = run.filter(
+      ({ file, title }) => file === wanted[index]?.file && title === wanted[index]?.title,
+    );
+    return ran.length === 0 || ran.some(({ status }) => status !== 'passed');
+  });
+}
+
 export function inCopy<Outcome>(work: (folder: string) => Outcome): Outcome {
   mkdirSync('.cache', { recursive: true });
   const folder = mkdtempSync('.cache/mutant-');
@@ -52,10 +65,33 @@ function bySeeds(folder: string, seeds: number): Found {
 }
 
 function byTest(folder: string, test: string): Found {
-  const vitest = resolve('node_modules/vitest/vitest.mjs');
-  const { stdout, status } = run([vitest, 'run', test, '--maxWorkers=1'], folder);
-  const isFound = status !== 0 && /Tests .*failed/.test(stdout);
+  const { file, title } = namedTest(test);
+  const ran = runTests(folder, [file], title);
+  const isFound = ran.some((one) => one.title === title && one.status === 'failed');
   return isFound ? { by: 'test', test } : { by: 'nothing' };
+}
+
+interface Ran {
+  readonly file: string;
+  readonly title: string;
+  readonly status: string;
+}
+
+/** @param title of the tests that are to run. @default all */
+function runTests(folder: string, files: readonly string[], title?: string): readonly Ran[] {
+  const vitest = resolve('node_modules/vitest/vitest.mjs');
+  const only = title === undefined ? [] : ['--testNamePattern', escaped(title)];
+  const output = ['--reporter=json', '--outputFile=results.json'];
+  run([vitest, 'run', ...files, ...only, '--maxWorkers=1', '--testTimeout=60000', ...output], folder);
+  const results = join(folder, 'results.json');
+  if (!existsSync(results)) return [];
+  const { testResults } = JSON.parse(readFileSync(results, 'utf8')) as {
+    testResults: { name: string; assertionResults: { title: string; status: string }[] }[];
+  };
+  const root = `${resolve(folder)}/`;
+  return testResults.flatMap(({ name, assertionResults }) =>
+    assertionResults.map(({ title, status }) => ({ file: name.replace(root, ''), title, status })),
+  );
 }
 
 const run = (args: readonly string[], cwd: string) =>

@@ -1,0 +1,133 @@
+/** Faults in batches and in the relay. */
+import type { Mutant } from './mutant.ts';
+
+export const batchMutants: readonly Mutant[] = [
+  {
+    fault: 'a relay does not report what it could not publish',
+    file: 'lib/messages/relay.ts',
+    find: 'failed.push(...lane.slice(index).map(({ sequenceNumber }) => sequenceNumber));',
+    replace: '',
+  },
+  {
+    fault: 'a group goes on after a record of it failed',
+    file: 'lib/batch/pass.ts',
+    find: 'lane.isStopped = true;',
+    replace: '',
+  },
+  {
+    fault: 'a group goes on behind a record that is busy elsewhere',
+    file: 'lib/batch/claim-batch.ts',
+    find: 'return first < 0 ? [] : lane.slice(first + 1)',
+    replace: 'return first < 9 ? [] : lane.slice(first + 1)',
+  },
+  {
+    fault: 'a record that was not started is acknowledged',
+    file: 'lib/batch/record-state.ts',
+    find: "return state?.kind === 'failed' || state?.kind === 'skipped';",
+    replace: "return state?.kind === 'failed';",
+  },
+  {
+    fault: 'a record of a group begins before the one before it is recorded',
+    file: 'lib/batch/pass.ts',
+    find: '    if (record !== lane.records.at(-1)) await settled;\n',
+    replace: '',
+    test: 'test/batch/order.test.ts: stops its FIFO group where it was overtaken',
+  },
+  {
+    fault: 'a record that is busy elsewhere is acknowledged',
+    file: 'lib/batch/claim-batch.ts',
+    find: "    case 'mismatch':\n    case 'busy':",
+    replace: "    case 'busy':\n      return { kind: 'done' };\n    case 'mismatch':",
+  },
+  {
+    fault: 'a batch is reported before its records are recorded',
+    file: 'lib/batch/pass.ts',
+    find: '    while (this.#pending.size > 0) await Promise.all(this.#pending);\n',
+    replace: '',
+    test: 'test/batch/each-record.test.ts: waits for the one that is told, so that it is not frozen half-way',
+  },
+  {
+    fault: 'a repeat in a batch is acknowledged although its first has failed',
+    file: 'lib/batch/record-state.ts',
+    find: 'return this.comesAgain(state.leader);',
+    replace: 'return false;',
+    test: 'test/batch/standard-queue.test.ts: reports both of two messages with one business key when the first one fails',
+  },
+  {
+    fault: 'a record whose settling found it overtaken is acknowledged',
+    file: 'lib/batch/guarded-batch.ts',
+    find: '      this.#states.fail(record, error);\n      throw error;',
+    replace: '      throw error;',
+    test: 'test/batch/hazards.test.ts: a record that was overtaken under a plain handler is reported, though the handler did not',
+  },
+  {
+    fault: 'records of a stream behind a failed one are completed',
+    file: 'lib/batch/guarded-batch.ts',
+    find: "if (report === 'lowest') {",
+    replace: "if (report === 'lowest' && reported.size > 99) {",
+    test: 'test/batch/streams.test.ts: reports the lowest of many failures of a plain handler, and loses nothing behind it',
+  },
+  {
+    fault: 'an unknown failed record in an answer is ignored',
+    file: 'lib/batch/guarded-batch.ts',
+    find: 'if (record === undefined) return new Set(this.#states.fresh());',
+    replace: 'if (record === undefined) continue;',
+    test: 'test/batch/standard-queue.test.ts: takes a plain answer with an id of another batch for the failure of all, as Lambda does',
+  },
+  {
+    fault: 'records of one key and two payloads in a batch are one',
+    file: 'lib/batch/claim-batch.ts',
+    find: '} else if (calls.get(leader)?.identity.fingerprint !== identity.fingerprint) {',
+    replace: '} else if (calls.get(leader) === undefined) {',
+    test: 'test/batch/standard-queue.test.ts: reports a message with the business key of another, but other contents',
+  },
+  {
+    fault: 'a repeat in another group of a batch is acknowledged before its first is done',
+    file: 'lib/batch/claim-batch.ts',
+    find: '  failAcrossGroups(states);\n',
+    replace: '',
+    test: 'test/batch/fifo-queue.test.ts: keeps to the order of both groups when they share a business key',
+  },
+  {
+    fault: 'messages of one transaction go out in the reverse order',
+    file: 'lib/messages/relay.ts',
+    find: 'one.place < other.place ? -1 : 1',
+    replace: 'one.place < other.place ? 1 : -1',
+    test: 'test/messages/relay.test.ts: publishes the messages of a transaction in their order, however the stream has them',
+  },
+  {
+    fault: 'a relay takes what EventBridge refused for published',
+    file: 'lib/messages/relay.ts',
+    find: '      if (refused) throw',
+    replace: '      if (refused && Entries === undefined) throw',
+    test: 'test/messages/relay.test.ts: can refuse an entry without an error of the call: that is a failure, and holds up the group',
+  },
+  {
+    fault: 'a relay publishes what follows a message that it could not publish',
+    file: 'lib/messages/relay.ts',
+    find: 'sequenceNumber));\n          return;',
+    replace: 'sequenceNumber));',
+    test: 'test/messages/relay-failures.test.ts: is reported by the lowest sequence number, and not passed by what is behind it in its group',
+  },
+  {
+    fault: 'a relay publishes under an id of its own',
+    file: 'lib/messages/relay.ts',
+    find: '          MessageBody: body,\n          MessageGroupId: groupId,\n          MessageDeduplicationId: deduplicationId,',
+    replace:
+      '          MessageBody: body,\n          MessageGroupId: groupId,\n          MessageDeduplicationId: message.sequenceNumber,',
+  },
+  {
+    fault: 'a record that could not be claimed runs unguarded',
+    file: 'lib/batch/claim-batch.ts',
+    find: "settings.whenStoreFails === 'refuse'",
+    replace: "settings.whenStoreFails !== 'refuse'",
+    test: 'test/batch/store-failures.test.ts: a record that could not be claimed does not run, and comes again',
+  },
+  {
+    fault: 'a batch that is set up wrongly keeps its claims',
+    file: 'lib/batch/claim-batch.ts',
+    find: '  await giveBack(states, states.fresh());\n  throw faultOfSetUp;',
+    replace: '  throw faultOfSetUp;',
+    test: 'test/batch/store-failures.test.ts: a fault in the set-up that the handler catches acknowledges nothing',
+  },
+];

@@ -1,0 +1,247 @@
+/** Faults in what is written to the table, and under which condition. */
+import type { Mutant } from './mutant.ts';
+
+export const storeMutants: readonly Mutant[] = [
+  {
+    fault: 'a claim does not wait for the lease of one whose window is over',
+    file: 'lib/dynamo/items.ts',
+    find: "OR (#endsAt <= :now AND (#status = :completed OR #leaseUntil <= :now))'",
+    replace:
+      "OR (#endsAt <= :now AND (#status = :completed OR #leaseUntil >= :zero OR #leaseUntil < :zero))'",
+  },
+  {
+    fault: 'a claim replaces what is completed before its window is over',
+    file: 'lib/dynamo/items.ts',
+    find: 'OR (#endsAt <= :now AND (#status = :completed OR',
+    replace: 'OR (#endsAt <= :now OR (#status = :completed OR',
+  },
+  {
+    fault: 'every write under a claim is made without asking whose it is',
+    file: 'lib/dynamo/items.ts',
+    find: "const ifMine = '#owner = :owner AND #status = :inProgress'",
+    replace: "const ifMine = '#owner = :owner OR #status = :inProgress'",
+  },
+  {
+    fault: 'a commit does not complete the operation',
+    file: 'lib/dynamo/transaction.ts',
+    find: 'own.push({ Update: items.completion(claim.completion, answer) });',
+    replace: 'own.push({ ConditionCheck: items.ownership({ pk, owner: claim.completion.owner }) });',
+  },
+  {
+    fault: 'a transaction does not ask whose claim it is',
+    file: 'lib/dynamo/transaction.ts',
+    find: "if (claim.kind === 'check') own.push(",
+    replace: "if (claim.kind === 'check' && step === undefined) own.push(",
+  },
+  {
+    fault: 'chunks of an answer are read in part',
+    file: 'lib/dynamo/store.ts',
+    find: 'start += chunkBytes) {',
+    replace: 'start += chunkBytes + 1) {',
+    test: 'test/engine/protocol.test.ts: gets the first answer and runs nothing',
+  },
+  {
+    fault: 'a takeover does not ask whose claim it replaces',
+    file: 'lib/dynamo/items.ts',
+    find: "ConditionExpression: ifMine,\n      UpdateExpression: 'SET #owner",
+    replace:
+      "ConditionExpression: '(#owner = :owner OR #owner <> :owner) AND #status = :inProgress',\n      UpdateExpression: 'SET #owner",
+  },
+  {
+    fault: 'a completion does not ask whose claim it ends',
+    file: 'lib/dynamo/items.ts',
+    find: 'Key: keyOf(completion.pk),\n        ConditionExpression: ifMine,',
+    replace:
+      "Key: keyOf(completion.pk),\n        ConditionExpression: '(#owner = :owner OR #owner <> :owner) AND #status = :inProgress',",
+  },
+  {
+    fault: 'a completion replaces an answer that is stored',
+    file: 'lib/dynamo/items.ts',
+    find: 'Key: keyOf(completion.pk),\n        ConditionExpression: ifMine,',
+    replace:
+      "Key: keyOf(completion.pk),\n        ConditionExpression: '#owner = :owner AND (#status = :inProgress OR #status <> :inProgress)',",
+  },
+  {
+    fault: 'a release ends the lease of another attempt',
+    file: 'lib/dynamo/items.ts',
+    find: "ConditionExpression: ifMine,\n      UpdateExpression: 'SET #leaseUntil",
+    replace:
+      "ConditionExpression: '(#owner = :owner OR #owner <> :owner) AND #status = :inProgress',\n      UpdateExpression: 'SET #leaseUntil",
+  },
+  {
+    fault: 'an attempt amends the answer of another one',
+    file: 'lib/dynamo/items.ts',
+    find: "'#owner = :owner AND #status = :completed'",
+    replace: "'(#owner = :owner OR #owner <> :owner) AND #status = :completed'",
+  },
+  {
+    fault: 'a claim that is given back ends that of another attempt',
+    file: 'lib/dynamo/items.ts',
+    find: 'OR (${ifMine})`',
+    replace: 'OR (#owner = :owner OR #status = :inProgress)`',
+  },
+  {
+    fault: 'of two attempts that race on a step the last one is recorded',
+    file: 'lib/dynamo/work-items.ts',
+    find: '        [names.ttl]: number(cleanupAtSeconds(step.endsAtMs)),\n      },\n      ...ifAbsent,',
+    replace:
+      "        [names.ttl]: number(cleanupAtSeconds(step.endsAtMs)),\n      },\n      ...ifAbsent,\n      ConditionExpression: 'attribute_not_exists(#pk) OR attribute_exists(#pk)',",
+    test: 'test/operation/step-races.test.ts: the later one has recorded the step and goes on: the earlier one is OVERTAKEN',
+  },
+  {
+    fault: 'the end of a step is recorded under the start of another attempt',
+    file: 'lib/dynamo/work-items.ts',
+    find: "'#owner = :mine AND #status = :started'",
+    replace: "'(#owner = :mine OR #owner <> :mine) AND #status = :started'",
+    test: 'test/store/store.test.ts: ends no step of another owner, nor one that was not started',
+  },
+  {
+    fault: 'a claim waits a millisecond longer than its window',
+    file: 'lib/dynamo/items.ts',
+    find: 'OR (#endsAt <= :now AND',
+    replace: 'OR (#endsAt < :now AND',
+    test: 'test/store/store.test.ts: claims anew at the very moment when a completed window is over, whatever the lease',
+  },
+  {
+    fault: 'a claim waits a millisecond longer than a lease',
+    file: 'lib/dynamo/items.ts',
+    find: "#leaseUntil <= :now))'",
+    replace: "#leaseUntil < :now))'",
+    test: 'test/store/store.test.ts: claims anew at the very moment when window and lease are over',
+  },
+  {
+    fault: 'a completion does not move the end of the window',
+    file: 'lib/dynamo/items.ts',
+    find: '    [attribute.completedAt]: number(completedAtMs),\n    [attribute.endsAt]: number(endsAtMs),\n',
+    replace: '    [attribute.completedAt]: number(completedAtMs),\n',
+  },
+  {
+    fault: 'a claim does not write its fingerprint',
+    file: 'lib/dynamo/items.ts',
+    find: '    ...(claim.fingerprint !== undefined && { [attribute.fingerprint]: { S: claim.fingerprint } }),\n',
+    replace: '',
+  },
+  {
+    fault: 'a takeover keeps the lease that is over',
+    file: 'lib/dynamo/items.ts',
+    find: '#leaseUntil = :leaseUntil, #attempt',
+    replace: '#leaseUntil = if_not_exists(#leaseUntil, :leaseUntil), #attempt',
+  },
+  {
+    fault: 'the first claim of a process leaves the answer of the window before',
+    file: 'lib/dynamo/items.ts',
+    find: '        UpdateExpression: `SET ${set.expression} ${stale.expression}`,\n        ExpressionAttributeNames: { ...set.names, ...stale.names, ...condition.ExpressionAttributeNames },',
+    replace:
+      '        UpdateExpression: `SET ${set.expression}`,\n        ExpressionAttributeNames: { ...set.names, ...condition.ExpressionAttributeNames },',
+    test: 'test/dynamo/first-claim.test.ts: claim leaves the same item by the first request of a process as by every other',
+  },
+  {
+    fault: 'steps and chunks are read from any copy of the table',
+    file: 'lib/dynamo/items.ts',
+    find: '      ConsistentRead: true,',
+    replace: '      ConsistentRead: false,',
+    test: 'test/engine/costs.test.ts: a takeover with steps costs 1 query more, however many',
+  },
+  {
+    fault: 'a staged message is cleaned up with its window',
+    file: 'lib/dynamo/work-items.ts',
+    find: 'number(messageCleanupAtSeconds(nowMs, endsAtMs))',
+    replace: 'number(cleanupAtSeconds(endsAtMs))',
+    test: 'test/operation/outbox.test.ts: are staged by the commit, exactly those and in their order',
+  },
+  {
+    fault: 'chunks of two writes of an answer are read as one',
+    file: 'lib/record.ts',
+    find: '`${window}#result#${writeId}#`',
+    replace: '`${window}#result#`',
+  },
+  {
+    fault: 'steps of an earlier window are read in a later one',
+    file: 'lib/record.ts',
+    find: '`${window}#step#`',
+    replace: '`any#step#`',
+  },
+  {
+    fault: 'messages of two transactions share their places',
+    file: 'lib/record.ts',
+    find: '`${window}#outbox#${name}#${',
+    replace: '`${window}#outbox#any#${',
+    test: 'test/operation/outbox.test.ts: are staged by the commit, exactly those and in their order',
+  },
+  {
+    fault: 'a record points at chunks that were not written',
+    file: 'lib/dynamo/store.ts',
+    find: 'await Promise.all(puts);',
+    replace: 'await Promise.allSettled(puts);',
+    test: 'test/dynamo/kept-and-read.test.ts: an answer of which a chunk could not be written completes nothing',
+  },
+  {
+    fault: 'a write that meets a transaction is not sent again',
+    file: 'lib/dynamo/send.ts',
+    find: 'if (!isTransaction || tries === maxConflicts) {',
+    replace: 'if (tries > 0) {',
+    test: 'test/dynamo/conflicts.test.ts: leaves no claim behind that was applied without an answer',
+  },
+  {
+    fault: 'a request that the SDK has repeated counts as sent once',
+    file: 'lib/dynamo/send.ts',
+    find: 'attempts ?? 1) > 1',
+    replace: 'attempts ?? 1) > 99',
+    test: 'test/operation/transact-doubt.test.ts: is in doubt: the first one may arrive when the conditions hold',
+  },
+  {
+    fault: 'the first message of a transaction is not staged',
+    file: 'lib/dynamo/transaction.ts',
+    find: 'for (const message of messages) own',
+    replace: 'for (const message of messages.slice(1)) own',
+  },
+  {
+    fault: 'a transaction is sent again without its token',
+    file: 'lib/dynamo/transaction.ts',
+    find: '{ TransactItems, ClientRequestToken: request.token }',
+    replace: '{ TransactItems }',
+    test: 'test/operation/transact-doubt.test.ts: is sent again',
+  },
+  {
+    fault: 'a conflict of transactions is taken for a refusal',
+    file: 'lib/dynamo/transaction.ts',
+    find: "new Set(['TransactionConflict', 'ThrottlingError'",
+    replace: "new Set(['ThrottlingError'",
+    test: 'test/operation/transact-refusals.test.ts: are passing: TransactionConflict',
+  },
+  {
+    fault: 'a completed record is cleaned up by the time of its claim',
+    file: 'lib/dynamo/items.ts',
+    find: '    [attribute.endsAt]: number(endsAtMs),\n    [names.ttl]: number(cleanupAtSeconds(endsAtMs)),\n  });',
+    replace: '    [attribute.endsAt]: number(endsAtMs),\n  });',
+    test: 'test/dynamo/kept-and-read.test.ts: a completion moves the time at which the record and its chunks are cleaned up',
+  },
+  {
+    fault: 'items are cleaned up a day before their window is over',
+    file: 'lib/record.ts',
+    find: 'Math.ceil(endsAtMs / 1000) + cleanupDelaySeconds',
+    replace: 'Math.ceil(endsAtMs / 1000) - cleanupDelaySeconds',
+    test: 'test/dynamo/kept-and-read.test.ts: claims and steps are cleaned up a day after the end of their window',
+  },
+  {
+    fault: 'a record is read from any copy of the table',
+    file: 'lib/dynamo/store.ts',
+    find: 'ConsistentRead: true',
+    replace: 'ConsistentRead: false',
+    test: 'test/dynamo/kept-and-read.test.ts: records, steps and chunks are read consistently, for what was just written decides',
+  },
+  {
+    fault: 'an answer of which a chunk is gone is returned in part',
+    file: 'lib/dynamo/store.ts',
+    find: 'if (chunks.length !== count) return undefined;',
+    replace: '',
+    test: 'test/dynamo/kept-and-read.test.ts: an answer of which a chunk is gone is not read in part',
+  },
+  {
+    fault: 'steps are read from the first page only',
+    file: 'lib/dynamo/store.ts',
+    find: 'ExclusiveStartKey = page.LastEvaluatedKey;',
+    replace: '',
+    test: 'test/store/store.test.ts: reads more steps than one page takes',
+  },
+];
