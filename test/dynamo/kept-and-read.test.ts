@@ -9,6 +9,7 @@ import {
 import { beforeAll, beforeEach, expect, test } from 'vitest';
 import type { DynamoClient } from '../../lib/dynamo/client.ts';
 import { dynamoStore } from '../../lib/index.ts';
+import { completed } from '../../lib/store.ts';
 import { createTable, type TestTable } from '../support/dynamodb.ts';
 
 let table: TestTable;
@@ -42,15 +43,15 @@ const cleanedUpAt = async () =>
   (await table.dump()).filter((item) => item.pk?.S === pk).map((item) => Number(item.expiresAt?.N));
 
 test('claims and steps are cleaned up a day after the end of their window', async () => {
-  const store = dynamoStore(table.store);
+  const store = completed(dynamoStore(table.store));
   await store.claim(claim());
-  await store.steps?.put(step());
+  await store.steps.put(step());
   const atSeconds = Math.ceil((endsAtMs + dayMs) / 1000);
   expect(await cleanedUpAt()).toEqual([atSeconds, atSeconds]);
 });
 
 test('a completion moves the time at which the record and its chunks are cleaned up', async () => {
-  const store = dynamoStore(table.store);
+  const store = completed(dynamoStore(table.store));
   await store.claim(claim());
   await store.complete(completion(new Uint8Array(5_000)));
   const atSeconds = Math.ceil((endsAtMs + 5_000 + dayMs) / 1000);
@@ -58,7 +59,7 @@ test('a completion moves the time at which the record and its chunks are cleaned
 });
 
 test('an answer of which a chunk is gone is not read in part', async () => {
-  const store = dynamoStore(table.store);
+  const store = completed(dynamoStore(table.store));
   await store.claim(claim());
   await store.complete(completion(new Uint8Array(500_000)));
   const [chunk] = (await table.dump()).filter((item) => item.pk?.S === pk && item.sk?.S !== 'claim');
@@ -78,12 +79,12 @@ test('records, steps and chunks are read consistently, for what was just written
       return table.client.send(command);
     },
   };
-  const store = dynamoStore({ tableName: table.tableName, client });
+  const store = completed(dynamoStore({ tableName: table.tableName, client }));
   await store.claim(claim());
   await store.complete(completion(new Uint8Array(5_000)));
   const { answer } = (await store.read(pk))!;
   if (answer?.kind === 'elsewhere') await answer.read();
-  await store.steps?.read({ pk, window: 'a' });
+  await store.steps.read({ pk, window: 'a' });
   expect(reads).toEqual([true, true, true]);
 });
 
@@ -96,7 +97,7 @@ test('an answer of which a chunk could not be written completes nothing', async 
       return table.client.send(command);
     },
   };
-  const store = dynamoStore({ tableName: table.tableName, client });
+  const store = completed(dynamoStore({ tableName: table.tableName, client }));
   await store.claim(claim());
   await expect(store.complete(completion(new Uint8Array(500_000)))).rejects.toThrow();
   expect(await store.read(pk)).toMatchObject({ status: 'IN_PROGRESS' });

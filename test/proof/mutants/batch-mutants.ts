@@ -130,4 +130,11 @@ export const batchMutants: readonly Mutant[] = [
     replace: '  throw faultOfSetUp;',
     test: 'test/batch/store-failures.test.ts: a fault in the set-up that the handler catches acknowledges nothing',
   },
+  {
+    fault: 'a relay acknowledges a message before it is published',
+    file: 'lib/messages/relay.ts',
+    find: 'await publish(message, destinations',
+    replace: 'void publish(message, destinations',
+    test: 'test/messages/relay-failures.test.ts: is reported by the lowest sequence number, and not passed by what is behind it in its group',
+  },
 ];

@@ -121,4 +121,18 @@ export const operationMutants: readonly Mutant[] = [
     replace: 'const value = await',
     test: 'test/operation/doubt-without-writes.test.ts: a step whose start took longer than the lease does not begin',
   },
+  {
+    fault: 'a transaction that is still processed is taken for applied',
+    file: 'lib/operation/transact.ts',
+    find: "case 'in-progress':\n        doubt =",
+    replace: "case 'in-progress':\n        return { outcome: 'applied' };\n        doubt =",
+    test: 'test/operation/transact.test.ts: in progress under its own token is waited for, for six seconds at least',
+  },
+  {
+    fault: 'a commit under a token that was used before counts as overtaken',
+    file: 'lib/operation/transact.ts',
+    find: "if (found?.owner === owner && found.status === 'IN_PROGRESS') throw outcomeUnknown(tokenReused());",
+    replace: '',
+    test: 'test/operation/transact-doubt.test.ts: reads the claim: still ours is an unknown outcome, without sending again',
+  },
 ];

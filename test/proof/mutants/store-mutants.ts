@@ -244,4 +244,11 @@ export const storeMutants: readonly Mutant[] = [
     replace: '',
     test: 'test/store/store.test.ts: reads more steps than one page takes',
   },
+  {
+    fault: 'a step that stopped a transaction is looked for in the place of the claim',
+    file: 'lib/dynamo/transaction.ts',
+    find: 'reasons[hasClaim ? 1 : 0]',
+    replace: 'reasons[0]',
+    test: 'test/store/store.test.ts: applies nothing of a transaction whose step is recorded, and shows the step',
+  },
 ];
