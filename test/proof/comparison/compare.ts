@@ -1,4 +1,5 @@
 /** The model and a real DynamoDB, asked the same. */
+
 import { randomUUID } from 'node:crypto';
 import {
   type AttributeValue,
@@ -13,16 +14,17 @@ import {
   UpdateItemCommand,
 } from '@aws-sdk/client-dynamodb';
 import { createDynamoModel, type Item } from '../dynamodb-model/index.ts';
+import type { Loose } from '../dynamodb-model/loose.ts';
 import { randomFrom } from './random.ts';
 import { type Names, partitionsOf, type Request, requestsOf } from './requests.ts';
 
-const commands: Readonly<Record<string, new (input: any) => object>> = {
+const commands: Readonly<Record<string, new (input: never) => object>> = {
   ...{ PutItem: PutItemCommand, UpdateItem: UpdateItemCommand, DeleteItem: DeleteItemCommand },
   ...{ GetItem: GetItemCommand, Query: QueryCommand, TransactWriteItems: TransactWriteItemsCommand },
 };
 
 /** What counts of an answer: its fields, or the error's name, what it met and why. */
-type Answer = Record<string, any>;
+type Answer = Loose;
 
 export interface Difference {
   readonly course: string;
@@ -174,7 +176,7 @@ function isKnownDifference(ours: Answer, theirs: Answer): boolean {
 }
 
 async function ask(client: DynamoDBClient, { name, input }: Request): Promise<Answer> {
-  const Command = commands[name] as new (input: any) => any;
+  const Command = commands[name] as unknown as new (input: Loose) => never;
   return client.send(new Command(input)).then(answerOf, failureOf);
 }
 
@@ -234,12 +236,12 @@ function sameNumber(text: string): string {
 
 /** Equal for what means the same: sets have no order, maps neither, and messages are not compared. */
 function textOf({ message: _, ...answer }: Answer): string {
-  const ordered = (value: any): any => {
+  const ordered = (value: unknown): unknown => {
     if (ArrayBuffer.isView(value)) return Buffer.from(value as Uint8Array).toString('base64');
     if (Array.isArray(value)) return value.map(ordered);
     if (value === null || typeof value !== 'object') return value;
-    const setOf = (type: string, members: readonly any[]): unknown[] =>
-      members.map((one) => (type === 'NS' ? sameNumber(one) : ordered(one))).sort();
+    const setOf = (type: string, members: readonly unknown[]): unknown[] =>
+      members.map((one) => (type === 'NS' ? sameNumber(String(one)) : ordered(one))).sort();
     const entries = Object.entries(value).map(([name, one]) => {
       const isSet = ['SS', 'NS', 'BS'].includes(name) && Array.isArray(one);
       if (name === 'N' && typeof one === 'string') return [name, sameNumber(one)] as const;

@@ -1,11 +1,13 @@
 /** Requests by chance, to a few items of two tables. */
+
 import type { Item, Value } from '../dynamodb-model/index.ts';
+import type { Loose } from '../dynamodb-model/loose.ts';
 import { conditionOf, itemOf, projectionOf, Terms, updateOf } from './expressions.ts';
 import type { Random } from './random.ts';
 
 export interface Request {
   readonly name: string;
-  readonly input: Record<string, any>;
+  readonly input: Loose;
 }
 
 export interface Names {
@@ -119,14 +121,14 @@ function conditional(random: Random, terms: Terms, chance = 0.6): Record<string,
 const returning = (random: Random, wishes: readonly string[]): object =>
   random.chance(0.5) ? { ReturnValues: random.pick(wishes) } : {};
 
-function putOf(random: Random, target: Target): Record<string, any> {
+function putOf(random: Random, target: Target): Loose {
   const terms = new Terms(random);
   const condition = conditional(random, terms);
   const Item = { ...itemOf(random, 5), ...keyOf(random, target) };
   return { TableName: target.TableName, Item, ...condition, ...terms.parameters() };
 }
 
-function updateInput(random: Random, target: Target): Record<string, any> {
+function updateInput(random: Random, target: Target): Loose {
   const terms = new Terms(random);
   const condition = conditional(random, terms, 0.4);
   const UpdateExpression = updateOf(random, terms);
@@ -139,13 +141,13 @@ function updateInput(random: Random, target: Target): Record<string, any> {
   };
 }
 
-function deleteOf(random: Random, target: Target, chance?: number): Record<string, any> {
+function deleteOf(random: Random, target: Target, chance?: number): Loose {
   const terms = new Terms(random);
   const condition = conditional(random, terms, chance);
   return { TableName: target.TableName, Key: keyOf(random, target), ...condition, ...terms.parameters() };
 }
 
-function getOf(random: Random, target: Target): Record<string, any> {
+function getOf(random: Random, target: Target): Loose {
   const terms = new Terms(random);
   const projection = random.chance(0.4) ? { ProjectionExpression: projectionOf(random, terms) } : {};
   const { ExpressionAttributeNames } = terms.parameters();
@@ -156,7 +158,7 @@ function getOf(random: Random, target: Target): Record<string, any> {
   };
 }
 
-function queryOf(random: Random, { texts, numbers }: Names, course: string): Record<string, any> {
+function queryOf(random: Random, { texts, numbers }: Names, course: string): Loose {
   const terms = new Terms(random);
   const pk: Value = { S: random.pick(partitionsOf(course)) };
   const isText = random.chance(0.7);
@@ -188,7 +190,7 @@ function queryOf(random: Random, { texts, numbers }: Names, course: string): Rec
   };
 }
 
-function transactionOf(random: Random, names: Names, course: string): Record<string, any> {
+function transactionOf(random: Random, names: Names, course: string): Loose {
   const targets = Array.from({ length: 1 + random.below(4) }, () => targetOf(random, names, course));
   const distinct = random.chance(0.05)
     ? targets

@@ -1,4 +1,5 @@
 /** The core of the model: requests in, outputs or failures out, one after the other. */
+
 import { type Failure, invalid, type Reason, Refusal } from '../../../lib/testing/dynamodb/errors.ts';
 import {
   judge,
@@ -18,6 +19,7 @@ import {
 import { keyIn, readKey, type TableDescription, textOfKey } from '../../../lib/testing/dynamodb/tables.ts';
 import type { Path } from '../../../lib/testing/dynamodb/tokens.ts';
 import { copyItem, type Item, sizeOfItem, textOfItem } from '../../../lib/testing/dynamodb/values.ts';
+import type { Loose } from './loose.ts';
 import { project, readProjection } from './projection.ts';
 import { type ItemVersion, queryItems } from './query.ts';
 
@@ -51,7 +53,7 @@ export interface Change {
 }
 
 export type Applied =
-  | { readonly ok: Record<string, any>; readonly error?: undefined }
+  | { readonly ok: Loose; readonly error?: undefined }
   | { readonly ok?: undefined; readonly error: Failure };
 
 export type Prepared =
@@ -197,7 +199,7 @@ function modelOf(state: State, options: Omit<DynamoModelOptions, 'tables'>): Dyn
     return judged;
   };
 
-  const put = (input: Input): Record<string, any> => {
+  const put = (input: Input): Loose => {
     know(input, 'PutItem');
     returnsOf(input, ['NONE', 'ALL_OLD']);
     const request = readPut(tableOf(input), input);
@@ -205,14 +207,14 @@ function modelOf(state: State, options: Omit<DynamoModelOptions, 'tables'>): Dyn
     return input.ReturnValues === 'ALL_OLD' && before ? { Attributes: copyItem(before) } : {};
   };
 
-  const remove = (input: Input): Record<string, any> => {
+  const remove = (input: Input): Loose => {
     know(input, 'DeleteItem');
     returnsOf(input, ['NONE', 'ALL_OLD']);
     const { before } = single(readDelete(tableOf(input), input));
     return input.ReturnValues === 'ALL_OLD' && before ? { Attributes: copyItem(before) } : {};
   };
 
-  const update = (input: Input): Record<string, any> => {
+  const update = (input: Input): Loose => {
     know(input, 'UpdateItem');
     returnsOf(input, ['NONE', 'ALL_OLD', 'UPDATED_OLD', 'ALL_NEW', 'UPDATED_NEW']);
     const request = readUpdateRequest(tableOf(input), input);
@@ -222,7 +224,7 @@ function modelOf(state: State, options: Omit<DynamoModelOptions, 'tables'>): Dyn
     return attributes && Object.keys(attributes).length > 0 ? { Attributes: copyItem(attributes) } : {};
   };
 
-  const get = (input: Input): Record<string, any> => {
+  const get = (input: Input): Loose => {
     know(input, 'GetItem');
     const table = tableOf(input);
     const placeholders = placeholdersOf(input, [input.ProjectionExpression]);
@@ -237,7 +239,7 @@ function modelOf(state: State, options: Omit<DynamoModelOptions, 'tables'>): Dyn
     return { Item: copyItem(paths ? project(item, paths) : item) };
   };
 
-  const query = (input: Input): Record<string, any> => {
+  const query = (input: Input): Loose => {
     know(input, 'Query');
     const table = tableOf(input);
     const placeholders = placeholdersOf(input, [
@@ -317,13 +319,13 @@ function modelOf(state: State, options: Omit<DynamoModelOptions, 'tables'>): Dyn
     return { ok: {} };
   };
 
-  const whole = (input: Input): Record<string, any> => {
+  const whole = (input: Input): Loose => {
     const begun = transaction(input);
     if (begun.prepared === undefined) return begun.ok ?? {};
     return finish(begun.prepared).ok ?? {};
   };
 
-  const commands: Readonly<Record<string, (input: Input) => Record<string, any>>> = {
+  const commands: Readonly<Record<string, (input: Input) => Loose>> = {
     PutItem: put,
     UpdateItem: update,
     DeleteItem: remove,
@@ -454,7 +456,7 @@ function digestOf({ tables, tokens, prepared }: State, nowMs: number, hasHistory
   ]);
 }
 
-type Input = Readonly<Record<string, any>>;
+type Input = Readonly<Loose>;
 
 const known: Readonly<Record<string, readonly string[]>> = {
   PutItem: [...parametersOf.Put, 'ReturnValues'],

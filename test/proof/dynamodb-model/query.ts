@@ -1,4 +1,5 @@
 /** Queries of a table or an index: range, order, pages, filter. */
+
 import { isMet, readCondition } from '../../../lib/testing/dynamodb/condition.ts';
 import { invalid } from '../../../lib/testing/dynamodb/errors.ts';
 import {
@@ -20,6 +21,7 @@ import {
   type Value,
 } from '../../../lib/testing/dynamodb/values.ts';
 import { namesIn, readKeyCondition } from './key-condition.ts';
+import type { Loose } from './loose.ts';
 import { project, readProjection } from './projection.ts';
 
 export interface ItemVersion {
@@ -31,10 +33,10 @@ const maxPageBytes = 1024 * 1024;
 
 export function queryItems(
   table: TableDescription,
-  input: Readonly<Record<string, any>>,
+  input: Readonly<Loose>,
   placeholders: Placeholders,
   versions: readonly ItemVersion[],
-): Record<string, any> {
+): Loose {
   const index =
     input.IndexName === undefined ? undefined : table.indexes?.find(({ name }) => name === input.IndexName);
   if (input.IndexName !== undefined && !index) {
