@@ -1,8 +1,10 @@
 /** What an explorer must be able to do before it proves anything: miss no schedule, replay each, and tell of one that fails. */
+import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import type { Auditor } from './auditors/index.ts';
 import { Choices } from './explorer/choices.ts';
 import { explore, replay, scheduleText } from './explorer/explore.ts';
+import { exploredMutants, exploreMutant } from './explorer/mutants.ts';
 import { guarded } from './explorer/worlds/guarded.ts';
 
 const budget = { faults: 1, passes: 1, holds: 0 };
@@ -74,5 +76,26 @@ describe('a schedule that breaks a promise', () => {
     const again = await replay(guarded, choices, { budget, auditors: [neverOvertaken] });
     expect(again.trace.join('\n')).toBe(trace.join('\n'));
     expect(again.complaints).toContain('nothing is ever taken over: attempt 2');
+  });
+});
+
+describe('a fault that is put in on purpose is found by a schedule', () => {
+  const quick = [
+    'every write under a claim is made without asking whose it is',
+    'a record is not recognised as its own after a lost answer',
+    'other parameters get the stored answer',
+    'a later attempt does not read what was recorded',
+  ];
+  test.each(exploredMutants.filter(({ fault }) => quick.includes(fault)))(
+    '$fault',
+    { timeout: 120_000 },
+    (mutant) => {
+      expect(exploreMutant(mutant)?.complaint).toMatch(/^[a-z].*: /);
+    },
+  );
+
+  test('and the table in the documents has every one', () => {
+    const text = readFileSync('docs/proof.md', 'utf8');
+    for (const { fault, world } of exploredMutants) expect(text).toContain(`| ${fault} | ${world} | \``);
   });
 });

@@ -3,7 +3,7 @@
  * its time line. With `--seed` alone it runs that one. With `--all` it goes on after a failure and prints no time lines;
  * with `--first` it only says which seed fails first. With `--reached` it says how often each thing happened.
  * `npm run proof -- --explore [--faults 1] [--passes 1] [--holds 1] [--world guarded]` plays every schedule of the small worlds
- * until one breaks a promise; `--choices 1,0,2` plays one schedule again, with the same numbers.
+ * until one breaks a promise; `--choices 1,0,2` plays one schedule again, with the same numbers; `--first` only says which fails first.
  * `npm run proof -- --compare 100000` compares the model of DynamoDB with DynamoDB Local on as many random requests instead.
  * `npm run proof -- --fuzz 1000000 [--seed 42] [--reader 'canonical JSON']` has as many inputs read instead.
  */

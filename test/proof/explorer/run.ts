@@ -9,12 +9,14 @@ export interface ExplorerOptions {
   readonly holds: string;
   /** @default all */
   readonly world?: string | undefined;
+  /** Ends with the first schedule that breaks a promise, and only says which. */
+  readonly first: boolean;
   /** Of one schedule, to have it again. */
   readonly choices?: string | undefined;
 }
 
 /** @returns whether every schedule keeps every promise */
-export async function runExplorer({ world, choices, ...numbers }: ExplorerOptions): Promise<boolean> {
+export async function runExplorer({ world, choices, first, ...numbers }: ExplorerOptions): Promise<boolean> {
   const budget: Budget = {
     faults: wholeNumber('faults', numbers.faults),
     passes: wholeNumber('passes', numbers.passes),
@@ -41,6 +43,10 @@ export async function runExplorer({ world, choices, ...numbers }: ExplorerOption
       `World '${small.name}': ${schedules} schedules, ${states} states, ${ends.size} ends, ${seconds.toFixed(1)} s`,
     );
     if (!broken) continue;
+    if (first) {
+      console.log(`World '${small.name}', choices ${broken.choices.join(',')}: ${broken.complaints[0]}`);
+      return false;
+    }
     console.log(scheduleText(broken, budget));
     isKept = false;
   }
