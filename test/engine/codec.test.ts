@@ -116,6 +116,12 @@ describe('a replayed answer', () => {
     expect(repeated).not.toBe(root);
   });
 
+  it('holds a plain object once that the first one held in two places', async () => {
+    const line = { sku: 'a' };
+    const repeated = await replayOf({ first: line, last: line });
+    expect(repeated.last).toBe(repeated.first);
+  });
+
   it('is not slowed down by references that are shared many times over', async () => {
     let shared: unknown = { leaf: true };
     for (let level = 0; level < 60; level++) shared = [shared, shared];

@@ -126,4 +126,18 @@ export const callerMutants: readonly Mutant[] = [
     replace: '[...(tenant === undefined ? [] : [tenant]), ...parts]',
     test: 'test/events/key.test.ts: tells a key of one part under a tenant from a key of two parts without one',
   },
+  {
+    fault: "a caller's cookie is replayed to the next one",
+    file: 'lib/http/reply.ts',
+    find: "  'set-cookie',\n",
+    replace: '',
+    test: 'test/http/requests.test.ts: gets no private header of the first answer on a repeat, and none is stored',
+  },
+  {
+    fault: 'an object that an answer holds twice is read back as two',
+    file: 'lib/engine/codec.ts',
+    find: 'met.has(value) || ',
+    replace: '',
+    test: 'test/engine/codec.test.ts: holds a plain object once that the first one held in two places',
+  },
 ];
