@@ -1,11 +1,15 @@
 /** What an explorer must be able to do before it proves anything: miss no schedule, replay each, and tell of one that fails. */
-import { readFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import type { Auditor } from './auditors/index.ts';
 import { Choices } from './explorer/choices.ts';
 import { explore, replay, scheduleText } from './explorer/explore.ts';
 import { exploredMutants, exploreMutant } from './explorer/mutants.ts';
 import { guarded } from './explorer/worlds/guarded.ts';
+import { mutants } from './mutants/mutants.ts';
+import { inCopy, mutated } from './mutants/run-mutant.ts';
 
 const budget = { faults: 1, passes: 1, holds: 0 };
 
@@ -93,6 +97,22 @@ describe('a fault that is put in on purpose is found by a schedule', () => {
       expect(exploreMutant(mutant)?.complaint).toMatch(/^[a-z].*: /);
     },
   );
+
+  test('which the command prints, and plays again from what it printed', { timeout: 120_000 }, () => {
+    const mutant = mutants.find(({ fault }) => fault === quick[0])!;
+    inCopy((folder) => {
+      writeFileSync(join(folder, mutant.file), mutated(mutant));
+      const proof = (...options: readonly string[]): string =>
+        spawnSync(process.execPath, [join(folder, 'test/proof/proof.ts'), '--explore', ...options], {
+          encoding: 'utf8',
+        }).stdout;
+      const told = proof('--world', 'guarded');
+      const text = told.slice(told.indexOf("World 'guarded', choices "));
+      expect(text).toContain('  broken: a record changes as the protocol says: ');
+      const [, choices = ''] = /--choices '([\d,]+)'$/m.exec(text) ?? [];
+      expect(proof('--world', 'guarded', '--choices', choices)).toBe(text);
+    });
+  });
 
   test('and the table in the documents has every one', () => {
     const text = readFileSync('docs/proof.md', 'utf8');

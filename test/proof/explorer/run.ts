@@ -27,6 +27,7 @@ export async function runExplorer({ world, choices, first, ...numbers }: Explore
     throw new Error(`Expected --world to be one of ${smallWorlds.map(({ name }) => name).join(', ')}.`);
   }
   if (choices !== undefined) {
+    if (worlds.length > 1) throw new Error('Expected --world beside --choices: each world has its own.');
     const taken = choices === '' ? [] : choices.split(',').map((text) => wholeNumber('choices', text));
     const schedule = await replay(worlds[0]!, taken, { budget });
     console.log(scheduleText(schedule, budget));
