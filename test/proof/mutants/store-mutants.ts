@@ -38,7 +38,7 @@ export const storeMutants: readonly Mutant[] = [
     file: 'lib/dynamo/store.ts',
     find: 'start += chunkBytes) {',
     replace: 'start += chunkBytes + 1) {',
-    test: 'test/engine/protocol.test.ts: gets the first answer and runs nothing',
+    test: 'test/engine/protocol.test.ts: an answer in chunks costs one Put a chunk to write and one Query to read',
   },
   {
     fault: 'a takeover does not ask whose claim it replaces',
