@@ -8,6 +8,7 @@ import { Choices } from './explorer/choices.ts';
 import { explore, replay, scheduleText } from './explorer/explore.ts';
 import { exploredMutants, exploreMutant } from './explorer/mutants.ts';
 import { guarded } from './explorer/worlds/guarded.ts';
+import { released } from './explorer/worlds/released.ts';
 import { mutants } from './mutants/mutants.ts';
 import { inCopy, mutated } from './mutants/run-mutant.ts';
 
@@ -54,6 +55,16 @@ test('more that is held back only adds ends', async () => {
   expect([...none].filter((end) => !one.has(end))).toEqual([]);
   expect([...one].filter((end) => !two.has(end))).toEqual([]);
   expect(two.size).toBeGreaterThan(none.size);
+});
+
+test('a call that another one has refused is not blamed for its own request that is applied afterwards', async () => {
+  const choices = [0, 0, 0, 5, 0, 0, 1, 1, 1, 0, 0];
+  const { complaints, trace } = await replay(released, choices, {
+    budget: { faults: 1, passes: 1, holds: 1 },
+  });
+  const told = trace.join('\n');
+  expect(told).toMatch(/call 2 request 1 \(.*: applied\n[\s\S]*call 2 fails: IN_PROGRESS, effect none/);
+  expect(complaints).toEqual([]);
 });
 
 describe('a schedule that breaks a promise', () => {

@@ -14,8 +14,11 @@ const inItsOwnWay = ({ calls, transitions }: History): string[] =>
     const error = outcome?.kind === 'failed' ? outcome.error : undefined;
     if (!IdempotencyError.is(error, 'IN_PROGRESS') || error.record === undefined) return [];
     const claim = transitions.findLast(({ pk, atMs }) => call.pks.has(pk) && atMs <= endedAtMs);
+    // Refused by another's, it cannot know that an earlier sending of its own is applied afterwards.
+    // Over HTTP its moments are texts.
+    const isTold = claim?.after?.endsAtMs === new Date(error.record.endsAt).getTime();
     const isOwn =
-      claim?.call === call && claim.after?.status === 'IN_PROGRESS' && claim.after.leaseUntilMs > 0;
+      claim?.call === call && claim.after?.status === 'IN_PROGRESS' && claim.after.leaseUntilMs > 0 && isTold;
     return isOwn ? [`${id} was told that it is in progress, by itself`] : [];
   });
 
