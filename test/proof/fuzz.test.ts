@@ -4,6 +4,8 @@ import { canonicalJson } from '../../lib/events/canonical-json.ts';
 import { keyFromHeader } from '../../lib/events/key-syntax.ts';
 import { IdempotencyError, type IdempotentOptions, idempotent, wholePayload } from '../../lib/index.ts';
 import { memoryStore } from '../../lib/testing.ts';
+import { Draw } from './fuzz/draw.ts';
+import { drawText, growthComplaint, textReaders } from './fuzz/growth.ts';
 import { fuzz, fuzzedText } from './fuzz/run.ts';
 import type { Target } from './fuzz/target.ts';
 import { canonicalJsonTarget } from './fuzz/targets/canonical-json.ts';
@@ -107,4 +109,23 @@ test('what is found is small, and its seed finds it again', { timeout: 60_000 },
 
 test('a reader that is unknown is refused with the names of those that there are', async () => {
   await expect(fuzz({ from: 1, count: 1, only: 'tea leaves' })).rejects.toThrow('canonical JSON');
+});
+
+describe('time grows with the length of what is read, and not with its square', () => {
+  test.each(textReaders)('of %s', { timeout: 120_000 }, (_name, reader) => {
+    for (let seed = 1; seed <= 40; seed++) {
+      expect(growthComplaint(reader, drawText(new Draw(seed)))).toBeUndefined();
+    }
+  });
+
+  test('which a reader that looks through the rest at each character does not keep to', () => {
+    const slow = (text: string) => {
+      let sum = 0;
+      for (let at = 0; at < text.length; at++) {
+        for (let rest = at; rest < text.length; rest += 8) sum += text.charCodeAt(rest);
+      }
+      return sum;
+    };
+    expect(growthComplaint(slow, drawText(new Draw(1)))).toContain('instead of');
+  });
 });

@@ -2,7 +2,7 @@
 import type { Draw } from './draw.ts';
 import type { Input } from './target.ts';
 
-const fragments = [
+export const fragments = [
   ...[
     '"',
     '\\',

@@ -73,7 +73,7 @@ async function asBatch(guardIt: typeof idempotent, event: Input): Promise<string
     eachRecord(async (record, { key, scope }) => {
       // Fails for what is no JSON: such a record is to be delivered again.
       const isSecret = record.payload === secret;
-      const name = JSON.stringify([scope, key]);
+      const name = JSON.stringify([scope, key, sourceOf(record)]);
       once.set(name, (once.get(name) ?? 0) + 1);
       return isSecret;
     }),
@@ -85,6 +85,16 @@ async function asBatch(guardIt: typeof idempotent, event: Input): Promise<string
     if (complaint !== undefined) return complaint;
   }
   return [...once.values()].some((runs) => runs > 1) ? 'a record is handled twice' : undefined;
+}
+
+/** No service sends a list as a source's name; in a scope it would look like its item. */
+function sourceOf(record: object): unknown {
+  const { eventSourceARN, Sns, s3 } = record as {
+    eventSourceARN?: unknown;
+    Sns?: { TopicArn?: unknown };
+    s3?: { bucket?: unknown };
+  };
+  return [eventSourceARN, Sns?.TopicArn, s3?.bucket];
 }
 
 function complaintAbout(found: Read<unknown>): string | undefined {
