@@ -95,7 +95,9 @@ function identityOf(
   }
   const parts = checkedParts(key);
 
-  const tenant = settings.tenant ? checkedTenant(settings.tenant(event as never, context)) : shape.tenant();
+  const tenant = settings.tenant
+    ? checkedTenant(settings.tenant(event as never, context))
+    : namedIn(shape.tenant());
   if (http && tenant === undefined) warnOfUnusedAuthorization(http);
 
   const { name: namespace } = settings.namespace();
@@ -107,6 +109,9 @@ function identityOf(
     fingerprint: fingerprintOf(settings, event, context, shape),
   };
 }
+
+/** An event that was made by hand may name its source by anything. */
+const namedIn = (source: unknown): string | undefined => (typeof source === 'string' ? source : undefined);
 
 function fingerprintOf(
   settings: IdentitySettings,

@@ -188,7 +188,7 @@ function asKafkaBatch(event: Fields): Batch | undefined {
 function sqsRecord(raw: Fields): BatchRecord {
   const { messageId, body = '', attributes, eventSourceARN } = raw;
   const { MessageGroupId: group, MessageDeduplicationId: deduplicationId } = fieldsOf(attributes);
-  const isFifo = String(eventSourceARN).endsWith('.fifo');
+  const isFifo = textIn(eventSourceARN).endsWith('.fifo');
   return {
     raw,
     id: messageId,
@@ -216,7 +216,7 @@ function kinesisRecord(raw: Fields): BatchRecord {
     raw,
     id: kinesis.sequenceNumber,
     // `shardId-000000000006:49590338271490256608559692538361571095921575989136588898`
-    group: String(eventID).split(':')[0],
+    group: textIn(eventID).split(':')[0],
     key: () => eventID,
     tenant: () => eventSourceARN,
     payload: () => String(kinesis.data),
@@ -294,6 +294,8 @@ function s3Record(raw: Fields): BatchRecord {
     body: () => raw.s3,
   };
 }
+
+const textIn = (value: unknown): string => (typeof value === 'string' ? value : '');
 
 const isText = (value: unknown): boolean => typeof value === 'string' && value !== '';
 

@@ -114,6 +114,18 @@ describe('an event that a test made by hand', () => {
     expect(handler).toHaveBeenCalledTimes(1);
   });
 
+  it.each<[string, unknown]>([
+    ['an object', { toString: {} }],
+    ['a list', ['a']],
+    ['null', null],
+  ])('whose source is %s has none, and is guarded all the same', async (_, eventSourceARN) => {
+    const { call, handler } = counting();
+    const event = { Records: [{ ...sqsMessage('1'), eventSourceARN }] };
+    await call(event);
+    await call(event);
+    expect(handler).toHaveBeenCalledTimes(1);
+  });
+
   const noKey = 'This event has no key that can be read: ';
   it.each<[string, object, string]>([
     [
