@@ -118,7 +118,7 @@ export class ArrivedBatch implements Run {
 
   async threw(error: unknown): Promise<Ended> {
     this.#event?.unlock();
-    return this.#taken?.threw(error) ?? { kind: 'error', error };
+    return this.#taken?.threw(error) ?? { kind: 'error', error: afterActing(error) };
   }
 
   async returnedInVain(answer: unknown): Promise<void> {

@@ -1,6 +1,6 @@
 import type { MSKEvent, SQSEvent } from 'aws-lambda';
 import { describe, expect, it, vi } from 'vitest';
-import { freshRecords } from '../../lib/index.ts';
+import { freshRecords, IdempotencyError } from '../../lib/index.ts';
 import { memoryStore } from '../../lib/testing.ts';
 import { failedIn, kafkaMessage, mskEvent, sqsEvent, sqsMessage } from '../support/batch-events.ts';
 import { doors } from '../support/doors.ts';
@@ -26,6 +26,16 @@ describe.each(doors)('%s: a batch handler that is neither eachRecord nor freshRe
   it('fails the batch where it looked at no record, and may have done something', async () => {
     const handler = guard(async () => 'done', { store: memoryStore() });
     await expect(handler(two())).rejects.toMatchObject({ ...names, effect: 'possible' });
+  });
+
+  it('may have done something where it throws, though the error says that it has not', async () => {
+    const handler = guard(
+      async () => {
+        throw new IdempotencyError('BAD_WRITES', 'Nothing has been written.');
+      },
+      { store: memoryStore() },
+    );
+    await expect(handler(two())).rejects.toMatchObject({ code: 'BAD_WRITES', effect: 'possible' });
   });
 
   it('runs with all records where the guard is switched off', async () => {
