@@ -1,13 +1,25 @@
 /**
  * The way in for a batch. Its records are identified as they arrive, before other middlewares change them, and claimed once
- * `eachRecord` or `freshRecords` takes them. A guard without batches needs no more of this room than this file.
+ * `eachRecord` or `freshRecords` takes them. A program that imports neither has guards without this room.
  */
 import type { Context } from 'aws-lambda';
-import { type Begun, carriedBy, carrying, type Ended, type Run, type Settings } from '../engine/index.ts';
+import {
+  type Begun,
+  carriedBy,
+  carrying,
+  type Ended,
+  type Guard,
+  parts,
+  type Run,
+  refuseSharedNamespace,
+  type Settings,
+} from '../engine/index.ts';
 import { afterActing, IdempotencyError } from '../errors.ts';
 import {
+  asBatch,
   type Batch,
   type BatchRecord,
+  batchNotTaken,
   type Identity,
   type IdentitySettings,
   identifyRecord,
@@ -26,20 +38,29 @@ export interface TakenBatch extends Run {
   completed(answer: unknown): unknown;
 }
 
+parts.beginBatch = (guard: Guard<BatchSettings>, event, context, isOff): Begun | undefined => {
+  const batch = asBatch(event);
+  return batch && (isOff ? beginUnguarded(guard, batch, context) : beginGuarded(guard, batch, context));
+};
+
 /**
  * @throws an error that shows that the guard is set up wrongly
  */
-export function beginBatch(settings: BatchSettings, batch: Batch, context: Context | undefined): Begun {
+function beginGuarded(guard: Guard<BatchSettings>, batch: Batch, context: Context | undefined): Begun {
+  const { settings } = guard;
+  refuseSharedNamespace(guard);
   refuseTumblingWindow(batch);
   return begun(new ArrivedBatch(settings, batch, context, identitiesOf(settings, batch, context)), context);
 }
 
-/** The same under a guard that is switched off (`IDEMPOTENCY_DISABLED`). */
-export const beginUnguardedBatch = (
-  settings: BatchSettings,
+function beginUnguarded(
+  { settings }: Guard<BatchSettings>,
   batch: Batch,
   context: Context | undefined,
-): Begun => begun(new ArrivedBatch(settings, batch, context, undefined), context);
+): Begun {
+  settings.observe?.({ type: 'unguarded', reason: 'disabled' });
+  return begun(new ArrivedBatch(settings, batch, context, undefined), context);
+}
 
 const begun = (batch: ArrivedBatch, context: Context | undefined): Begun => ({
   kind: 'run',
@@ -78,7 +99,7 @@ export class ArrivedBatch implements Run {
     this.identities = identities;
     const outer = arrivedIn(context);
     this.outer = outer?.isTaken ? undefined : outer;
-    this.#event = identities && lockedEvent(batch.event, notTaken);
+    this.#event = identities && lockedEvent(batch.event, batchNotTaken);
   }
 
   /** What the handler is given: its records cannot be read by a handler that has not taken them. */
@@ -112,7 +133,7 @@ export class ArrivedBatch implements Run {
 
   async returned(answer: unknown): Promise<unknown> {
     if (this.#taken) return this.#taken.returned(answer);
-    if (this.identities) throw afterActing(notTaken());
+    if (this.identities) throw afterActing(batchNotTaken());
     return answer;
   }
 
@@ -161,9 +182,3 @@ function refuseTumblingWindow({ event }: Batch): void {
     'A tumbling window cannot be guarded: its state would miss records that were completed before. Keep the state in a table, or remove the guard.',
   );
 }
-
-const notTaken = (): IdempotencyError =>
-  new IdempotencyError(
-    'UNSUPPORTED',
-    'This handler is given a batch, whose records are guarded one by one. Make it of a handler for one record, `eachRecord(async (record, operation) => { … })`, or wrap it as `freshRecords(handler)`, which gives it the records that are to be processed.',
-  );

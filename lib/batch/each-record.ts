@@ -2,7 +2,6 @@
 import type {
   Context,
   DynamoDBBatchResponse,
-  DynamoDBRecord,
   DynamoDBStreamEvent,
   KinesisStreamBatchResponse,
   KinesisStreamEvent,
@@ -20,7 +19,7 @@ import type {
 } from 'aws-lambda';
 
 import { IdempotencyError, show } from '../errors.ts';
-import { asBatch } from '../events/index.ts';
+import { asBatch, type SourceRecord } from '../events/index.ts';
 import type { Operation } from '../operation/index.ts';
 import { checkOptions, isFunction, type Rules } from '../validate.ts';
 import { lanesOf } from './lanes.ts';
@@ -28,16 +27,8 @@ import { Pass, type PassSettings, type RecordHandler } from './pass.ts';
 import type { Schema } from './payload.ts';
 import { take } from './take.ts';
 
+export type { SourceRecord } from '../events/index.ts';
 export type { Schema } from './payload.ts';
-
-/** A record of a service that invokes Lambda functions with batches. */
-export type SourceRecord =
-  | SQSRecord
-  | KinesisStreamRecord
-  | DynamoDBRecord
-  | MSKRecord
-  | SNSEventRecord
-  | S3EventRecord;
 
 /** The event in which a service sends such records. */
 export type EventOf<Record> = Record extends SQSRecord

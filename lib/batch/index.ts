@@ -3,7 +3,6 @@
  * This room decides which records the handler gets, in what order, and which ones the service must deliver again.
  * It never decides what makes two records the same (`events` does), nor how an attempt ends (`engine` does).
  */
-export { arrivedIn, beginBatch, beginUnguardedBatch } from './arrived-batch.ts';
 export {
   type BatchAnswer,
   type EachRecordOptions,

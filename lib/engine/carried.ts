@@ -7,7 +7,13 @@ export type Carried =
   | { readonly kind: 'guarded'; readonly execution: Execution }
   /** `operation` is made on demand, once. */
   | { readonly kind: 'unguarded'; readonly settings: Settings; operation?: object }
-  | { readonly kind: 'batch'; readonly batch: object };
+  | { readonly kind: 'batch'; readonly batch: CarriedBatch };
+
+export interface CarriedBatch {
+  /** Lets a guard inside read the records, which it is to guard. */
+  open(): void;
+  operationOf(record: unknown): object | undefined;
+}
 
 const carried = Symbol.for('idemkit.guarded');
 

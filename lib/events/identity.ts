@@ -1,7 +1,7 @@
 import type { Context } from 'aws-lambda';
 import { IdempotencyError } from '../errors.ts';
 import { sha256 } from '../hash.ts';
-import { isRecord, kindOf } from '../validate.ts';
+import { kindOf } from '../validate.ts';
 import {
   appSyncCaller,
   appSyncHeaderLines,
@@ -20,7 +20,7 @@ import {
 } from './http-event.ts';
 import type { Key } from './key.ts';
 import { keyFromHeader } from './key-syntax.ts';
-import { asRecord, type BatchRecord, whyNoBatch } from './records.ts';
+import { isBatch, type Shape, shapeOfRecord, sourceOfFirst, whyNoBatch } from './services.ts';
 
 /** The options of a guard that decide which operation an event belongs to. */
 export interface IdentitySettings {
@@ -48,18 +48,6 @@ export type Identity =
     }
   | { readonly kind: 'none'; readonly reason: 'method' | 'no-key' };
 
-/** What an event tells by its shape; `undefined` for what it does not tell. */
-interface Shape {
-  /** Whether such an event can change anything. A GET cannot. */
-  readonly isGuarded: boolean;
-  /** Whether a repeat with another payload is misuse. */
-  readonly isComparable: boolean;
-  key(): Key;
-  tenant(): string | undefined;
-  /** The canonical text of what must be equal in a repeat. */
-  payload(): string;
-}
-
 /**
  * Reads key, tenant and fingerprint of an event. Call it before a handler or another middleware changes the event.
  *
@@ -75,9 +63,11 @@ export function identify(
 }
 
 /** The same for one record of a batch. Options are called with the record. */
-export function identifyRecord(settings: IdentitySettings, record: BatchRecord, context: Context): Identity {
-  return identityOf(settings, record.raw, context, { ...record, isGuarded: true }, undefined);
-}
+export const identifyRecord = (
+  settings: IdentitySettings,
+  { raw, shape }: { readonly raw: object; readonly shape: Shape },
+  context: Context,
+): Identity => identityOf(settings, raw, context, shape, undefined);
 
 function identityOf(
   settings: IdentitySettings,
@@ -86,7 +76,7 @@ function identityOf(
   shape: Shape,
   http: HttpEvent | undefined,
 ): Identity {
-  if (!shape.isGuarded) return { kind: 'none', reason: 'method' };
+  if (shape.isGuarded === false) return { kind: 'none', reason: 'method' };
 
   const key = settings.key ? settings.key(event as never, context) : shape.key();
   if (key === undefined) {
@@ -126,7 +116,7 @@ function fingerprintOf(
     if (!knownToCompare.has(settings)) warnOfComparingNothing(settings, compared);
     return sha256(canonicalText(compared));
   }
-  return shape.isComparable ? sha256(shape.payload()) : undefined;
+  return shape.isComparable === false ? undefined : sha256(shape.payload());
 }
 
 /** Guards whose option `fingerprint` has been looked at: once is enough. */
@@ -157,20 +147,18 @@ function shapeOf(event: unknown, http: HttpEvent | undefined, options?: Identity
   if (http) {
     return {
       isGuarded: options === undefined || options.methods.includes(http.method),
-      isComparable: true,
       key: () => keyFromHeader(headerLines(http, header), header, syntax),
       tenant: () => callerOf(http),
       payload: () => canonicalRequest(http),
     };
   }
-  const record = asRecord(event);
-  if (record) return { ...record, isGuarded: true };
-  refuseUnknownBatches(event);
+  const record = shapeOfRecord(event);
+  if (record) return record;
+  refuseBatches(event);
   const resolver = asAppSyncEvent(event);
   if (resolver) {
     return {
       isGuarded: isMutation(resolver),
-      isComparable: true,
       key: () =>
         keyFromHeader(appSyncHeaderLines(resolver, header), header, syntax) ??
         sha256(canonicalMutation(resolver)),
@@ -181,16 +169,12 @@ function shapeOf(event: unknown, http: HttpEvent | undefined, options?: Identity
   const bridge = asEventBridgeEvent(event);
   if (bridge) {
     return {
-      isGuarded: true,
-      isComparable: true,
       key: () => bridge.id,
       tenant: () => bridge.source,
       payload: () => canonicalText([bridge.source, bridge['detail-type'], bridge.detail]),
     };
   }
   return {
-    isGuarded: true,
-    isComparable: true,
     key: () => undefined,
     tenant: () => undefined,
     payload: () => canonicalText(event),
@@ -271,18 +255,22 @@ function asEventBridgeEvent(event: unknown): EventBridgeEvent | undefined {
 }
 
 /** AppSync can send an array of calls. Unknown services send `Records`, and so do incomplete events of tests. */
-function refuseUnknownBatches(event: unknown): void {
-  if (Array.isArray(event)) {
-    if (asAppSyncEvent(event[0])) throw unknownBatch('AppSync', undefined);
-    return;
-  }
-  const records = isRecord(event) && Array.isArray(event.Records) ? event.Records : [];
-  const source: unknown = records[0]?.eventSource ?? records[0]?.EventSource;
+function refuseBatches(event: unknown): void {
+  if (isBatch(event)) throw batchNotTaken();
+  if (Array.isArray(event) && asAppSyncEvent(event[0])) throw unknownBatch('AppSync', undefined);
+  const source = sourceOfFirst(event);
   // Only what looks like a service's name is shown: the caller may have written anything.
   if (typeof source === 'string') {
     throw unknownBatch(/^aws:[a-z\d-]{1,30}$/.test(source) ? source : 'unknown', whyNoBatch(event));
   }
 }
+
+/** The refusal of a batch that the handler would read as a whole. */
+export const batchNotTaken = (): IdempotencyError =>
+  new IdempotencyError(
+    'UNSUPPORTED',
+    'This handler is given a batch, whose records are guarded one by one. Make it of a handler for one record, `eachRecord(async (record, operation) => { … })`, or wrap it as `freshRecords(handler)`, which gives it the records that are to be processed.',
+  );
 
 function unknownBatch(source: string, byHand: string | undefined): IdempotencyError {
   return new IdempotencyError(

@@ -4,7 +4,14 @@
  * All that it reads was sent by callers: it reads in linear time, and shows none of it in a message or a log.
  */
 export { asHttpEvent, type HttpEvent } from './http-event.ts';
-export { type Identity, type IdentitySettings, identify, identifyRecord, wholePayload } from './identity.ts';
+export {
+  batchNotTaken,
+  type Identity,
+  type IdentitySettings,
+  identify,
+  identifyRecord,
+  wholePayload,
+} from './identity.ts';
 export type { Key } from './key.ts';
 export { maxKeyLength } from './key-syntax.ts';
 export {
@@ -18,3 +25,4 @@ export {
   rawsIn,
   shownId,
 } from './records.ts';
+export type { SourceRecord } from './services.ts';

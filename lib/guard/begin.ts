@@ -4,13 +4,14 @@
  * not reach the handler.
  */
 import type { Context } from 'aws-lambda';
-import { arrivedIn, beginBatch, beginUnguardedBatch } from '../batch/index.ts';
 import {
   answerOrThrow,
   type Begun,
+  carriedBy,
   carrying,
   enter,
   type Guard,
+  parts,
   plainReply,
   type Reply,
   refusalOf,
@@ -18,7 +19,7 @@ import {
   replay,
 } from '../engine/index.ts';
 import { afterActing, IdempotencyError } from '../errors.ts';
-import { asBatch, asHttpEvent, type HttpEvent, identify } from '../events/index.ts';
+import { asHttpEvent, type HttpEvent, identify } from '../events/index.ts';
 import { httpReply } from '../http/index.ts';
 import type { UnguardedReason } from '../observe/index.ts';
 import type { GuardSettings } from './resolve-options.ts';
@@ -30,22 +31,19 @@ export async function begin(
   context: Context | undefined,
 ): Promise<Begun> {
   const { settings } = guard;
-  arrivedIn(context)?.open();
+  const carried = carriedBy(context);
+  if (carried?.kind === 'batch') carried.batch.open();
   if (settings.disabled()) {
     warnOfDisabled();
-    const batch = asBatch(event);
-    if (!batch) return unguarded(settings, event, context, 'disabled');
-    settings.observe?.({ type: 'unguarded', reason: 'disabled' });
-    return beginUnguardedBatch(settings, batch, context);
+    const begun = parts.beginBatch?.(guard as Guard<never>, event, context, true);
+    return begun ?? unguarded(settings, event, context, 'disabled');
   }
   const http = asHttpEvent(event);
   const reply = http ? httpReply(settings.http, http) : plainReply;
   try {
     refuseDurableExecution(context);
-    const batch = http ? undefined : asBatch(event);
-    if (!batch) return await beginOne(guard, event, context, http, reply);
-    refuseSharedNamespace(guard);
-    return beginBatch(settings, batch, context);
+    const begun = http ? undefined : parts.beginBatch?.(guard as Guard<never>, event, context, false);
+    return begun ?? (await beginOne(guard, event, context, http, reply));
   } catch (error) {
     return { kind: 'answer', answer: answerOrThrow(reply, error) };
   }

@@ -1,8 +1,8 @@
 // biome-ignore-all lint/suspicious/noExplicitAny: a handler's event, answer and further arguments have whatever types it gives them
 import type { Context, MSKRecord } from 'aws-lambda';
-import type { SourceRecord } from '../batch/index.ts';
 import type { Guard } from '../engine/index.ts';
 import { IdempotencyError, show } from '../errors.ts';
+import type { SourceRecord } from '../events/index.ts';
 import { kindOf } from '../validate.ts';
 import { begin } from './begin.ts';
 import { type IdempotentMiddleware, idempotentMiddleware } from './middy.ts';

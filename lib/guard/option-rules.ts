@@ -21,7 +21,6 @@ const isString =
   (pattern: RegExp) =>
   (value: unknown): boolean =>
     typeof value === 'string' && pattern.test(value);
-const isCount = (value: unknown): boolean => Number.isSafeInteger(value) && (value as number) >= 1;
 export const isTtl = (value: unknown): boolean => isBetween(value, 0, maxTtlSeconds);
 
 /** These statuses say "not now": they are no answer to the operation. */
@@ -36,7 +35,13 @@ export const isNamespace = (value: unknown): boolean =>
   value.length <= maxNamespaceLength &&
   isWellFormed(value);
 
-const yesOrNo: Rule = { expected: 'true or false', isFine: isBoolean };
+const aFunction: Rule<never> = { expected: 'a function', isFine: isFunction };
+const yesOrNo: Rule<never> = { expected: 'true or false', isFine: isBoolean };
+
+const aCount: Rule<never> = {
+  expected: 'a whole number of 1 and up',
+  isFine: (value) => Number.isSafeInteger(value) && (value as number) >= 1,
+};
 
 /** For a member that the rule of its object has checked already. */
 const checkedAbove: Rule = { expected: '', isFine: () => true };
@@ -62,7 +67,7 @@ export const httpRules = {
     isFine: (value) => isOneOf('problem', 'problem-link', 'stripe')(value) || isFunction(value),
     fallback: 'problem',
   },
-  answerHeaders: { expected: 'a function', isFine: isFunction },
+  answerHeaders: aFunction,
   docsUrl: {
     expected: 'an absolute URL',
     isFine: (value) => typeof value === 'string' && URL.canParse(value),
@@ -76,13 +81,13 @@ export const rules = {
     isFine: (value) => isRecord(value) && isFunction(value.claim) && isFunction(value.complete),
   },
   namespace: { expected: `a string of 1 to ${maxNamespaceLength} characters`, isFine: isNamespace },
-  key: { expected: 'a function', isFine: isFunction },
-  tenant: { expected: 'a function', isFine: isFunction },
+  key: aFunction,
+  tenant: aFunction,
   fingerprint: {
     expected: 'a function or false',
     isFine: (value) => value === false || isFunction(value),
   },
-  required: { expected: 'true or false', isFine: isBoolean, fallback: true },
+  required: { ...yesOrNo, fallback: true },
   ttlSeconds: {
     expected: 'a number of seconds, more than 0, at most ten years',
     isFine: isTtl,
@@ -97,7 +102,7 @@ export const rules = {
     isFine: (value) => value === 'refuse' || (isRecord(value) && isBetween(value.waitMs, 0, 900_000)),
     members: { waitMs: checkedAbove },
   },
-  remember: { expected: 'a function', isFine: isFunction, fallback: rememberByDefault },
+  remember: { ...aFunction, fallback: rememberByDefault },
   claim: { expected: "'eager' or 'at-commit'", isFine: isOneOf('eager', 'at-commit'), fallback: 'eager' },
   destinations: {
     expected: "an array of names such as ['ledger']",
@@ -119,12 +124,12 @@ export const rules = {
     expected: 'an object such as { maxItems: 1000 }',
     isFine: isRecord,
     members: {
-      maxItems: { expected: 'a whole number of 1 and up', isFine: isCount, isRequired: true },
-      maxBytes: { expected: 'a whole number of 1 and up', isFine: isCount },
+      maxItems: { ...aCount, isRequired: true },
+      maxBytes: aCount,
     },
   },
-  onReplay: { expected: 'a function', isFine: isFunction },
-  observe: { expected: 'a function', isFine: isFunction },
+  onReplay: aFunction,
+  observe: aFunction,
 } satisfies Rules<IdempotentOptions>;
 
 /** The names that these options have in Powertools for AWS Lambda. */

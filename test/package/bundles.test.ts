@@ -47,7 +47,11 @@ const ways: [name: string, bundle: (from: string) => Promise<Bundled>, warning?:
     (from) =>
       withEsbuild(from, "module.exports = { ...require('idemkit'), ...require('idemkit/testing') };", 'cjs'),
   ],
-  ['by webpack', withWebpack, /^Module not found: Error: Can't resolve '@aws-sdk\//],
+  [
+    'by webpack',
+    (from) => withWebpack(from, everything, 'none'),
+    /^Module not found: Error: Can't resolve '@aws-sdk\//,
+  ],
 ];
 
 async function withEsbuild(from: string, contents: string, format: Format): Promise<Bundled> {
@@ -76,15 +80,15 @@ async function withEsbuild(from: string, contents: string, format: Format): Prom
   return { folder, warnings: warnings.map(({ text }) => text) };
 }
 
-async function withWebpack(from: string): Promise<Bundled> {
+async function withWebpack(from: string, contents: string, mode: 'none' | 'production'): Promise<Bundled> {
   const folder = mkdtempSync(join(scratch, 'webpack-'));
-  write(from, { 'main.mjs': everything });
+  write(from, { 'main.mjs': contents });
   write(folder, {
     'package.json': { type: 'commonjs' },
     'bundle.js': `
       const webpack = require(${JSON.stringify(join(tools, 'node_modules', 'webpack'))});
       const output = { path: __dirname, filename: 'idemkit.js', library: { type: 'commonjs2' } };
-      const config = { mode: 'none', target: 'node', context: ${JSON.stringify(from)}, entry: './main.mjs', output };
+      const config = { mode: '${mode}', target: 'node', context: ${JSON.stringify(from)}, entry: './main.mjs', output };
       webpack(config, (error, stats) => {
         if (error) throw error;
         const { errors, warnings } = stats.toJson({ all: false, errors: true, warnings: true });
@@ -203,4 +207,39 @@ describe.each(ways)('the package, bundled whole %s', (_, bundle, warning = /^$/)
       ],
     });
   });
+});
+
+/** A batch for a handler of whole batches, and for one that takes what is fresh. */
+const batches = `
+const { eachRecord, freshRecords, idempotent, memoryStore } = idemkit;
+const Records = [{ eventSource: 'aws:sqs', eventSourceARN: 'arn', messageId: 'a', body: '1' }];
+const seen = [];
+const see = () => async ({ Records }) => void seen.push(...Records.map(({ messageId }) => messageId));
+const handler = freshRecords ? freshRecords(see()) : eachRecord ? eachRecord((record) => see()({ Records: [record] })) : see();
+const guarded = idempotent(handler, { store: memoryStore() });
+const call = () => guarded({ Records }).then((answer) => answer ?? 'nothing', ({ code, effect }) => code + ' ' + effect);
+console.log(JSON.stringify([await call(), await call(), seen]));
+`;
+
+const importing = (names: string): string =>
+  `export { ${names} } from 'idemkit'; export { memoryStore } from 'idemkit/testing';`;
+
+describe.each<[name: string, bundle: (from: string, contents: string) => Promise<Bundled>]>([
+  ['esbuild', (from, contents) => withEsbuild(from, contents, 'esm')],
+  ['webpack', (from, contents) => withWebpack(from, contents, 'production')],
+])('a handler, bundled by %s', (_, bundle) => {
+  it('refuses a batch before it is called, where it imports nothing that takes one', async () => {
+    const { folder } = await bundle(projectWithAll, importing('idempotent'));
+    const refused = 'UNSUPPORTED none';
+    expect(await runBeside(folder, batches)).toEqual([refused, refused, []]);
+  });
+
+  it.each(['eachRecord', 'freshRecords'])(
+    'is guarded record by record, where it imports %s',
+    async (taker) => {
+      const { folder } = await bundle(projectWithAll, importing(`idempotent, ${taker}`));
+      const done = { batchItemFailures: [] };
+      expect(await runBeside(folder, batches)).toEqual([done, done, ['a']]);
+    },
+  );
 });
