@@ -2,20 +2,19 @@
  * Takes one guarded call, or one record of a batch, through claim → handler → settle. Every front door comes here once it
  * knows which operation its event belongs to.
  */
-import { Buffer } from 'node:buffer';
 import type { Context } from 'aws-lambda';
-import { IdempotencyError, withoutMessage } from '../errors.ts';
+import { IdempotencyError } from '../errors.ts';
 import type { ClaimRecord } from '../store/index.ts';
 import { type Attempt, type ClaimRequest, unclaimed } from './attempt.ts';
 import { answerIn, type Encoded, encode } from './codec.ts';
-import { commit } from './commit.ts';
-import { inTime } from './in-time.ts';
+import { type Companion, completeEvent, type Ending, isToBeRemembered } from './ending.ts';
 import { leaseOf, remainingTimeOf } from './lease.ts';
 import { claimOccurrence, type Settlement, settledOccurrence } from './occurrence.ts';
-import { isClaimed, isInDoubt, type Phase, Progress, storeFailedMidway } from './progress.ts';
-import { amend, type Claimed, claim, complete, recognised, release, type Settled } from './protocol.ts';
+import { parts } from './parts.ts';
+import { isClaimed, isInDoubt, Progress } from './progress.ts';
+import { type Claimed, claim, complete, recognised, release, type Settled } from './protocol.ts';
 import { replay, tellUnavailable } from './recall.ts';
-import { overtaken } from './refusals.ts';
+import { notCommitted, overtaken } from './refusals.ts';
 import type { Ended, Reply } from './reply.ts';
 import type { Settings } from './settings.ts';
 
@@ -78,41 +77,29 @@ function claimRequest(call: Call, rawInput: Uint8Array | undefined): ClaimReques
   };
 }
 
-/** The handler's operation, once the handler has asked for it. */
-export interface Companion {
-  /** Refuses whatever is begun from now on, and waits for what is running. Resolves to whether all of it ended in time. */
-  close(): Promise<boolean>;
-  /** Whether `error` is the operation's own. A front door may answer for it. */
-  hasRaised(error: unknown): boolean;
-  /** The handler is over, so nothing is left to abort. */
-  end(): void;
-  /** Another attempt has the claim. */
-  abort(): void;
-}
-
 /** A handler's execution, up to the end of its claim. Exactly one of its methods is called, once. */
-export class Execution {
+export class Execution implements Ending {
+  readonly call: Call;
   readonly progress: Progress;
   /** Set once the handler has asked for its operation. */
   companion: Companion | undefined;
-  readonly #call: Call;
   readonly #startedAtMs: number;
 
   /** @param hasClaim false for an attempt that claims at its commit */
   constructor(call: Call, attempt: Attempt, hasClaim = true) {
     const { settings, reply } = call;
-    this.#call = call;
+    this.call = call;
     this.progress = new Progress(attempt, settings, hasClaim, reply.toStore);
     this.#startedAtMs = settings.clock().now();
   }
 
   get identity(): OperationIdentity {
-    return this.#call.identity;
+    return this.call.identity;
   }
 
   /** The handler returned. Resolves to the caller's answer: `result`, unless another attempt has answered. */
   async returned(result: unknown): Promise<unknown> {
-    const { settings, reply } = this.#call;
+    const { settings, reply } = this.call;
     try {
       const settled = await this.#settleReturned(result);
       switch (settled?.outcome) {
@@ -121,7 +108,7 @@ export class Execution {
         case 'unrecorded':
           return result;
         case 'replay':
-          return await this.#replay(settled.record);
+          return await this.replay(settled.record);
         case 'overtaken':
           throw overtaken(settled.record, settings.clock().now());
       }
@@ -143,7 +130,7 @@ export class Execution {
       throw this.progress.leaving(error);
     }
     if (settled?.outcome === 'overtaken') {
-      throw overtaken(settled.record, this.#call.settings.clock().now());
+      throw overtaken(settled.record, this.call.settings.clock().now());
     }
   }
 
@@ -154,18 +141,9 @@ export class Execution {
   async threw(error: unknown): Promise<Ended> {
     const settled = await this.#giveUp(!isEarlyTimeout(error) && !this.#deadlineIsHere());
     const left = this.progress.leaving(error);
-    if (!this.companion?.hasRaised(error)) return { kind: 'error', error: left };
-    try {
-      const mayBeAnswered =
-        settled?.outcome !== 'done' &&
-        (IdempotencyError.is(error, 'OVERTAKEN') || IdempotencyError.is(error, 'OUTCOME_UNKNOWN'));
-      const record =
-        settled?.outcome === 'replay' ? settled.record : mayBeAnswered && (await this.#completedMeanwhile());
-      if (record) return { kind: 'answer', answer: await this.#replay(record) };
-    } catch {
-      // The error itself says what is known.
-    }
-    return IdempotencyError.is(left) ? this.#call.reply.refused(left) : { kind: 'error', error: left };
+    return parts.commits && this.companion?.hasRaised(error)
+      ? parts.commits.raised(this, error, left, settled)
+      : { kind: 'error', error: left };
   }
 
   /** The handler returned, but a later middleware threw. Completes the operation, so that it never runs again. Never rejects. */
@@ -191,28 +169,17 @@ export class Execution {
   async #settleReturned(value: unknown, isRecord = false): Promise<Settled | undefined> {
     const isIdle = await this.#close();
     const { phase } = this.progress;
-    switch (phase.at) {
-      case 'duplicate':
-        return { outcome: 'replay', record: phase.record };
-      case 'committed':
-        return this.#settleCommitted(phase, value, isRecord);
-      case 'unclaimed':
-        return this.#settleUnclaimed(value, isRecord, phase.rejected);
-      case 'claimed':
-        return this.#settleClaimed(value, isRecord, isIdle);
-      case 'committing':
-      case 'in-doubt':
-        // If the commit was applied, its result is the answer. Completing finds that out.
-        return phase.isClaimed
-          ? this.#settleClaimed(value, isRecord, isIdle)
-          : this.#settleUnclaimed(value, isRecord, true);
-    }
+    // If a commit in doubt was applied, its result is the answer. Completing finds that out.
+    if (isClaimed(phase) && phase.at !== 'committed') return this.#settleClaimed(value, isRecord, isIdle);
+    // Where nothing brings commits, none can have been made.
+    if (!parts.commits) throw notCommitted();
+    return parts.commits.settle(this, value, isRecord);
   }
 
   async #settleClaimed(value: unknown, isRecord: boolean, isIdle: boolean): Promise<Settled | undefined> {
-    if (isToBeRemembered(this.#call, value)) {
+    if (isToBeRemembered(this.call, value)) {
       const encoded = await this.progress.encode(isRecord ? undefined : value);
-      tellUnavailable(this.#call.settings, 'answer', encoded);
+      tellUnavailable(this.call.settings, 'answer', encoded);
       return this.#settle(encoded);
     }
     const settled = await this.#giveUp(isIdle && !this.#deadlineIsHere());
@@ -220,86 +187,17 @@ export class Execution {
     return settled?.outcome === 'replay' ? settled : undefined;
   }
 
-  /**
-   * The handler was to commit, and returned without. A refusal (a failed condition, an HTTP error) may be remembered.
-   * Anything else is an error, because the handler may have acted where no commit protects it.
-   */
-  async #settleUnclaimed(
-    value: unknown,
-    isRecord: boolean,
-    wasRejected: boolean,
-  ): Promise<Settled | undefined> {
-    const isRefusal = wasRejected || (this.#call.reply.statusOf(value) ?? 0) >= 400;
-    const isWanted = isToBeRemembered(this.#call, value);
-    if (!isRefusal) throw notCommitted();
-    if (!isWanted) {
-      this.companion?.end();
-      const record = await this.#completedMeanwhile();
-      return record && { outcome: 'replay', record };
-    }
-    const answer = isRecord ? undefined : value;
-    await this.#commit(answer);
-    const { phase } = this.progress;
-    if (phase.at === 'duplicate') return { outcome: 'replay', record: phase.record };
-    return phase.at === 'committed' ? this.#settleCommitted(phase, answer, false) : undefined;
-  }
-
-  /** Stores the refusal of a handler that claims at its commit and made none. */
-  async #commit(answer: unknown): Promise<void> {
-    try {
-      await commit(this.progress, answer);
-    } catch (error) {
-      const isStores = IdempotencyError.is(error, 'STORE_UNAVAILABLE');
-      throw this.progress.leaving(error, isStores ? storeFailedMidway : undefined);
-    }
-  }
-
-  /** The operation is completed already, but other middlewares may have changed the answer since. */
-  async #settleCommitted(
-    { encoded, record }: Extract<Phase, { at: 'committed' }>,
-    value: unknown,
-    isRecord: boolean,
-  ): Promise<Settled> {
-    const { settings, reply } = this.#call;
-    const settlingAtMs = settings.clock().now();
-    this.companion?.end();
-    let settled: Settled = { outcome: 'done', record };
-    let stored = encoded;
-    const isSame = isRecord || (await this.#isSame(value, encoded));
-    if (!isSame && reply.isAmended) {
-      const final = await this.progress.encode(value);
-      // An answer that is not to be remembered, or cannot be stored, must not replace the committed one.
-      if (final.kind === 'bytes' && isToBeRemembered(this.#call, value)) {
-        settled = await amend(this.progress.attempt, record, final.bytes);
-        stored = final;
-      }
-    }
-    this.#tell(settled, settlingAtMs, completeEvent(stored));
-    this.#cache(settled);
-    if (!isSame && !reply.isAmended) throw resultDiffers();
-    return settled;
-  }
-
-  /** Whether `value` is what was committed. Compares serialised values without sealing them, which may call KMS. */
-  async #isSame(value: unknown, { plain }: Encoded): Promise<boolean> {
-    const stored = this.#call.reply.toStore(value);
-    const encoded = await encode(stored, { operation: '', maxBytes: Number.POSITIVE_INFINITY });
-    if (plain === undefined || encoded.plain === undefined) return plain === encoded.plain;
-    return Buffer.compare(encoded.plain, plain) === 0;
-  }
-
   async #settle(encoded: Encoded): Promise<Settled> {
-    const settlingAtMs = this.#call.settings.clock().now();
+    const settlingAtMs = this.call.settings.clock().now();
     this.companion?.end();
     const { attempt, phase } = this.progress;
     const settled = await complete(attempt, answerIn(encoded), isInDoubt(phase));
-    this.#tell(settled, settlingAtMs, completeEvent(encoded));
-    this.#cache(settled);
+    this.tell(settled, settlingAtMs, completeEvent(encoded));
     return settled;
   }
 
   async #giveUp(isOver: boolean): Promise<Settled | undefined> {
-    const { settings } = this.#call;
+    const { settings } = this.call;
     const settlingAtMs = settings.clock().now();
     this.companion?.end();
     // The handler is over, but what it began may still be running. Its outcome belongs to this attempt.
@@ -308,14 +206,13 @@ export class Execution {
     const { attempt, phase } = this.progress;
     if (phase.at === 'committed') {
       const settled: Settled = { outcome: 'done', record: phase.record };
-      this.#tell(settled, settlingAtMs, completeEvent(phase.encoded));
-      this.#cache(settled);
+      this.tell(settled, settlingAtMs, completeEvent(phase.encoded));
       return settled;
     }
     if (!isClaimed(phase)) return undefined;
     if (isIdle) {
       const settled = await release(attempt, phase.at !== 'claimed' || phase.begun);
-      this.#tell(settled, settlingAtMs, { type: 'release' });
+      this.tell(settled, settlingAtMs, { type: 'release' });
       return settled;
     }
     const { pk: operation, number } = attempt;
@@ -328,30 +225,18 @@ export class Execution {
     return undefined;
   }
 
-  /** The record of this window, if it has been completed unknown to this attempt. */
-  async #completedMeanwhile(): Promise<ClaimRecord | undefined> {
-    const { attempt, phase } = this.progress;
-    if (phase.at === 'committed' || phase.at === 'duplicate') return phase.record;
-    if (phase.at === 'unclaimed') return undefined;
-    const record = await inTime(this.#call.settings.store().read(attempt.pk), attempt.settleTimeMs);
-    if (record?.status !== 'COMPLETED') return undefined;
-    return record.window === attempt.window || this.progress.isOwn(record) ? record : undefined;
-  }
-
-  async #replay(record: ClaimRecord): Promise<unknown> {
+  /** What the caller gets where another attempt has answered. Our handler has run by then. */
+  async replay(record: ClaimRecord): Promise<unknown> {
     try {
-      return await replay(this.#call, record);
+      return await replay(this.call, record);
     } catch (error) {
       throw this.progress.leaving(error, answeredElsewhere(error));
     }
   }
 
-  #cache(settled: Settled): void {
-    if (settled.outcome === 'done' && settled.record) this.#call.settings.cache?.put(settled.record);
-  }
-
-  #tell(settled: Settled, settlingAtMs: number, whenDone: Settlement): void {
-    const { settings } = this.#call;
+  /** Tells the observer and the cache of a settlement. */
+  tell(settled: Settled, settlingAtMs: number, whenDone: Settlement): void {
+    const { settings } = this.call;
     const { pk: operation, number: attempt } = this.progress.attempt;
     // A commit in doubt turned out to have been applied.
     const isOurs = settled.outcome === 'replay' && this.progress.isOwn(settled.record);
@@ -368,43 +253,20 @@ export class Execution {
       durationMs: settings.clock().now() - settlingAtMs,
       runMs: settlingAtMs - this.#startedAtMs,
     });
+    if (settled.outcome === 'done' && settled.record) settings.cache?.put(settled.record);
   }
 
   /** So near to the deadline, a retry waits hardly longer for the lease to end than for a release. */
   #deadlineIsHere(): boolean {
-    const remainingMs = remainingTimeOf(this.#call.context);
+    const remainingMs = remainingTimeOf(this.call.context);
     return remainingMs !== undefined && remainingMs() < deadlineMs;
   }
 }
-
-const completeEvent = (encoded: Encoded): Settlement =>
-  encoded.kind === 'bytes'
-    ? { type: 'complete', answerBytes: encoded.bytes.length }
-    : {
-        type: 'complete',
-        answerBytes: 0,
-        unavailable: encoded.reason,
-        ...(encoded.cause !== undefined && { cause: encoded.cause }),
-      };
 
 const completedEarlierEvent = ({ answer }: ClaimRecord): Settlement => ({
   type: 'complete',
   answerBytes: answer?.kind === 'inline' ? answer.bytes.length : 0,
 });
-
-const notCommitted = (): IdempotencyError =>
-  new IdempotencyError(
-    'NOT_COMMITTED',
-    "The handler returned without commit(), so nothing was recorded. With `claim: 'at-commit'`, do all work in commit(); otherwise leave out the option.",
-    { effect: 'possible' },
-  );
-
-const resultDiffers = (): IdempotencyError =>
-  new IdempotencyError(
-    'RESULT_DIFFERS',
-    'The commit was applied, but the handler returned something else, which no repeat would get. Return what commit() resolves to.',
-    { effect: 'possible' },
-  );
 
 const deadlineMs = 100;
 
@@ -415,18 +277,6 @@ const deadlineMs = 100;
 function isEarlyTimeout(error: unknown): boolean {
   const { name, cause } = (error ?? {}) as { name?: unknown; cause?: { package?: unknown } };
   return name === 'TimeoutError' && cause?.package === '@middy/core';
-}
-
-/** If `remember` throws, the caller still gets its answer. It is remembered, so that nothing runs twice. */
-function isToBeRemembered({ settings, reply }: Call, value: unknown): boolean {
-  try {
-    return settings.remember({ value, statusCode: reply.statusOf(value) });
-  } catch (error) {
-    console.warn(
-      `[idemkit] Option \`remember\` threw, so the answer was remembered: ${withoutMessage(error)}`,
-    );
-    return true;
-  }
 }
 
 /** What to say if another attempt's answer cannot be had. Our handler has run by then. */

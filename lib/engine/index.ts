@@ -8,10 +8,11 @@ export { AnswerCache, type CacheOptions } from './cache.ts';
 export { carriedBy, carrying } from './carried.ts';
 export { answerIn, decode, type Encoded, encode } from './codec.ts';
 export { commit, type RecordWrite } from './commit.ts';
+export { commits } from './committed.ts';
+export type { Companion } from './ending.ts';
 export {
   answerOrThrow,
   type Call,
-  type Companion,
   type Execution,
   enter,
   type OperationIdentity,

@@ -3,10 +3,13 @@
  * without that import has none of their code. Each part is brought when its module is loaded, before any guard is called.
  */
 import type { Context } from 'aws-lambda';
+import type { Commits } from './ending.ts';
 import type { Guard } from './namespace.ts';
 import type { Begun } from './run.ts';
 
 interface Parts {
+  /** Brought by `operation`, `eachRecord` and `freshRecords`. */
+  commits?: Commits;
   /**
    * Brought by `eachRecord` and `freshRecords`. Begins a call with a batch; `undefined` for any other event.
    *

@@ -78,3 +78,10 @@ export const outcomeUnknown = (cause: unknown): IdempotencyError =>
     'It is not known whether a transaction was applied. Try again with the same key, which finds out.',
     { effect: 'possible', retryAfterSeconds: 1, cause },
   );
+
+export const notCommitted = (): IdempotencyError =>
+  new IdempotencyError(
+    'NOT_COMMITTED',
+    "The handler returned without commit(), so nothing was recorded. With `claim: 'at-commit'`, do all work in commit(); otherwise leave out the option.",
+    { effect: 'possible' },
+  );

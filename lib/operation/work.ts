@@ -6,11 +6,13 @@
 import {
   type Attempt,
   commit,
+  commits,
   inTime,
   leaseIsOver,
   outcomeUnknown,
   overtaken,
   type Progress,
+  parts,
   type RecordWrite,
   storeFailedMidway,
 } from '../engine/index.ts';
@@ -19,6 +21,8 @@ import { kindOf } from '../validate.ts';
 import { StepRecords, stepsIn } from './steps.ts';
 import { checkTokenName, tokenOf } from './token.ts';
 import { type AtomicWork, checkWork, isEmpty, rejected, transact } from './transact.ts';
+
+parts.commits = commits;
 
 export class Work {
   readonly #progress: Progress;

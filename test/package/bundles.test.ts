@@ -221,6 +221,26 @@ const call = () => guarded({ Records }).then((answer) => answer ?? 'nothing', ({
 console.log(JSON.stringify([await call(), await call(), seen]));
 `;
 
+/** A handler that is to commit, and refuses what is not for it with an answer that is remembered. */
+const committing = `
+const { idempotent, memoryStore, operation } = idemkit;
+const event = (key, body) => ({
+  version: '2.0', rawPath: '/', headers: { 'idempotency-key': key }, body,
+  requestContext: { http: { method: 'POST' } },
+});
+let runs = 0;
+const guarded = idempotent(async ({ body }, context) => {
+  runs++;
+  if (body === 'refuse') return { statusCode: 422, body: String(runs) };
+  if (!operation) return { statusCode: 200, body: String(runs) };
+  return operation(context).commit({ result: { statusCode: 200, body: String(runs) } });
+}, { store: memoryStore(), claim: 'at-commit' });
+const call = (...of) => guarded(event(...of)).then(({ statusCode, body }) => [statusCode, body], ({ code }) => code);
+console.log(JSON.stringify([
+  await call('a', 'do'), await call('a', 'do'), await call('b', 'refuse'), await call('b', 'refuse'),
+]));
+`;
+
 const importing = (names: string): string =>
   `export { ${names} } from 'idemkit'; export { memoryStore } from 'idemkit/testing';`;
 
@@ -242,4 +262,19 @@ describe.each<[name: string, bundle: (from: string, contents: string) => Promise
       expect(await runBeside(folder, batches)).toEqual([done, done, ['a']]);
     },
   );
+
+  it('commits, and remembers a refusal instead of a commit, where it imports operation', async () => {
+    const { folder } = await bundle(projectWithAll, importing('idempotent, operation'));
+    expect(await runBeside(folder, committing)).toEqual([
+      [200, '1'],
+      [200, '1'],
+      [422, '3'],
+      [422, '3'],
+    ]);
+  });
+
+  it('is told that it has not committed, where it imports nothing that commits', async () => {
+    const { folder } = await bundle(projectWithAll, importing('idempotent'));
+    expect(await runBeside(folder, committing)).toEqual(Array(4).fill('NOT_COMMITTED'));
+  });
 });

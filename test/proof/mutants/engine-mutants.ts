@@ -109,8 +109,8 @@ export const engineMutants: readonly Mutant[] = [
   {
     fault: 'what is not to be remembered is remembered',
     file: 'lib/engine/execution.ts',
-    find: '    if (isToBeRemembered(this.#call, value)) {',
-    replace: '    if (isToBeRemembered(this.#call, value) || !isRecord) {',
+    find: '    if (isToBeRemembered(this.call, value)) {',
+    replace: '    if (isToBeRemembered(this.call, value) || !isRecord) {',
   },
   {
     fault: 'a released record of a faster clock stops every claim',
@@ -162,7 +162,7 @@ export const engineMutants: readonly Mutant[] = [
   {
     fault: 'an overtaken attempt does not answer with what was stored',
     file: 'lib/engine/execution.ts',
-    find: "return await this.#replay(settled.record);\n        case 'overtaken'",
+    find: "return await this.replay(settled.record);\n        case 'overtaken'",
     replace: "return result;\n        case 'overtaken'",
   },
   {
@@ -202,8 +202,8 @@ export const engineMutants: readonly Mutant[] = [
   },
   {
     fault: 'an answer that was not to be remembered replaces the committed one',
-    file: 'lib/engine/execution.ts',
-    find: "if (final.kind === 'bytes' && isToBeRemembered(this.#call, value)) {",
+    file: 'lib/engine/committed.ts',
+    find: "if (final.kind === 'bytes' && isToBeRemembered(call, value)) {",
     replace: "if (final.kind === 'bytes') {",
     test: 'test/operation/commit-doors.test.ts: is not replaced by an answer that is not to be remembered',
   },
@@ -223,9 +223,9 @@ export const engineMutants: readonly Mutant[] = [
   },
   {
     fault: 'a handler that was to commit and did not is acknowledged',
-    file: 'lib/engine/execution.ts',
-    find: '    if (!isRefusal) throw notCommitted();\n',
-    replace: '    if (!isRefusal) return undefined;\n',
+    file: 'lib/engine/committed.ts',
+    find: '  if (!isRefusal) throw notCommitted();\n',
+    replace: '  if (!isRefusal) return undefined;\n',
     test: 'test/operation/at-commit.test.ts: a return without a commit is NOT_COMMITTED, whatever `remember` says',
   },
   {
