@@ -25,20 +25,40 @@ export interface OtherNames {
   readonly elsewhere?: Readonly<Record<string, string>>;
 }
 
-/** @throws `BAD_OPTION` for a name without a rule, and for a value that breaks its rule */
-export function checkOptions(
-  options: unknown,
-  rules: Rules<object>,
+/** `Options` with their defaults filled in, as their rules have them. */
+export type Complete<Options, Table> = {
+  readonly [Name in keyof Options]-?: Name extends keyof Table
+    ? Table[Name] extends { readonly fallback: object; readonly members: infer Members }
+      ? Complete<NonNullable<Options[Name]>, Members>
+      : Table[Name] extends { readonly fallback: unknown }
+        ? NonNullable<Options[Name]>
+        : Options[Name] | undefined
+    : never;
+};
+
+/**
+ * Checks options, and returns a copy that has all defaults.
+ *
+ * @throws `BAD_OPTION` for a name without a rule, and for a value that breaks its rule
+ */
+export function complete<Options extends object, Table extends Rules<Options>>(
+  options: Options,
+  rules: Table,
   others: OtherNames = {},
   prefix = '',
-): void {
-  if (options === undefined) return;
+): Complete<Options, Table> {
   checkKnown(prefix, options, Object.keys(rules), others);
+  const completed: Record<string, unknown> = {};
   for (const [name, rule] of Object.entries(rules as Record<string, Rule>)) {
-    const value = (options as Record<string, unknown>)[name];
-    if (rule.members && isRecord(value)) checkOptions(value, rule.members, others, `${prefix}${name}.`);
-    check(`${prefix}${name}`, rule.isRequired ? (value ?? null) : value, rule.expected, rule.isFine);
+    const given = (options as Record<string, unknown>)[name];
+    const value = given === undefined ? rule.fallback : given;
+    completed[name] =
+      rule.members && isRecord(value)
+        ? complete<object, Rules<object>>(value, rule.members, others, `${prefix}${name}.`)
+        : value;
+    check(`${prefix}${name}`, rule.isRequired ? (given ?? null) : given, rule.expected, rule.isFine);
   }
+  return completed as Complete<Options, Table>;
 }
 
 /**

@@ -21,7 +21,7 @@ import type {
 import { IdempotencyError, show } from '../errors.ts';
 import { asBatch, type SourceRecord } from '../events/index.ts';
 import type { Operation } from '../operation/index.ts';
-import { checkOptions, isFunction, type Rules } from '../validate.ts';
+import { complete, isFunction, type Rules } from '../validate.ts';
 import { lanesOf } from './lanes.ts';
 import { Pass, type PassSettings, type RecordHandler } from './pass.ts';
 import type { Schema } from './payload.ts';
@@ -122,7 +122,7 @@ export function eachRecord<Record extends SourceRecord = SQSRecord, Payload = an
       `Expected a handler for one record, got ${show(handler)}. Call eachRecord(async (record, operation) => { … }).`,
     );
   }
-  const settings = resolve(options as EachRecordOptions<any, any>);
+  const settings: PassSettings = complete(options as EachRecordOptions<any, any>, rules);
   return async (event, context) => {
     const taken = await take('eachRecord', event, context);
     const batch = taken?.guarded.batch ?? asBatch(event);
@@ -159,17 +159,6 @@ const rules = {
   },
   onFailure: { expected: 'a function', isFine: isFunction, fallback: logFailure },
 } satisfies Rules<EachRecordOptions>;
-
-function resolve(options: EachRecordOptions<any, any>): PassSettings {
-  checkOptions(options, rules);
-  const {
-    schema,
-    concurrency = rules.concurrency.fallback,
-    stopBeforeDeadlineMs = rules.stopBeforeDeadlineMs.fallback,
-    onFailure = rules.onFailure.fallback,
-  } = options;
-  return { ...(schema && { schema }), concurrency, stopBeforeDeadlineMs, onFailure };
-}
 
 function logFailure(error: unknown): void {
   console.error('[idemkit] A record failed and will be delivered again:', error);

@@ -13,7 +13,7 @@ export type RecordHandler = (record: object, operation: Operation, context: Cont
 
 /** The options of `eachRecord`, with all defaults filled in. */
 export interface PassSettings {
-  readonly schema?: Schema;
+  readonly schema: Schema | undefined;
   readonly concurrency: number;
   readonly stopBeforeDeadlineMs: number;
   readonly onFailure: (error: unknown, record: never) => unknown;

@@ -36,6 +36,12 @@ export const isNamespace = (value: unknown): boolean =>
   isWellFormed(value);
 
 const aFunction: Rule<never> = { expected: 'a function', isFine: isFunction };
+/** The first of `values` is the default. */
+const oneOf = <const Value extends string>(...values: readonly [Value, ...Value[]]) => ({
+  expected: values.map((value) => `'${value}'`).join(' or '),
+  isFine: isOneOf(...values),
+  fallback: values[0],
+});
 const yesOrNo: Rule<never> = { expected: 'true or false', isFine: isBoolean };
 
 const aCount: Rule<never> = {
@@ -57,11 +63,7 @@ export const httpRules = {
     isFine: (value) => Array.isArray(value) && value.length > 0 && value.every(isString(/^[A-Za-z]+$/)),
     fallback: ['POST', 'PATCH'],
   },
-  keySyntax: {
-    expected: "'lenient' or 'strict'",
-    isFine: isOneOf('lenient', 'strict'),
-    fallback: 'lenient',
-  },
+  keySyntax: oneOf('lenient', 'strict'),
   errors: {
     expected: "'problem', 'problem-link', 'stripe' or a function",
     isFine: (value) => isOneOf('problem', 'problem-link', 'stripe')(value) || isFunction(value),
@@ -103,23 +105,20 @@ export const rules = {
     members: { waitMs: checkedAbove },
   },
   remember: { ...aFunction, fallback: rememberByDefault },
-  claim: { expected: "'eager' or 'at-commit'", isFine: isOneOf('eager', 'at-commit'), fallback: 'eager' },
+  claim: oneOf('eager', 'at-commit'),
   destinations: {
     expected: "an array of names such as ['ledger']",
     isFine: (value) =>
       Array.isArray(value) && value.every(isString(/^[^,\s]+$/)) && value.every(isWellFormed),
   },
-  whenStoreFails: {
-    expected: "'refuse' or 'run'",
-    isFine: isOneOf('refuse', 'run'),
-    fallback: 'refuse',
-  },
+  whenStoreFails: oneOf('refuse', 'run'),
   keep: {
     expected: 'an object',
     isFine: isRecord,
-    members: { key: yesOrNo, input: yesOrNo },
+    fallback: {},
+    members: { key: { ...yesOrNo, fallback: false }, input: { ...yesOrNo, fallback: false } },
   },
-  http: { expected: 'an object', isFine: isRecord, members: httpRules },
+  http: { expected: 'an object', isFine: isRecord, fallback: {}, members: httpRules },
   cache: {
     expected: 'an object such as { maxItems: 1000 }',
     isFine: isRecord,

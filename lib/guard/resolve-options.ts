@@ -7,8 +7,8 @@ import type { ReplySettings } from '../http/index.ts';
 import type { IdempotencyEvent } from '../observe/index.ts';
 import { defaultTtlSeconds, environment } from '../record.ts';
 import { type Store, systemClock } from '../store/index.ts';
-import { checkOptions } from '../validate.ts';
-import { httpRules, isNamespace, isTtl, maxNamespaceLength, otherNames, rules } from './option-rules.ts';
+import { complete } from '../validate.ts';
+import { isNamespace, isTtl, maxNamespaceLength, otherNames, rules } from './option-rules.ts';
 import type { IdempotentOptions } from './options.ts';
 
 /** A guard's options, with all defaults filled in. */
@@ -19,8 +19,8 @@ export interface GuardSettings extends Settings, IdentitySettings {
 
 /** @throws `BAD_OPTION`, naming the option, the value, its type and the fix. */
 export function resolveOptions(options: IdempotentOptions = {}): GuardSettings {
-  checkOptions(options, rules, otherNames);
-  const { http = {} } = options;
+  const given = complete(options, rules, otherNames);
+  const { http, namespace: ownNamespace, destinations, observe } = given;
   if (http.errors === 'problem-link' && http.docsUrl === undefined) {
     throw new IdempotencyError(
       'BAD_OPTION',
@@ -28,45 +28,38 @@ export function resolveOptions(options: IdempotentOptions = {}): GuardSettings {
     );
   }
 
-  // Copied now: a caller may change the options later, and they are checked only once.
-  const { namespace: ownNamespace } = options;
-  const destinations = options.destinations && [...options.destinations];
+  // Copied now: a caller may change the array later, and it is checked only once.
+  const ownDestinations = destinations && [...destinations];
   const disabled = () => isTrue(process.env[environment.disabled]);
-  const store = lazyStore(options.store);
+  const store = lazyStore(given.store);
   const namespace = () => resolveNamespace(ownNamespace, store());
   // A missing namespace is reported when the guard is made. Without a `store` it must wait for the first call.
-  if (options.store && !disabled()) namespace();
+  if (given.store && !disabled()) namespace();
   const clock = () => store().clock ?? systemClock;
+  const { key, tenant, fingerprint, required, remember, claim, whenStoreFails, keep, onReplay } = given;
 
   return Object.freeze<GuardSettings>({
+    key,
+    tenant,
+    fingerprint,
+    required,
+    remember,
+    claim,
+    whenStoreFails,
+    keep,
+    onReplay,
     store,
     namespace,
     clock,
-    key: options.key,
-    tenant: options.tenant,
-    fingerprint: options.fingerprint,
-    required: options.required ?? rules.required.fallback,
-    ttlMs: (options.ttlSeconds ?? ttlFromEnvironment() ?? defaultTtlSeconds) * 1000,
-    leaseMs: options.lease && options.lease.seconds * 1000,
-    waitMs: typeof options.whenBusy === 'object' ? options.whenBusy.waitMs : 0,
-    remember: options.remember ?? rules.remember.fallback,
-    claim: options.claim ?? rules.claim.fallback,
-    destinations: () => destinations ?? destinationsFromEnvironment(),
-    whenStoreFails: options.whenStoreFails ?? rules.whenStoreFails.fallback,
-    keep: { key: options.keep?.key ?? false, input: options.keep?.input ?? false },
-    http: {
-      keyHeader: http.keyHeader ?? httpRules.keyHeader.fallback,
-      methods: (http.methods ?? httpRules.methods.fallback).map((method) => method.toUpperCase()),
-      keySyntax: http.keySyntax ?? httpRules.keySyntax.fallback,
-      errors: http.errors ?? httpRules.errors.fallback,
-      answerHeaders: http.answerHeaders,
-      docsUrl: http.docsUrl,
-    },
-    cache: options.cache && new AnswerCache(options.cache),
-    onReplay: options.onReplay,
+    ttlMs: (given.ttlSeconds ?? ttlFromEnvironment() ?? defaultTtlSeconds) * 1000,
+    leaseMs: given.lease && given.lease.seconds * 1000,
+    waitMs: typeof given.whenBusy === 'object' ? given.whenBusy.waitMs : 0,
+    destinations: () => ownDestinations ?? destinationsFromEnvironment(),
+    http: { ...http, methods: http.methods.map((method) => method.toUpperCase()) },
+    cache: given.cache && new AnswerCache(given.cache),
     observe:
-      options.observe &&
-      safely(options.observe, () => ({
+      observe &&
+      safely(observe, () => ({
         namespace: disabled() ? (ownNamespace ?? '') : namespace().name,
         atMs: disabled() ? Date.now() : clock().now(),
       })),

@@ -1,5 +1,5 @@
 import { metric } from '../record.ts';
-import { checkOptions, isFunction, type Rules } from '../validate.ts';
+import { complete, isFunction, type Rules } from '../validate.ts';
 import type { IdempotencyEvent } from './events.ts';
 
 /** Options of {@link emf}. */
@@ -29,10 +29,7 @@ export interface EmfOptions {
  * @throws `BAD_OPTION`
  */
 export function emf(options: EmfOptions = {}): (event: IdempotencyEvent) => void {
-  checkOptions(options, rules);
-  const { metricNamespace = rules.metricNamespace.fallback } = options;
-  // Where Lambda's log format is JSON, console.log would wrap the line in another JSON object.
-  const write = options.write ?? ((line: string) => process.stdout.write(line));
+  const { metricNamespace, write } = complete(options, rules);
 
   return (event) => {
     const name = countNames[event.type] ?? event.type;
@@ -73,7 +70,12 @@ const rules = {
       typeof value === 'string' && /^[\w.\-/#:]{1,255}$/.test(value) && !value.startsWith(':'),
     fallback: metric.cloudWatchNamespace,
   },
-  write: { expected: 'a function that takes a line', isFine: isFunction },
+  write: {
+    expected: 'a function that takes a line',
+    isFine: isFunction,
+    // Where Lambda's log format is JSON, console.log would wrap the line in another JSON object.
+    fallback: (line) => process.stdout.write(line),
+  },
 } satisfies Rules<EmfOptions>;
 
 const countNames: Readonly<Record<string, string>> = metric.count;

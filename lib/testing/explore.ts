@@ -1,6 +1,6 @@
 /** Runs a user's handler through every fault at every point, and reports the worst for each effect. */
 import { IdempotencyError } from '../errors.ts';
-import { checkOptions, isBetween, isFunction, isOneOf, isRecord, type Rules } from '../validate.ts';
+import { complete, isBetween, isFunction, isOneOf, isRecord, type Rules } from '../validate.ts';
 import type { MemoryTable } from './memory-tables.ts';
 import { watchingTimers } from './own-timers.ts';
 import { adviceFor, type EffectReport, printed } from './report.ts';
@@ -81,7 +81,7 @@ export async function explore(
       'explore() needs a function that makes the handler: ({ store }) => handler.',
     );
   }
-  checkOptions(options, rules);
+  complete(options, rules);
   return watchingTimers(() => exploreAll(make, event, options));
 }
 
