@@ -43,6 +43,9 @@ export interface Owned {
 
 export type Items = ReturnType<typeof itemsOf>;
 
+/** Attributes by their own names, which the compiler checks. Written out, V8 makes them several times faster than computed. */
+type OwnAttributes = Partial<Record<(typeof attribute)[keyof typeof attribute], AttributeValue>>;
+
 /** Every write except that of a chunk has a condition, and brings back the item that stopped it. */
 export function itemsOf(
   TableName: string,
@@ -56,52 +59,59 @@ export function itemsOf(
   const conditional = { TableName, ReturnValuesOnConditionCheckFailure: 'ALL_OLD' } as const;
   const free =
     'attribute_not_exists(#pk) OR (#endsAt <= :now AND (#status = :completed OR #leaseUntil <= :now))';
-  const ifFree = (nowMs: number) => ({
-    ConditionExpression: free,
-    ExpressionAttributeNames: {
-      '#pk': names.pk,
-      '#endsAt': attribute.endsAt,
-      '#status': attribute.status,
-      '#leaseUntil': attribute.leaseUntil,
-    },
-    ExpressionAttributeValues: { ':now': number(nowMs), ':completed': status('COMPLETED') },
+  const namesInFree = {
+    '#pk': names.pk,
+    '#endsAt': attribute.endsAt,
+    '#status': attribute.status,
+    '#leaseUntil': attribute.leaseUntil,
+  } as const;
+  const valuesInFree = (nowMs: number): Item => ({
+    ':now': number(nowMs),
+    ':completed': status('COMPLETED'),
   });
-  const mine = { '#owner': attribute.owner, '#status': attribute.status } as const;
+  const putIfFree = (Item: Item, nowMs: number) => ({
+    TableName,
+    Item,
+    ConditionExpression: free,
+    ExpressionAttributeNames: namesInFree,
+    ExpressionAttributeValues: valuesInFree(nowMs),
+    ReturnValuesOnConditionCheckFailure: conditional.ReturnValuesOnConditionCheckFailure,
+  });
   const ifMine = '#owner = :owner AND #status = :inProgress';
   const ownedBy = (owner: string): Item => ({ ':owner': { S: owner }, ':inProgress': status('IN_PROGRESS') });
 
-  const newClaim = (claim: NewClaim): Item => ({
-    ...keyOf(claim.pk),
-    [attribute.status]: status('IN_PROGRESS'),
-    [attribute.owner]: { S: claim.owner },
-    [attribute.window]: { S: claim.owner },
-    [attribute.attempt]: number(1),
-    [attribute.leaseUntil]: number(claim.leaseUntilMs),
-    [attribute.endsAt]: number(claim.endsAtMs),
-    [attribute.createdAt]: number(claim.nowMs),
-    [names.ttl]: number(cleanupAtSeconds(claim.endsAtMs)),
-    ...(claim.fingerprint !== undefined && { [attribute.fingerprint]: { S: claim.fingerprint } }),
-    ...(claim.rawKey !== undefined && { [attribute.key]: { S: claim.rawKey } }),
-    ...(claim.rawInput !== undefined && { [attribute.input]: { B: claim.rawInput } }),
-  });
+  const newClaim = (claim: NewClaim): Item => {
+    const item: Item = {
+      status: status('IN_PROGRESS'),
+      owner: { S: claim.owner },
+      window: { S: claim.owner },
+      attempt: number(1),
+      leaseUntil: number(claim.leaseUntilMs),
+      endsAt: number(claim.endsAtMs),
+      createdAt: number(claim.nowMs),
+    } satisfies OwnAttributes;
+    item[names.pk] = { S: claim.pk };
+    item[names.sk] = { S: claimSortKey };
+    item[names.ttl] = number(cleanupAtSeconds(claim.endsAtMs));
+    if (claim.fingerprint !== undefined) item[attribute.fingerprint] = { S: claim.fingerprint };
+    if (claim.rawKey !== undefined) item[attribute.key] = { S: claim.rawKey };
+    if (claim.rawInput !== undefined) item[attribute.input] = { B: claim.rawInput };
+    return item;
+  };
 
-  const completed = ({ completedAtMs, endsAtMs }: Completion): Item => ({
-    [attribute.status]: status('COMPLETED'),
-    [attribute.completedAt]: number(completedAtMs),
-    [attribute.endsAt]: number(endsAtMs),
-    [names.ttl]: number(cleanupAtSeconds(endsAtMs)),
-  });
+  const completed = ({ completedAtMs, endsAtMs }: Completion, answer: AnswerInItems): Item => {
+    const attributes: Item = {
+      status: status('COMPLETED'),
+      completedAt: number(completedAtMs),
+      endsAt: number(endsAtMs),
+    } satisfies OwnAttributes;
+    attributes[names.ttl] = number(cleanupAtSeconds(endsAtMs));
+    return Object.assign(attributes, answerAttributes(answer));
+  };
 
-  const claimPut = (claim: NewClaim) => ({
-    ...conditional,
-    Item: newClaim(claim),
-    ...ifFree(claim.nowMs),
-  });
-  const completedPut = (claim: NewClaim, completion: Completion, answer: AnswerInItems) => ({
-    ...conditional,
-    Item: { ...newClaim(claim), ...completed(completion), ...answerAttributes(answer) },
-    ...ifFree(claim.nowMs),
-  });
+  const claimPut = (claim: NewClaim) => putIfFree(newClaim(claim), claim.nowMs);
+  const completedPut = (claim: NewClaim, completion: Completion, answer: AnswerInItems) =>
+    putIfFree({ ...newClaim(claim), ...completed(completion, answer) }, claim.nowMs);
 
   function readAnswer(item: Item, pk: string, window: string): StoredAnswer {
     const bytes = item[attribute.data]?.B;
@@ -124,7 +134,7 @@ export function itemsOf(
     claim: claimPut,
     completedClaim: completedPut,
     /** The same claim as an update. It removes what an earlier record left. */
-    upsert: ({ Item, ...condition }: ReturnType<typeof claimPut | typeof completedPut>) => {
+    upsert: ({ Item, ...condition }: ReturnType<typeof putIfFree>) => {
       const { [names.pk]: pk, [names.sk]: sk, ...attributes } = Item;
       const set = assignment(attributes);
       const stale = removal(passingNames.filter((name) => !(name in attributes)));
@@ -156,14 +166,15 @@ export function itemsOf(
     }),
 
     completion(completion: Completion, answer: AnswerInItems) {
-      const set = assignment({ ...completed(completion), ...answerAttributes(answer) });
+      const set = assignment(completed(completion, answer));
       return {
-        ...conditional,
+        TableName,
         Key: keyOf(completion.pk),
         ConditionExpression: ifMine,
         UpdateExpression: `SET ${set.expression}`,
-        ExpressionAttributeNames: { ...set.names, ...mine },
-        ExpressionAttributeValues: { ...set.values, ...ownedBy(completion.owner) },
+        ExpressionAttributeNames: set.names,
+        ExpressionAttributeValues: Object.assign(set.values, ownedBy(completion.owner)),
+        ReturnValuesOnConditionCheckFailure: conditional.ReturnValuesOnConditionCheckFailure,
       };
     },
 
@@ -176,7 +187,7 @@ export function itemsOf(
         Key: keyOf(pk),
         ConditionExpression: '#owner = :owner AND #status = :completed',
         UpdateExpression: `SET ${set.expression} ${stale.expression}`,
-        ExpressionAttributeNames: { ...set.names, ...mine, ...stale.names },
+        ExpressionAttributeNames: { ...set.names, ...stale.names },
         ExpressionAttributeValues: {
           ...set.values,
           ':owner': { S: owner },
@@ -187,7 +198,6 @@ export function itemsOf(
 
     /** Replaces a claim by a record that binds nobody. It also keeps out a claim that arrives later. */
     release({ pk, owner, askedAtMs }: Return) {
-      const { ConditionExpression, ExpressionAttributeNames, ExpressionAttributeValues } = ifFree(askedAtMs);
       const endsAtMs = askedAtMs + 1;
       return {
         ...conditional,
@@ -202,9 +212,9 @@ export function itemsOf(
           [attribute.endsAt]: number(endsAtMs),
           [names.ttl]: number(cleanupAtSeconds(endsAtMs)),
         } as Item,
-        ConditionExpression: `${ConditionExpression} OR (${ifMine})`,
-        ExpressionAttributeNames: { ...ExpressionAttributeNames, ...mine },
-        ExpressionAttributeValues: { ...ExpressionAttributeValues, ...ownedBy(owner) },
+        ConditionExpression: `${free} OR (${ifMine})`,
+        ExpressionAttributeNames: { ...namesInFree, ...mine },
+        ExpressionAttributeValues: { ...valuesInFree(askedAtMs), ...ownedBy(owner) },
       };
     },
 
@@ -266,6 +276,9 @@ export function itemsOf(
   };
 }
 
+/** The names in the condition that a claim is this owner's. */
+const mine = { '#owner': attribute.owner, '#status': attribute.status } as const;
+
 const status = (value: ClaimStatus): AttributeValue => ({ S: value });
 export const number = (value: number): AttributeValue => ({ N: String(value) });
 export const numberIn = (item: Item, name: string): number => Number(item[name]?.N);
@@ -322,7 +335,10 @@ export function readUnavailable(item: Item): Unavailable {
 
 interface Assignment {
   readonly expression: string;
+  /** Also those of the condition that a claim is this owner's, which every write has that assigns. */
   readonly names: Readonly<Record<string, string>>;
+  /** Placeholders of the values. */
+  readonly values: readonly string[];
 }
 
 const assignments = new Map<string, Assignment>();
@@ -334,21 +350,32 @@ const own: ReadonlySet<string> = new Set(Object.values(attribute));
  * `#status = :set0, …`. Every name has a placeholder: several are reserved words, and the TTL attribute has the table's name.
  * Expressions are kept, because there are few sets of names and every call needs one.
  */
-export function assignment(attributes: Item): Assignment & { readonly values: Item } {
+export function assignment(
+  attributes: Item,
+): Pick<Assignment, 'expression' | 'names'> & { readonly values: Item } {
   const names = Object.keys(attributes);
   const set = names.join();
   let known = assignments.get(set);
   if (known === undefined) {
-    const placeholders = names.map((name, index) => (own.has(name) ? `#${name}` : `#set${index}`));
-    known = {
-      expression: placeholders.map((placeholder, index) => `${placeholder} = :set${index}`).join(', '),
-      names: Object.fromEntries(placeholders.map((placeholder, index) => [placeholder, names[index] ?? ''])),
-    };
+    known = assignmentOf(names);
     assignments.set(set, known);
   }
   const values: Item = {};
   for (let index = 0; index < names.length; index++) {
-    values[`:set${index}`] = attributes[names[index] ?? ''] as AttributeValue;
+    values[known.values[index] ?? ''] = attributes[names[index] ?? ''] as AttributeValue;
   }
-  return { ...known, values };
+  return { expression: known.expression, names: known.names, values };
+}
+
+function assignmentOf(names: readonly string[]): Assignment {
+  const placeholders = names.map((name, index) => (own.has(name) ? `#${name}` : `#set${index}`));
+  const values = names.map((_, index) => `:set${index}`);
+  return {
+    expression: placeholders.map((placeholder, index) => `${placeholder} = ${values[index]}`).join(', '),
+    names: {
+      ...Object.fromEntries(placeholders.map((placeholder, index) => [placeholder, names[index] ?? ''])),
+      ...mine,
+    },
+    values,
+  };
 }

@@ -59,7 +59,7 @@ export function workItemsOf(items: Items) {
         Key: keyOf(step.pk, stepSortKey(step.window, step.name)),
         ConditionExpression: '#owner = :mine AND #status = :started',
         UpdateExpression: `SET ${set.expression}`,
-        ExpressionAttributeNames: { ...set.names, ...mine },
+        ExpressionAttributeNames: set.names,
         ExpressionAttributeValues: {
           ...set.values,
           ':mine': { S: step.owner },

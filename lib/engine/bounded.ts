@@ -8,6 +8,15 @@ export function bounded<T>(work: Promise<T>, ms: number, tooLate: () => Error): 
   if (ms === Number.POSITIVE_INFINITY) return work;
   return new Promise((resolve, reject) => {
     const timer = setTimeout(() => reject(tooLate()), Math.min(ms, longestTimerMs));
-    void work.then(resolve, reject).then(() => clearTimeout(timer));
+    work.then(
+      (value) => {
+        clearTimeout(timer);
+        resolve(value);
+      },
+      (error: unknown) => {
+        clearTimeout(timer);
+        reject(error);
+      },
+    );
   });
 }

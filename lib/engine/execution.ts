@@ -160,7 +160,7 @@ export class Execution implements Ending {
     await this.#giveUp(true);
   }
 
-  async #close(): Promise<boolean> {
+  #close(): boolean | Promise<boolean> {
     this.progress.isClosed = true;
     return this.companion ? this.companion.close() : true;
   }

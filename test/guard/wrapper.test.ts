@@ -167,6 +167,36 @@ describe('idempotent(handler)', () => {
       expect('idempotency' in context).toBe(false);
     });
 
+    it('with all members of Lambda’s, of which one stays an accessor', async () => {
+      let waits = true;
+      const trace = Symbol('trace');
+      const context = {
+        get callbackWaitsForEmptyEventLoop() {
+          return waits;
+        },
+        set callbackWaitsForEmptyEventLoop(value) {
+          waits = value;
+        },
+        awsRequestId: 'request-1',
+        getRemainingTimeInMillis: () => 3_000,
+        [trace]: 'trace-1',
+      } as unknown as Context;
+      const seen = await idempotent(async (_: Order, its) => {
+        its.callbackWaitsForEmptyEventLoop = false;
+        its.functionName = 'changed';
+        return {
+          members: Reflect.ownKeys({ ...its }).map(String),
+          waits: its.callbackWaitsForEmptyEventLoop,
+        };
+      }, options())(order, context);
+      expect(seen).toEqual({
+        members: [...Reflect.ownKeys(context).map(String).slice(0, 3), 'functionName', 'Symbol(trace)'],
+        waits: false,
+      });
+      expect(waits).toBe(false);
+      expect(context.functionName).toBeUndefined();
+    });
+
     it('even where the caller gave none', async () => {
       const once = idempotent(async (_: Order, context) => operation(context).key, options());
       expect(await once(order)).toBe('order-1');

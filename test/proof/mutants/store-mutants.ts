@@ -112,13 +112,13 @@ export const storeMutants: readonly Mutant[] = [
   {
     fault: 'a completion does not move the end of the window',
     file: 'lib/dynamo/items.ts',
-    find: '    [attribute.completedAt]: number(completedAtMs),\n    [attribute.endsAt]: number(endsAtMs),\n',
-    replace: '    [attribute.completedAt]: number(completedAtMs),\n',
+    find: '      completedAt: number(completedAtMs),\n      endsAt: number(endsAtMs),\n',
+    replace: '      completedAt: number(completedAtMs),\n',
   },
   {
     fault: 'a claim does not write its fingerprint',
     file: 'lib/dynamo/items.ts',
-    find: '    ...(claim.fingerprint !== undefined && { [attribute.fingerprint]: { S: claim.fingerprint } }),\n',
+    find: '    if (claim.fingerprint !== undefined) item[attribute.fingerprint] = { S: claim.fingerprint };\n',
     replace: '',
   },
   {
@@ -212,8 +212,8 @@ export const storeMutants: readonly Mutant[] = [
   {
     fault: 'a completed record is cleaned up by the time of its claim',
     file: 'lib/dynamo/items.ts',
-    find: '    [attribute.endsAt]: number(endsAtMs),\n    [names.ttl]: number(cleanupAtSeconds(endsAtMs)),\n  });',
-    replace: '    [attribute.endsAt]: number(endsAtMs),\n  });',
+    find: '    attributes[names.ttl] = number(cleanupAtSeconds(endsAtMs));\n',
+    replace: '',
     test: 'test/dynamo/kept-and-read.test.ts: a completion moves the time at which the record and its chunks are cleaned up',
   },
   {
