@@ -9,6 +9,7 @@ const plans: Readonly<Record<string, Readonly<Record<string, readonly string[]>>
     guard: ['engine', 'http', 'events', 'observe', 'dynamo', 'store'],
     batch: ['operation', 'engine', 'events'],
     messages: ['operation', 'events', 'store'],
+    simulate: ['guard', 'operation', 'observe', 'store'],
     http: ['engine', 'events'],
     operation: ['engine', 'dynamo', 'store'],
     engine: ['store', 'observe'],

@@ -39,6 +39,13 @@ export interface MemoryStoreOptions {
    * @default none: writes are listed only
    */
   readonly tables?: WritableTables;
+  /**
+   * Whether `writes` and `messages` list what was applied.
+   *
+   * @internal
+   * @default true
+   */
+  readonly keepsHistory?: boolean;
 }
 
 /** Tables that a handler's writes are applied to. */
@@ -71,6 +78,12 @@ export interface MemoryStore extends Store {
   readonly writes: readonly TransactWrite[];
   /** All operations that are there now, in the order in which they were first claimed. */
   readonly records: readonly MemoryRecord[];
+  /**
+   * Deletes an operation's record and steps, as a table's TTL does one day. For stores that live through millions of operations.
+   *
+   * @internal
+   */
+  forget(pk: string): void;
 }
 
 /**
@@ -85,9 +98,11 @@ export function memoryStore({
   clock = systemClock,
   conditionFails,
   tables,
+  keepsHistory = true,
 }: MemoryStoreOptions = {}): MemoryStore {
   const claims = new Map<string, ClaimRecord>();
-  const steps = new Map<string, NewStep>();
+  /** By operation, then by window and name. */
+  const steps = new Map<string, Map<string, NewStep>>();
   const messages: StagedMessage[] = [];
   const messagePlaces = new Set<string>();
   const writes: TransactWrite[] = [];
@@ -116,19 +131,24 @@ export function memoryStore({
     return isFree ? then() : { outcome: 'stopped', found };
   };
 
-  const placeOf = ({ pk, window, name }: Pick<NewStep, 'pk' | 'window' | 'name'>): string =>
-    JSON.stringify([pk, window, name]);
-  const stepAt = (place: string): NewStep | undefined => {
-    const step = steps.get(place);
-    if (step && isOver(step.endsAtMs)) steps.delete(place);
-    return steps.get(place);
+  const placeOf = ({ window, name }: Pick<NewStep, 'window' | 'name'>): string =>
+    JSON.stringify([window, name]);
+  const stepAt = ({ pk }: Pick<NewStep, 'pk'>, place: string): NewStep | undefined => {
+    const step = steps.get(pk)?.get(place);
+    if (step && isOver(step.endsAtMs)) steps.get(pk)?.delete(place);
+    return steps.get(pk)?.get(place);
+  };
+  const setStep = (step: NewStep): void => {
+    const others = steps.get(step.pk);
+    if (others) others.set(placeOf(step), step);
+    else steps.set(step.pk, new Map([[placeOf(step), step]]));
   };
   const stepsOf = ({ pk, window }: Pick<NewStep, 'pk' | 'window'>): StepRecord[] =>
-    [...steps.values()].filter((step) => step.pk === pk && step.window === window).map(asRecord);
+    [...(steps.get(pk)?.values() ?? [])].filter((step) => step.window === window).map(asRecord);
   const putStep = (step: NewStep): StepWritten => {
-    const found = stepAt(placeOf(step));
+    const found = stepAt(step, placeOf(step));
     if (found) return { outcome: 'stopped', found: asRecord(found) };
-    steps.set(placeOf(step), step);
+    setStep(step);
     return { outcome: 'applied' };
   };
 
@@ -165,7 +185,7 @@ export function memoryStore({
     theirs: readonly TransactWrite[],
   ): Transacted => {
     const claim = applyClaim(request, false);
-    const step = request.step && stepAt(placeOf(request.step));
+    const step = request.step && stepAt(request.step, placeOf(request.step));
     const { pk, window } = request;
     const places = request.messages.map(({ name, position }) => JSON.stringify([pk, window, name, position]));
     const isStaged = places.some((place) => messagePlaces.has(place));
@@ -184,9 +204,9 @@ export function memoryStore({
     if (rejections.length > 0) return { outcome: 'cancelled', conflict: false, rejections };
     applyClaim(request, true);
     prepared?.apply();
-    writes.push(...theirs);
+    if (keepsHistory) writes.push(...theirs);
     if (request.step) putStep(request.step);
-    messages.push(...request.messages);
+    if (keepsHistory) messages.push(...request.messages);
     for (const place of places) messagePlaces.add(place);
     return { outcome: 'applied' };
   };
@@ -202,6 +222,11 @@ export function memoryStore({
     get records() {
       const held = [...claims.keys()].map(current).filter((record) => record !== undefined);
       return held.map((record) => ({ ...record, steps: stepsOf(record) }));
+    },
+
+    forget(pk) {
+      claims.delete(pk);
+      steps.delete(pk);
     },
 
     async claim(claim) {
@@ -251,11 +276,11 @@ export function memoryStore({
       },
 
       async finish(step) {
-        const found = stepAt(placeOf(step));
+        const found = stepAt(step, placeOf(step));
         if (found?.owner !== step.owner || found.status !== 'STARTED') {
           return { outcome: 'stopped', found: found && asRecord(found) };
         }
-        steps.set(placeOf(step), step);
+        setStep(step);
         return { outcome: 'applied' };
       },
 

@@ -1,4 +1,4 @@
-import { Chance } from '../simulation/chance.ts';
+import { Chance } from '../../../lib/simulate/time/chance.ts';
 
 /** Chance that can be repeated: one seed, one course. */
 export interface Random {

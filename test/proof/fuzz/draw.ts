@@ -1,4 +1,4 @@
-import { Chance } from '../simulation/chance.ts';
+import { Chance } from '../../../lib/simulate/time/chance.ts';
 
 /** What is drawn for one input: all of it follows from the seed. */
 export class Draw {

@@ -1,5 +1,5 @@
 /** Which faults a run has. Each has a name of its own place, so that a run can be had again with some of them only. */
-import type { Chance } from './chance.ts';
+import type { Chance } from '../../../lib/simulate/time/chance.ts';
 
 export interface Fault {
   /** Where it strikes, and what it is: `call 2 request 3 sending 1: lost answer`. */

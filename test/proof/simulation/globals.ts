@@ -2,9 +2,9 @@
 import crypto from 'node:crypto';
 import { syncBuiltinESMExports } from 'node:module';
 import timers from 'node:timers';
-import type { Chance } from './chance.ts';
+import type { Chance } from '../../../lib/simulate/time/chance.ts';
+import type { Cancel, VirtualTime } from '../../../lib/simulate/time/virtual-time.ts';
 import { invocation } from './sandbox.ts';
-import type { Cancel, VirtualTime } from './virtual-time.ts';
 
 /** @returns what puts the system's back */
 export function replaceGlobals(time: VirtualTime, chance: Chance, log: (line: string) => void): () => void {

@@ -1,12 +1,12 @@
 /** The way from a process to the database and back, with an SDK in between that repeats what was not answered. */
 import type { DynamoClient } from '../../../lib/dynamo/client.ts';
+import type { Chance } from '../../../lib/simulate/time/chance.ts';
+import type { VirtualTime } from '../../../lib/simulate/time/virtual-time.ts';
 import { type Applied, sdkError } from '../dynamodb-model/index.ts';
-import type { Chance } from './chance.ts';
 import { type Database, recordsTable, type Sender } from './database.ts';
 import type { Faults } from './faults.ts';
 import type { Call, History } from './history.ts';
 import { invocation, type Sandbox } from './sandbox.ts';
-import type { VirtualTime } from './virtual-time.ts';
 
 /** How often the SDK sends a request at most, and how long it waits for each answer. */
 const maxSendings = 3;

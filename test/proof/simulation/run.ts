@@ -1,7 +1,8 @@
 /** One seed: its workload and its faults are drawn, it runs to its end, and the auditors read what happened. */
+
+import { Chance } from '../../../lib/simulate/time/chance.ts';
 import { type Auditor, auditors } from '../auditors/index.ts';
 import { workloads } from '../workloads/index.ts';
-import { Chance } from './chance.ts';
 import type { Rates } from './faults.ts';
 import { replaceGlobals } from './globals.ts';
 import { reachedIn } from './reached.ts';

@@ -1,7 +1,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import type { Clock } from '../../../lib/index.ts';
+import type { Cancel, VirtualTime } from '../../../lib/simulate/time/virtual-time.ts';
 import type { Call } from './history.ts';
-import type { Cancel, VirtualTime } from './virtual-time.ts';
 
 /** A process that runs handlers. What happens in it stops when it is dead, and waits while it is frozen. */
 export class Sandbox {

@@ -8,13 +8,13 @@ import {
   type Operation,
   type Seal,
 } from '../../../lib/index.ts';
-import { Chance } from './chance.ts';
+import { Chance } from '../../../lib/simulate/time/chance.ts';
+import { VirtualTime } from '../../../lib/simulate/time/virtual-time.ts';
 import { Database } from './database.ts';
 import { Faults, type Rates } from './faults.ts';
 import { type Call, type CallOutcome, type Execution, History } from './history.ts';
 import { Network, type Parts, type Wire } from './network.ts';
 import { invocation, Sandbox } from './sandbox.ts';
-import { VirtualTime } from './virtual-time.ts';
 
 const startMs = 1_800_000_000_000;
 let worlds = 0;

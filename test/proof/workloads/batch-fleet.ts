@@ -1,7 +1,7 @@
 /** Handlers of batches, one record at a time, at each level. */
 import type { DynamoDBRecord, KinesisStreamRecord, SQSRecord } from 'aws-lambda';
 import { eachRecord, type IdempotentOptions, idempotent, type Operation } from '../../../lib/index.ts';
-import type { Chance } from '../simulation/chance.ts';
+import type { Chance } from '../../../lib/simulate/time/chance.ts';
 import { effectsTable } from '../simulation/database.ts';
 import type { CallOutcome, Queued } from '../simulation/history.ts';
 import { namespace, type World } from '../simulation/world.ts';

@@ -1,6 +1,6 @@
 /** What is drawn for a run of calls: how its guard is set up, and who calls when. */
 import type { IdempotentOptions } from '../../../lib/index.ts';
-import type { Chance } from '../simulation/chance.ts';
+import type { Chance } from '../../../lib/simulate/time/chance.ts';
 import { type Door, doors } from './doors.ts';
 import type { Runtime } from './fleet.ts';
 import type { ErrorProfile } from './http-exchange.ts';

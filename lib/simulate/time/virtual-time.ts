@@ -11,8 +11,8 @@ export type Cancel = () => void;
 // The system's, taken before anything replaces it.
 const nextTurn = setImmediate;
 
-/** Every promise that can settle without another event has settled by then. */
-const settled = (): Promise<void> => new Promise((resolve) => void nextTurn(resolve));
+/** How many events share one turn of the system's loop. */
+const eventsPerTurn = 64;
 
 export class VirtualTime {
   nowMs: number;
@@ -36,8 +36,8 @@ export class VirtualTime {
   }
 
   /** Lets everything happen that is planned, until nothing is. */
-  async untilQuiet(mostEvents: number): Promise<void> {
-    await this.#happen(Number.POSITIVE_INFINITY, mostEvents);
+  async untilQuiet(mostEvents = Number.POSITIVE_INFINITY, signal?: AbortSignal): Promise<void> {
+    await this.#happen(Number.POSITIVE_INFINITY, mostEvents, signal);
   }
 
   /** Lets everything happen that is planned until a moment, which it is then. What is planned for later stays planned. */
@@ -52,16 +52,48 @@ export class VirtualTime {
     return this.#heap[0]?.atMs;
   }
 
-  async #happen(untilMs: number, mostEvents: number): Promise<void> {
-    await settled();
-    while ((this.#heap[0]?.atMs ?? Number.POSITIVE_INFINITY) <= untilMs) {
-      const next = this.#pop();
-      if (next === undefined) return;
-      if (!next.happen) continue;
-      if (++this.events > mostEvents) throw new Error(`More than ${mostEvents} events: it does not end.`);
-      this.nowMs = Math.max(this.nowMs, next.atMs);
-      next.happen();
-      await settled();
+  /**
+   * Between two events every promise settles that can settle without another one: Node runs all of them between two
+   * callbacks of `setImmediate`, also between two of the same turn.
+   */
+  #happen(untilMs: number, mostEvents: number, signal?: AbortSignal): Promise<void> {
+    return new Promise((resolve, reject) => {
+      let isOver = false;
+      const end = (then: () => void) => {
+        isOver = true;
+        then();
+      };
+      const turn = () => {
+        if (isOver) return;
+        if (signal?.aborted) {
+          end(() => reject(signal.reason));
+          return;
+        }
+        for (let count = 0; count < eventsPerTurn; count++) nextTurn(one);
+        nextTurn(turn);
+      };
+      const one = () => {
+        if (isOver) return;
+        const next = this.#next(untilMs);
+        if (next === undefined) return end(resolve);
+        try {
+          if (++this.events > mostEvents) throw new Error(`More than ${mostEvents} events: it does not end.`);
+          this.nowMs = Math.max(this.nowMs, next.atMs);
+          next.happen?.();
+        } catch (error) {
+          end(() => reject(error));
+        }
+      };
+      nextTurn(turn);
+    });
+  }
+
+  #next(untilMs: number): Planned | undefined {
+    for (;;) {
+      const first = this.#heap[0];
+      if (first === undefined || first.atMs > untilMs) return undefined;
+      this.#pop();
+      if (first.happen) return first;
     }
   }
 

@@ -50,7 +50,7 @@ function startOf(seed: number, stream: string): number {
 }
 
 /** Every bit of the result depends on every bit of `value`. */
-function mixed(value: number): number {
+export function mixed(value: number): number {
   let bits = value | 0;
   bits = Math.imul(bits ^ (bits >>> 16), 0x85ebca6b);
   bits = Math.imul(bits ^ (bits >>> 13), 0xc2b2ae35);

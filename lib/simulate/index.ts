@@ -1,0 +1,31 @@
+/**
+ * Plays invented traffic, or a log of real requests, against the real guard under virtual time, and counts what happens.
+ * This room decides what befalls a request, and what is counted. It never decides what a guard does about it, and prints nothing.
+ */
+export type { LaneCounts, ObservedCounts } from './counts.ts';
+export type { Metrics } from './metrics.ts';
+export { prices } from './prices.ts';
+export {
+  type KeyKind,
+  keyKinds,
+  type Level,
+  levels,
+  type SimulationSettings,
+  settingRules,
+} from './settings.ts';
+export {
+  type LaneReport,
+  type SimulateOptions,
+  type SimulationProgress,
+  type SimulationReport,
+  simulate,
+} from './simulate.ts';
+export { settingsFrom, type Template, type TemplateName, templateNames, templates } from './templates.ts';
+export {
+  type Actor,
+  type LaneName,
+  type TimeLine,
+  type TimeLineEvent,
+  type TimeLineKind,
+  timeLineKinds,
+} from './time-line.ts';
