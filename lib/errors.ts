@@ -11,6 +11,8 @@ import type { ClaimStatus } from './record.ts';
  * | `BAD_PAYLOAD` | the payload cannot be fingerprinted (a cycle, a function), or a record's payload is not JSON or does not fit its schema |
  * | `PAYLOAD_MISMATCH` | the key was used before with other parameters |
  * | `IN_PROGRESS` | an earlier call with this key is still running |
+ * | `FENCED` | a newer epoch of the same numbered sender has taken over |
+ * | `SEQUENCE_GAP` | a numbered operation came before its predecessor; `expectedNumber` is the next one |
  * | `OVERTAKEN` | this attempt outlived its lease and another one took over |
  * | `NO_TIME_LEFT` | the invocation's deadline is too near to begin |
  * | `STORE_UNAVAILABLE` | the store did not answer, or kept throttling |
@@ -36,6 +38,8 @@ export type IdempotencyErrorCode =
   | 'BAD_PAYLOAD'
   | 'PAYLOAD_MISMATCH'
   | 'IN_PROGRESS'
+  | 'FENCED'
+  | 'SEQUENCE_GAP'
   | 'OVERTAKEN'
   | 'NO_TIME_LEFT'
   | 'STORE_UNAVAILABLE'
@@ -87,6 +91,7 @@ interface ErrorDetails {
   readonly record?: RecordSummary;
   readonly rejections?: readonly Rejection[];
   readonly step?: string;
+  readonly expectedNumber?: number;
 }
 
 const brand = Symbol.for('idemkit.error');
@@ -113,6 +118,8 @@ export class IdempotencyError extends Error {
   declare readonly rejections: readonly Rejection[] | undefined;
   /** The name of the step that the error is about, where there is one. Not enumerable, because a name may hold an id. */
   declare readonly step: string | undefined;
+  /** With `SEQUENCE_GAP`: the number that the sender's next operation must have. */
+  readonly expectedNumber: number | undefined;
   /** @internal */
   readonly [brand] = true;
 
@@ -122,6 +129,7 @@ export class IdempotencyError extends Error {
     this.effect = details.effect ?? 'none';
     this.retryAfterSeconds = details.retryAfterSeconds;
     this.record = details.record;
+    this.expectedNumber = details.expectedNumber;
     // Hidden from logs: both may hold the caller's data.
     Object.defineProperty(this, 'rejections', { value: details.rejections, enumerable: false });
     Object.defineProperty(this, 'step', { value: details.step, enumerable: false });
@@ -149,7 +157,7 @@ export class IdempotencyError extends Error {
  */
 export function afterActing<Thrown>(error: Thrown, message?: string): Thrown | IdempotencyError {
   if (!IdempotencyError.is(error) || error.effect === 'possible') return error;
-  const { code, cause, retryAfterSeconds, record, rejections, step } = error;
+  const { code, cause, retryAfterSeconds, record, rejections, step, expectedNumber } = error;
   const said = /\bnothing has been done\b/i.test(error.message)
     ? `${error.message} What this call did before that may have happened.`
     : error.message;
@@ -161,6 +169,7 @@ export function afterActing<Thrown>(error: Thrown, message?: string): Thrown | I
     ...(record && { record }),
     ...(rejections && { rejections }),
     ...(step !== undefined && { step }),
+    ...(expectedNumber !== undefined && { expectedNumber }),
   });
   // The stack shows where the error was made, not where it left.
   if (error.stack !== undefined) {

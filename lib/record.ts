@@ -9,6 +9,9 @@ export const tableLayout = { partitionKey: 'pk', sortKey: 'sk', ttlAttribute: 'e
 /** The sort key of the item that holds an operation's claim. */
 export const claimSortKey = 'claim';
 
+/** The sort key of the item that stands for a sender that numbers its operations. */
+export const sequenceSortKey = 'sequence';
+
 /**
  * The attributes of all items: claims, chunks of answers, finished steps, staged messages.
  * DynamoDB reserves several of these words, so every expression must use `#names`.
@@ -63,7 +66,9 @@ export type UnavailableReason =
   /** `seal` failed. */
   | 'not-sealed'
   /** The handler returned, but a later middleware failed before the answer was final. */
-  | 'not-final';
+  | 'not-final'
+  /** Of a numbered sender, only the last five answers are kept. */
+  | 'forgotten';
 
 /** Environment variables that configure a guard. The constructs set them. */
 export const environment = {

@@ -9,6 +9,7 @@ export {
   type NewClaim,
   type NewStep,
   type Return,
+  type SequencePlace,
   type StagedMessage,
   type StepRecord,
   type StepStore,

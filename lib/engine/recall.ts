@@ -64,6 +64,7 @@ const whyUnavailable: Record<UnavailableReason | 'missing' | 'unreadable', strin
   'too-large': 'it was too large to store',
   'not-sealed': 'it could not be encrypted',
   'not-final': 'it failed after the handler had returned',
+  forgotten: "only its sender's last five answers are kept",
   missing: 'a part of it is gone',
   unreadable: 'it cannot be read back',
 };

@@ -28,6 +28,7 @@ export {
   type Rejection,
   type Return,
   type Seal,
+  type SequencePlace,
   type StagedMessage,
   type StepRecord,
   type StepStore,

@@ -211,6 +211,33 @@ export interface Seal {
 }
 
 /**
+ * The place of an operation in its sender's sequence, as Kafka's idempotent producer numbers its batches (KIP-98).
+ * One item stands for the sender: its epoch, its highest completed number, the attempt in flight, and its last five answers.
+ *
+ * | the place | against the item | its record is |
+ * |---|---|---|
+ * | `epoch` below the item's | | none: the verb rejects with `FENCED` |
+ * | `epoch` above the item's, `number` 0 | nothing in flight, or its lease over | absent |
+ * | | in flight, lease holds | `IN_PROGRESS`, without a fingerprint |
+ * | same epoch, the number in flight | | `IN_PROGRESS`, or `RELEASED` |
+ * | same epoch, the next number | nothing in flight | absent |
+ * | same epoch, a number that is done | one of the last five | `COMPLETED`, with its answer and fingerprint |
+ * | | older | `COMPLETED`, without a fingerprint, its answer unavailable (`forgotten`) |
+ * | any other number | | none: the verb rejects with `SEQUENCE_GAP` and the expected number |
+ * | any | there is no item | absent if `number` is 0 or `startsAnywhere`, else `SEQUENCE_GAP` |
+ */
+export interface SequencePlace {
+  /** Partition key of the sender's item. */
+  readonly sender: string;
+  /** A whole number from 0, at most 2^53 − 1. A sender that has lost its count begins a higher one. */
+  readonly epoch: number;
+  /** A whole number from 0, at most 2^53 − 1. */
+  readonly number: number;
+  /** Whether a sender that is not known yet may begin with any number. */
+  readonly startsAnywhere: boolean;
+}
+
+/**
  * The port to a database that can write conditionally. Every verb is one atomic step; what the outcomes mean
  * is the operation's business, not the store's. `storeContract` is this port's test.
  *
@@ -251,6 +278,13 @@ export interface Store {
   claimCompleted(claim: NewClaim, completion: Completion): Promise<Written>;
   /** Replaces the answer of a completion, if `owner = owner AND status = COMPLETED`. */
   amend(completion: Completion): Promise<Written>;
+
+  /**
+   * The same store for one operation of a sender that numbers what it sends: the operation's record is its place in the sender's
+   * item. Every verb is as above, with the conditions of a {@link SequencePlace}. Without it, numbered senders are refused
+   * (`UNSUPPORTED`). A store of {@link Store.id} `dynamodb:…` gets it from `numberedStore`.
+   */
+  numbered?(place: SequencePlace): Store;
 
   /** Without it `step()` and `transaction()` are refused (`UNSUPPORTED`). */
   readonly steps?: StepStore;
