@@ -9,9 +9,6 @@ export const tableLayout = { partitionKey: 'pk', sortKey: 'sk', ttlAttribute: 'e
 /** The sort key of the item that holds an operation's claim. */
 export const claimSortKey = 'claim';
 
-/** The sort key of the item that stands for a sender that numbers its operations. */
-export const sequenceSortKey = 'sequence';
-
 /**
  * The attributes of all items: claims, chunks of answers, finished steps, staged messages.
  * DynamoDB reserves several of these words, so every expression must use `#names`.

@@ -118,6 +118,27 @@ const cases: Record<IdempotencyErrorCode, Case> = {
       }
     },
   },
+  FENCED: {
+    ...nothing,
+    status: 409,
+    async provoke(event) {
+      const { numbered } = memoryStore();
+      const place = { sender: `${secret}-sender`, number: 0, startsAnywhere: false };
+      const inEpoch = (epoch: number) =>
+        options({ store: numbered({ ...place, epoch }), namespace: 'tills' });
+      await idempotent(work, inEpoch(2))(event);
+      return idempotent(work, inEpoch(1))(event);
+    },
+  },
+  SEQUENCE_GAP: {
+    ...nothing,
+    status: 409,
+    retry: true,
+    provoke: (event) => {
+      const place = { sender: `${secret}-sender`, epoch: 0, number: 1, startsAnywhere: false };
+      return idempotent(work, options({ store: memoryStore().numbered(place) }))(event);
+    },
+  },
   OVERTAKEN: {
     status: 409,
     effect: 'possible',

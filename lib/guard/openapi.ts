@@ -93,6 +93,11 @@ function keyParameter({ required, ttlMs, http }: GuardSettings): object {
   };
 }
 
+/** An operation with a key has no number, so it is never refused for one. */
+const refusalsOfKeys = Object.entries(refusals).filter(
+  ([code]) => code !== 'FENCED' && code !== 'SEQUENCE_GAP',
+);
+
 interface RefusalResponse {
   readonly status: string;
   readonly name: string;
@@ -103,7 +108,7 @@ interface RefusalResponse {
 function refusalResponses({ required, http }: GuardSettings): RefusalResponse[] {
   const isStripe = http.errors === 'stripe';
   const titles = new Map<number, string[]>();
-  for (const [code, { status, title, stripe }] of Object.entries(refusals)) {
+  for (const [code, { status, title, stripe }] of refusalsOfKeys) {
     if (code === 'MISSING_KEY' && !required) continue;
     const answered = isStripe ? stripe.status : status;
     titles.set(answered, [...(titles.get(answered) ?? []), title]);
@@ -137,11 +142,11 @@ function errorSchema(profile: ErrorProfile): object {
         title: { type: 'string' },
         status: { type: 'integer' },
         detail: { type: 'string' },
-        code: { type: 'string', enum: Object.keys(refusals) },
+        code: { type: 'string', enum: refusalsOfKeys.map(([code]) => code) },
       },
     };
   }
-  const shapes = Object.values(refusals).map(({ stripe }) => stripe);
+  const shapes = refusalsOfKeys.map(([, { stripe }]) => stripe);
   return {
     type: 'object',
     required: ['error'],

@@ -11,6 +11,8 @@ interface Refusal {
     readonly status: number;
     readonly type: 'idempotency_error' | 'api_error';
     readonly code?: string;
+    /** Stripe's SDKs retry every 409, unless a header says that this one is final. */
+    readonly isFinal?: true;
   };
 }
 
@@ -41,6 +43,16 @@ export const refusals: Partial<Record<IdempotencyErrorCode, Refusal>> = {
     status: 409,
     title: 'A request with this idempotency key is in progress',
     stripe: inUse,
+  },
+  FENCED: {
+    status: 409,
+    title: 'A newer epoch of this sender has taken over',
+    stripe: { status: 409, type: 'idempotency_error', isFinal: true },
+  },
+  SEQUENCE_GAP: {
+    status: 409,
+    title: 'An operation before this one is missing',
+    stripe: { status: 409, type: 'idempotency_error' },
   },
   OVERTAKEN: {
     status: 409,
@@ -107,15 +119,24 @@ function problem(
       status,
       detail: error.message,
       code: error.code,
+      ...expected(error),
     }),
   };
 }
 
 function stripeError({ stripe }: Refusal, error: IdempotencyError): HttpResponse {
-  const { status, ...shape } = stripe;
+  const { status, isFinal, ...shape } = stripe;
   return {
     statusCode: status,
-    headers: { 'Content-Type': 'application/json', 'Cache-Control': 'no-store' },
-    body: JSON.stringify({ error: { ...shape, message: error.message } }),
+    headers: {
+      'Content-Type': 'application/json',
+      'Cache-Control': 'no-store',
+      ...(isFinal && { 'Stripe-Should-Retry': 'false' }),
+    },
+    body: JSON.stringify({ error: { ...shape, message: error.message, ...expected(error) } }),
   };
 }
+
+/** A numbered sender goes on from there. */
+const expected = ({ expectedNumber }: IdempotencyError): { readonly expected?: number } =>
+  expectedNumber === undefined ? {} : { expected: expectedNumber };

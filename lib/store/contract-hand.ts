@@ -19,21 +19,25 @@ import type {
 } from './store.ts';
 
 /** A part that a store may do without. */
-export type StorePart = 'steps' | 'transactions';
+export type StorePart = 'steps' | 'transactions' | 'numbered';
+
+/** What a case is about. `windows`: one that ends, which a numbered operation has not. */
+export type Need = StorePart | 'windows';
 
 /** Adds a case to the contract. @param needs the parts without which there is no such case */
-export type Rule = (name: string, body: (hand: Hand) => Promise<void>, needs?: readonly StorePart[]) => void;
+export type Rule = (name: string, body: (hand: Hand) => Promise<void>, needs?: readonly Need[]) => void;
 
 export const day = 86_400_000;
 
 /** A store and one key of its own, at a fixed time. */
 export class Hand {
   readonly store: Store;
-  readonly pk = `contract#${randomUUID()}`;
+  readonly pk: string;
   readonly nowMs: number;
 
-  constructor(store: Store) {
+  constructor(store: Store, pk = `contract#${randomUUID()}`) {
     this.store = store;
+    this.pk = pk;
     this.nowMs = store.clock?.now() ?? Date.now();
   }
 

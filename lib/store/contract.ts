@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { applied, day, Hand, type Rule, refused, type StorePart } from './contract-hand.ts';
 import { stepRules, transactionRules } from './contract-parts.ts';
+import { onAPlace, sequenceRules } from './contract-sequence.ts';
 import type { Store } from './store.ts';
 
 /** One rule of the {@link Store} port: run it in a test of its name. */
@@ -13,7 +14,7 @@ export interface ContractOptions {
   /**
    * The parts that the store does not have. A case fails where it has one of them after all.
    *
-   * @default none: the store has steps and transactions
+   * @default none: the store has steps, transactions and numbered senders
    */
   readonly without?: readonly StorePart[];
 }
@@ -30,17 +31,29 @@ export function storeContract(
 ): readonly ContractCase[] {
   const cases: ContractCase[] = [];
   const rule: Rule = (name, body, needs = []) => {
-    if (needs.some((part) => without.includes(part))) return;
+    if (needs.some((part) => part !== 'windows' && without.includes(part))) return;
     cases.push({ name, run: async () => body(new Hand(await createStore())) });
   };
 
-  for (const part of ['steps', 'transactions'] as const) {
+  for (const part of ['steps', 'transactions', 'numbered'] as const) {
     const isThere = !without.includes(part);
     rule(`has ${isThere ? '' : 'no '}${part}`, async ({ store }) => {
       assert.equal(store[part] !== undefined, isThere);
     });
   }
 
+  claimRules(rule);
+  stepRules(rule);
+  transactionRules(rule);
+  sequenceRules(rule);
+  const ofAPlace = onAPlace(rule);
+  claimRules(ofAPlace);
+  stepRules(ofAPlace);
+  transactionRules(ofAPlace);
+  return cases;
+}
+
+function claimRules(rule: Rule): void {
   rule('claims what has no record', async (hand) => {
     applied(await hand.claim('a'));
     const record = await hand.record();
@@ -98,17 +111,21 @@ export function storeContract(
     assert.deepEqual({ owner, window, attempt }, { owner: 'b', window: 'b', attempt: 1 });
   });
 
-  rule('claims anew at the very moment when a completed window is over, whatever the lease', async (hand) => {
-    applied(await hand.claim('a', { leaseUntilMs: hand.nowMs + 10 * day }));
-    applied(await hand.complete('a'));
-    const { endsAtMs } = await hand.record();
-    assert.equal(refused(await hand.claim('b', { nowMs: endsAtMs - 1 }))?.status, 'COMPLETED');
-    applied(await hand.claim('b', { nowMs: endsAtMs, endsAtMs: endsAtMs + day }));
-    const record = await hand.record();
-    assert.equal(record.status, 'IN_PROGRESS');
-    assert.equal(record.answer, undefined, "the new window must not show the old one's answer");
-    assert.equal(record.completedAtMs, undefined);
-  });
+  rule(
+    'claims anew at the very moment when a completed window is over, whatever the lease',
+    async (hand) => {
+      applied(await hand.claim('a', { leaseUntilMs: hand.nowMs + 10 * day }));
+      applied(await hand.complete('a'));
+      const { endsAtMs } = await hand.record();
+      assert.equal(refused(await hand.claim('b', { nowMs: endsAtMs - 1 }))?.status, 'COMPLETED');
+      applied(await hand.claim('b', { nowMs: endsAtMs, endsAtMs: endsAtMs + day }));
+      const record = await hand.record();
+      assert.equal(record.status, 'IN_PROGRESS');
+      assert.equal(record.answer, undefined, "the new window must not show the old one's answer");
+      assert.equal(record.completedAtMs, undefined);
+    },
+    ['windows'],
+  );
 
   rule('lets one of fifty concurrent claims win', async (hand) => {
     const all = await Promise.all(Array.from({ length: 50 }, (_, i) => hand.claim(`owner-${i}`)));
@@ -146,15 +163,19 @@ export function storeContract(
     assert.equal(refused(await hand.takeOver('a', 'b', 2))?.status, 'COMPLETED');
   });
 
-  rule("stores its owner's answer and moves the window's end", async (hand) => {
-    applied(await hand.claim('a'));
-    applied(await hand.complete('a', Uint8Array.of(1, 2, 3)));
-    const record = await hand.record();
-    assert.equal(record.status, 'COMPLETED');
-    assert.equal(record.completedAtMs, hand.nowMs + 100);
-    assert.equal(record.endsAtMs, hand.nowMs + 100 + day);
-    assert.deepEqual(await hand.answer(), Uint8Array.of(1, 2, 3));
-  });
+  rule(
+    "stores its owner's answer and moves the window's end",
+    async (hand) => {
+      applied(await hand.claim('a'));
+      applied(await hand.complete('a', Uint8Array.of(1, 2, 3)));
+      const record = await hand.record();
+      assert.equal(record.status, 'COMPLETED');
+      assert.equal(record.completedAtMs, hand.nowMs + 100);
+      assert.equal(record.endsAtMs, hand.nowMs + 100 + day);
+      assert.deepEqual(await hand.answer(), Uint8Array.of(1, 2, 3));
+    },
+    ['windows'],
+  );
 
   rule('stores why there is no answer', async (hand) => {
     applied(await hand.claim('a'));
@@ -254,37 +275,45 @@ export function storeContract(
     assert.equal(refused(await hand.store.endLease({ pk: hand.pk, owner: 'a' }))?.status, 'COMPLETED');
   });
 
-  rule('puts a claim that is completed at once', async (hand) => {
-    applied(await hand.claimCompleted('a', Uint8Array.of(1)));
-    const record = await hand.record();
-    assert.deepEqual(
-      { ...record, pk: '', answer: await hand.answer() },
-      {
-        pk: '',
-        status: 'COMPLETED',
-        owner: 'a',
-        window: 'a',
-        attempt: 1,
-        leaseUntilMs: hand.nowMs + 1_000,
-        endsAtMs: hand.nowMs + 100 + day,
-        createdAtMs: hand.nowMs,
-        completedAtMs: hand.nowMs + 100,
-        fingerprint: 'print',
-        answer: Uint8Array.of(1),
-      },
-    );
-  });
+  rule(
+    'puts a claim that is completed at once',
+    async (hand) => {
+      applied(await hand.claimCompleted('a', Uint8Array.of(1)));
+      const record = await hand.record();
+      assert.deepEqual(
+        { ...record, pk: '', answer: await hand.answer() },
+        {
+          pk: '',
+          status: 'COMPLETED',
+          owner: 'a',
+          window: 'a',
+          attempt: 1,
+          leaseUntilMs: hand.nowMs + 1_000,
+          endsAtMs: hand.nowMs + 100 + day,
+          createdAtMs: hand.nowMs,
+          completedAtMs: hand.nowMs + 100,
+          fingerprint: 'print',
+          answer: Uint8Array.of(1),
+        },
+      );
+    },
+    ['windows'],
+  );
 
-  rule('puts a completed claim on the condition of a claim', async (hand) => {
-    applied(await hand.claim('a'));
-    assert.equal(refused(await hand.claimCompleted('b'))?.owner, 'a');
-    applied(await hand.complete('a'));
-    const { endsAtMs } = await hand.record();
-    assert.equal(refused(await hand.claimCompleted('b', undefined, endsAtMs - 1))?.owner, 'a');
-    applied(await hand.claimCompleted('b', new Uint8Array(9_000).fill(2), endsAtMs));
-    assert.equal((await hand.record()).window, 'b');
-    assert.deepEqual(await hand.answer(), new Uint8Array(9_000).fill(2));
-  });
+  rule(
+    'puts a completed claim on the condition of a claim',
+    async (hand) => {
+      applied(await hand.claim('a'));
+      assert.equal(refused(await hand.claimCompleted('b'))?.owner, 'a');
+      applied(await hand.complete('a'));
+      const { endsAtMs } = await hand.record();
+      assert.equal(refused(await hand.claimCompleted('b', undefined, endsAtMs - 1))?.owner, 'a');
+      applied(await hand.claimCompleted('b', new Uint8Array(9_000).fill(2), endsAtMs));
+      assert.equal((await hand.record()).window, 'b');
+      assert.deepEqual(await hand.answer(), new Uint8Array(9_000).fill(2));
+    },
+    ['windows'],
+  );
 
   for (const [before, after] of [
     [1, 9_000],
@@ -311,8 +340,4 @@ export function storeContract(
     assert.equal(refused(await hand.amend('b'))?.owner, 'a');
     assert.deepEqual(await hand.answer(), Uint8Array.of(7));
   });
-
-  stepRules(rule);
-  transactionRules(rule);
-  return cases;
 }

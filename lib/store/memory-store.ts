@@ -2,13 +2,14 @@ import type { Attributes } from '../errors.ts';
 import { cleanupAtSeconds } from '../record.ts';
 import { uniqueId } from '../unique-id.ts';
 import { fromStored, toStored } from './attribute-values.ts';
+import { type MemoryClaims, memoryClaims } from './memory-claims.ts';
+import { memorySequences } from './memory-sequence.ts';
 import {
   type ClaimRecord,
   type Clock,
-  type Completion,
-  type NewClaim,
   type NewStep,
   type Rejection,
+  type SequencePlace,
   type StagedMessage,
   type StepRecord,
   type StepStore,
@@ -19,7 +20,6 @@ import {
   type TransactionRequest,
   type TransactionStore,
   type TransactWrite,
-  type Written,
 } from './store.ts';
 import { refuseTooMany, type StoredWrite, storedWrites } from './writes.ts';
 
@@ -70,6 +70,7 @@ export interface MemoryRecord extends ClaimRecord {
 }
 
 export interface MemoryStore extends Store {
+  numbered(place: SequencePlace): MemoryStore;
   readonly steps: StepStore;
   readonly transactions: TransactionStore;
   /** All messages that transactions and commits have staged, in their order. */
@@ -113,24 +114,6 @@ export function memoryStore({
     if (record && isOver(record.endsAtMs)) claims.delete(pk);
     return claims.get(pk);
   };
-  const put = (record: ClaimRecord): Written => {
-    claims.set(record.pk, record);
-    return { outcome: 'applied' };
-  };
-  const ifOwned = (pk: string, owner: string, then: (record: ClaimRecord) => Written): Written => {
-    const record = current(pk);
-    return record?.owner === owner && record.status === 'IN_PROGRESS'
-      ? then(record)
-      : { outcome: 'stopped', found: record };
-  };
-  const ifFree = ({ pk, nowMs }: Pick<NewClaim, 'pk' | 'nowMs'>, then: () => Written): Written => {
-    const found = current(pk);
-    const isFree =
-      found === undefined ||
-      (found.endsAtMs <= nowMs && (found.status === 'COMPLETED' || found.leaseUntilMs <= nowMs));
-    return isFree ? then() : { outcome: 'stopped', found };
-  };
-
   const placeOf = ({ window, name }: Pick<NewStep, 'window' | 'name'>): string =>
     JSON.stringify([window, name]);
   const stepAt = ({ pk }: Pick<NewStep, 'pk'>, place: string): NewStep | undefined => {
@@ -152,26 +135,6 @@ export function memoryStore({
     return { outcome: 'applied' };
   };
 
-  /** What the claim's part of a transaction comes to; applied only with `isReal`. */
-  const applyClaim = (request: TransactionRequest, isReal: boolean): Written => {
-    const { claim, pk } = request;
-    const applied: Written = { outcome: 'applied' };
-    switch (claim.kind) {
-      case 'none':
-        return applied;
-      case 'check':
-        return ifOwned(pk, claim.owner, () => applied);
-      case 'complete':
-        return ifOwned(pk, claim.completion.owner, (record) =>
-          isReal ? put(completed(record, claim.completion)) : applied,
-        );
-      case 'record':
-        return ifFree(claim.claim, () =>
-          isReal ? put(completed(newRecord(claim.claim), claim.completion)) : applied,
-        );
-    }
-  };
-
   const rejectionsOf = (theirs: readonly TransactWrite[]): Rejection[] =>
     theirs.flatMap((write, index) => {
       const met = conditionFails?.(write) ?? false;
@@ -180,11 +143,12 @@ export function memoryStore({
     });
 
   const send = (
+    ofClaims: MemoryClaims,
     request: TransactionRequest,
     stored: readonly StoredWrite[],
     theirs: readonly TransactWrite[],
   ): Transacted => {
-    const claim = applyClaim(request, false);
+    const claim = ofClaims.apply(request, false);
     const step = request.step && stepAt(request.step, placeOf(request.step));
     const { pk, window } = request;
     const places = request.messages.map(({ name, position }) => JSON.stringify([pk, window, name, position]));
@@ -202,7 +166,7 @@ export function memoryStore({
     const played = rejectionsOf(theirs);
     const rejections = played.length > 0 ? played : (prepared?.rejections ?? []);
     if (rejections.length > 0) return { outcome: 'cancelled', conflict: false, rejections };
-    applyClaim(request, true);
+    ofClaims.apply(request, true);
     prepared?.apply();
     if (keepsHistory) writes.push(...theirs);
     if (request.step) putStep(request.step);
@@ -211,8 +175,12 @@ export function memoryStore({
     return { outcome: 'applied' };
   };
 
-  return {
-    id: `memory:${uniqueId()}`,
+  const id = `memory:${uniqueId()}`;
+  const sequences = memorySequences(claims, clock);
+  const storeOf = (ofClaims: MemoryClaims): MemoryStore => ({
+    ...ofClaims.verbs,
+    id,
+    numbered: (of) => storeOf(memoryClaims(sequences(of))),
     defaultNamespace: 'memory',
     clock,
     maxAnswerBytes: Number.POSITIVE_INFINITY,
@@ -227,47 +195,6 @@ export function memoryStore({
     forget(pk) {
       claims.delete(pk);
       steps.delete(pk);
-    },
-
-    async claim(claim) {
-      return ifFree(claim, () => put(newRecord(claim)));
-    },
-
-    async takeOver({ pk, owner, previousOwner, attempt, leaseUntilMs }) {
-      return ifOwned(pk, previousOwner, (record) => put({ ...record, owner, attempt, leaseUntilMs }));
-    },
-
-    async complete(completion) {
-      const { pk, owner } = completion;
-      return ifOwned(pk, owner, (record) => put(completed(record, completion)));
-    },
-
-    async claimCompleted(claim, completion) {
-      return ifFree(claim, () => put(completed(newRecord(claim), completion)));
-    },
-
-    async amend(completion) {
-      const record = current(completion.pk);
-      return record?.owner === completion.owner && record.status === 'COMPLETED'
-        ? put({ ...record, answer: answerOf(completion) })
-        : { outcome: 'stopped', found: record };
-    },
-
-    async giveBack({ pk, owner, askedAtMs }) {
-      const record: ClaimRecord = {
-        ...{ pk, owner, window: owner, attempt: 1, status: 'RELEASED', leaseUntilMs: 0 },
-        ...{ createdAtMs: askedAtMs, endsAtMs: askedAtMs + 1 },
-      };
-      const owned = ifOwned(pk, owner, () => put(record));
-      return owned.outcome === 'applied' ? owned : ifFree({ pk, nowMs: askedAtMs }, () => put(record));
-    },
-
-    async endLease({ pk, owner }) {
-      return ifOwned(pk, owner, (record) => put({ ...record, leaseUntilMs: 0 }));
-    },
-
-    async read(pk) {
-      return current(pk);
     },
 
     steps: {
@@ -294,34 +221,27 @@ export function memoryStore({
         refuseTooMany(request);
         const stored = storedWrites(request.writes, toStored);
         const theirs = stored.map(asGiven);
-        return { send: async () => send(request, stored, theirs) };
+        return { send: async () => send(ofClaims, request, stored, theirs) };
       },
     },
-  };
+  });
+
+  return storeOf(
+    memoryClaims({
+      own: current,
+      isFree(pk, nowMs) {
+        const found = current(pk);
+        if (found === undefined) return true;
+        return found.endsAtMs <= nowMs && (found.status === 'COMPLETED' || found.leaseUntilMs <= nowMs);
+      },
+      put(record) {
+        claims.set(record.pk, record);
+      },
+      metByOwner: current,
+      metByClaim: current,
+    }),
+  );
 }
-
-const newRecord = (claim: NewClaim): ClaimRecord => ({
-  pk: claim.pk,
-  status: 'IN_PROGRESS',
-  owner: claim.owner,
-  window: claim.owner,
-  attempt: 1,
-  leaseUntilMs: claim.leaseUntilMs,
-  endsAtMs: claim.endsAtMs,
-  createdAtMs: claim.nowMs,
-  ...(claim.fingerprint !== undefined && { fingerprint: claim.fingerprint }),
-});
-
-const completed = (record: ClaimRecord, completion: Completion): ClaimRecord => ({
-  ...record,
-  status: 'COMPLETED',
-  completedAtMs: completion.completedAtMs,
-  endsAtMs: completion.endsAtMs,
-  answer: answerOf(completion),
-});
-
-const answerOf = ({ answer }: Completion): NonNullable<ClaimRecord['answer']> =>
-  ArrayBuffer.isView(answer) ? { kind: 'inline', bytes: answer } : { kind: 'unavailable', ...answer };
 
 const asRecord = ({ name, status, owner, attempt, value }: NewStep): StepRecord => ({
   ...{ name, status, owner, attempt },

@@ -217,11 +217,11 @@ export interface Seal {
  * | the place | against the item | its record is |
  * |---|---|---|
  * | `epoch` below the item's | | none: the verb rejects with `FENCED` |
- * | `epoch` above the item's, `number` 0 | nothing in flight, or its lease over | absent |
- * | | in flight, lease holds | `IN_PROGRESS`, without a fingerprint |
+ * | `epoch` above the item's, `number` 0 | nothing in flight | absent |
+ * | | in flight | `IN_PROGRESS`, its window over (`endsAtMs: 0`), without a fingerprint |
  * | same epoch, the number in flight | | `IN_PROGRESS`, or `RELEASED` |
  * | same epoch, the next number | nothing in flight | absent |
- * | same epoch, a number that is done | one of the last five | `COMPLETED`, with its answer and fingerprint |
+ * | same epoch, a number that is done | one of the last five | `COMPLETED`, with its answer and fingerprint, in a window that does not end |
  * | | older | `COMPLETED`, without a fingerprint, its answer unavailable (`forgotten`) |
  * | any other number | | none: the verb rejects with `SEQUENCE_GAP` and the expected number |
  * | any | there is no item | absent if `number` is 0 or `startsAnywhere`, else `SEQUENCE_GAP` |
@@ -281,8 +281,22 @@ export interface Store {
 
   /**
    * The same store for one operation of a sender that numbers what it sends: the operation's record is its place in the sender's
-   * item. Every verb is as above, with the conditions of a {@link SequencePlace}. Without it, numbered senders are refused
-   * (`UNSUPPORTED`). A store of {@link Store.id} `dynamodb:…` gets it from `numberedStore`.
+   * item. Every verb is as above, with these conditions of a {@link SequencePlace}, where `free` is: nothing is in flight, or its
+   * window and its lease are over.
+   *
+   * | write | condition |
+   * |---|---|
+   * | claim of a number above 0 | `epoch = epoch AND last = number - 1 AND free`; there is no item and `startsAnywhere` |
+   * | claim of number 0 | there is no item; `epoch = epoch`, no number is done, and `free`; `epoch < epoch`, and nothing is in flight or its lease is over |
+   * | takeover, completion, end of a lease | `epoch = epoch`, the number is the one in flight, and that of the verb |
+   * | give back | that of a claim, or that of a completion |
+   * | amend | `epoch = epoch`, the number is one of the last five, and that of the verb |
+   *
+   * A claim that begins an epoch forgets what the epoch before has done. `FENCED` and `SEQUENCE_GAP` are rejections of `claim`, `takeOver`,
+   * `claimCompleted`, `read`, and of a transaction with a claim of `kind: 'record'`. An owner's other writes are stopped on a
+   * record of somebody else, because an owner whose place is gone was overtaken.
+   *
+   * Without it, numbered senders are refused (`UNSUPPORTED`). A store of `dynamoStore` gets it from `numberedStore`.
    */
   numbered?(place: SequencePlace): Store;
 

@@ -78,7 +78,10 @@ describe('the alarms of a table', () => {
   it('watch the operations that the store sends, and no others', async () => {
     const { tableName, client } = await createTable();
     const sent = countRequests(client);
-    for (const { run } of storeContract(() => completed(dynamoStore({ tableName, client })))) await run();
+    const contract = storeContract(() => completed(dynamoStore({ tableName, client })), {
+      without: ['numbered'],
+    });
+    for (const { run } of contract) await run();
     const { metrics } = alarmOf(synthesize().template, 'IdempotencySystemErrors');
     expect(Object.keys(metrics).sort()).toEqual([...new Set(sent)].map((name) => name.toLowerCase()).sort());
   });

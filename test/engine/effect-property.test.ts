@@ -13,7 +13,7 @@ import {
   operation,
 } from '../../lib/index.ts';
 import type { Store } from '../../lib/store.ts';
-import { type ManualClock, manualClock } from '../../lib/testing.ts';
+import { type ManualClock, type MemoryStore, manualClock } from '../../lib/testing.ts';
 import { snsEvent, snsNotification } from '../support/batch-events.ts';
 import {
   type Fault,
@@ -129,6 +129,20 @@ const eager: Record<string, Handler> = {
   },
 };
 
+/** Options of a guard for one place of a sender. */
+const numberedOptions = (
+  store: IdempotentOptions['store'],
+  epoch: number,
+  number: number,
+): IdempotentOptions => {
+  const place = { sender: 'till', epoch, number, startsAnywhere: false };
+  return {
+    store: (store as MemoryStore).numbered(place),
+    namespace: 'tills',
+    key: () => `${epoch}:${number}`,
+  };
+};
+
 /** Refusals of another guard or batch that a handler calls after it has acted. */
 const inner: Record<string, (options: IdempotentOptions) => Promise<unknown>> = {
   'another payload': async (options) => {
@@ -150,6 +164,11 @@ const inner: Record<string, (options: IdempotentOptions) => Promise<unknown>> = 
     await idempotent(async () => 'first', shared)({});
     return idempotent(async () => 'second', shared)({});
   },
+  'a fenced sender': async ({ store }) => {
+    await idempotent(async () => 'newer', numberedOptions(store, 2, 0))({});
+    return idempotent(async () => 'older', numberedOptions(store, 1, 0))({});
+  },
+  'a gap in a sequence': ({ store }) => idempotent(async () => 'inner', numberedOptions(store, 1, 1))({}),
   'a batch that fails': () => {
     const handler = eachRecord<SourceRecord>(
       () => {
@@ -358,6 +377,7 @@ afterEach(() => {
 
 const everyCode: Record<IdempotencyErrorCode, true> = {
   ...{ MISSING_KEY: true, BAD_KEY: true, MISSING_TENANT: true, BAD_PAYLOAD: true, PAYLOAD_MISMATCH: true },
+  ...{ FENCED: true, SEQUENCE_GAP: true },
   ...{ IN_PROGRESS: true, OVERTAKEN: true, NO_TIME_LEFT: true, STORE_UNAVAILABLE: true },
   ...{ STORE_MISCONFIGURED: true, RESULT_UNAVAILABLE: true, COMMIT_REJECTED: true, OUTCOME_UNKNOWN: true },
   ...{ INDETERMINATE: true, NOT_COMMITTED: true, RESULT_DIFFERS: true, BAD_STEP: true, BAD_WRITES: true },

@@ -124,3 +124,51 @@ describe("a guard with errors: 'stripe'", () => {
     expect(answers.running.headers['Retry-After']).toBe('5');
   });
 });
+
+describe('a request of a numbered sender', () => {
+  /** The refusals of an older epoch, and of number 7 where number 1 is next. */
+  async function numberedRefusals(http: HttpOptions): Promise<Record<'fenced' | 'gap', Refusal>> {
+    const { numbered } = memoryStore();
+    const call = (epoch: number, number: number) => {
+      const store = numbered({ sender: 'till-7', epoch, number, startsAnywhere: false });
+      return (
+        idempotent(async () => ({ statusCode: 201 }), {
+          ...{ store, namespace: 'tills', http },
+        }) as HttpCall<Refusal>
+      )(paymentEvent({ key: 'any' }));
+    };
+    await call(3, 0);
+    return { fenced: await call(2, 0), gap: await call(3, 7) };
+  }
+
+  test.each([['problem'], ['problem-link']] as const)(
+    'is told the number that is expected, in the profile %s',
+    async (errors) => {
+      const { gap } = await numberedRefusals({ errors, docsUrl });
+      expect(gap.statusCode).toBe(409);
+      expect(gap.headers['Retry-After']).toBe('1');
+      expect(JSON.parse(gap.body)).toMatchObject({ code: 'SEQUENCE_GAP', expected: 1 });
+    },
+  );
+
+  test("is told the number that is expected in Stripe's shape", async () => {
+    const { gap } = await numberedRefusals({ errors: 'stripe' });
+    expect(gap.statusCode).toBe(409);
+    expect(gap.headers['Retry-After']).toBe('1');
+    expect(gap.headers['Stripe-Should-Retry']).toBeUndefined();
+    expect(JSON.parse(gap.body)).toEqual({
+      error: { type: 'idempotency_error', message: expect.any(String), expected: 1 },
+    });
+  });
+
+  test.each([['problem'], ['problem-link'], ['stripe']] as const)(
+    'is not asked to come again in an older epoch, in the profile %s',
+    async (errors) => {
+      const { fenced } = await numberedRefusals({ errors, docsUrl });
+      expect(fenced.statusCode).toBe(409);
+      expect(fenced.headers['Retry-After']).toBeUndefined();
+      expect(fenced.headers['Stripe-Should-Retry']).toBe(errors === 'stripe' ? 'false' : undefined);
+      expect(fenced.body).not.toContain('expected');
+    },
+  );
+});

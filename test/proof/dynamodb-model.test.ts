@@ -46,13 +46,16 @@ function setUp(options: Partial<Parameters<typeof createDynamoModel>[0]> = {}) {
 }
 
 describe('the contract of every store holds on the model', () => {
-  for (const { name, run } of storeContract(() => {
-    const model = createDynamoModel({
-      tables: [{ name: tableName, partitionKey: 'pk', sortKey: 'sk', ttlAttribute: 'expiresAt' }],
-      nowMs: () => startMs,
-    });
-    return completed(dynamoStore({ tableName, client: modelClient(model) }));
-  })) {
+  for (const { name, run } of storeContract(
+    () => {
+      const model = createDynamoModel({
+        tables: [{ name: tableName, partitionKey: 'pk', sortKey: 'sk', ttlAttribute: 'expiresAt' }],
+        nowMs: () => startMs,
+      });
+      return completed(dynamoStore({ tableName, client: modelClient(model) }));
+    },
+    { without: ['numbered'] },
+  )) {
     test(name, run);
   }
 });

@@ -8,7 +8,9 @@ import { mutated, runMutant } from './mutants/run-mutant.ts';
 /** A test of the store's contract is written in the contract. */
 function sourcesOf(file: string): string {
   const source = readFileSync(file, 'utf8');
-  const contract = source.includes('storeContract(') ? ['contract', 'contract-parts'] : [];
+  const contract = source.includes('storeContract(')
+    ? ['contract', 'contract-parts', 'contract-sequence']
+    : [];
   return [source, ...contract.map((name) => readFileSync(`lib/store/${name}.ts`, 'utf8'))].join('\n');
 }
 
