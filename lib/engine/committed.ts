@@ -1,5 +1,4 @@
 /** How an attempt ends that has committed, or was to. `operation` brings it: no other attempt can come here. */
-import { Buffer } from 'node:buffer';
 import { IdempotencyError } from '../errors.ts';
 import type { ClaimRecord } from '../store/index.ts';
 import { type Encoded, encode } from './codec.ts';

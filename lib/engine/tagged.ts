@@ -15,7 +15,6 @@
  * | `[[…]]` | an array, with a place for each item |
  * | `["Map", …]` | an object of another kind |
  */
-import { Buffer } from 'node:buffer';
 import { isRecord } from '../validate.ts';
 
 /** From a value to what its place holds. */

@@ -19,17 +19,16 @@ export interface Authenticated {
  * Two sessions of one role are one caller.
  */
 export function callerName(known: Authenticated): string | undefined {
-  const subject = text(known.subject);
-  if (subject) return JSON.stringify(['jwt', text(known.issuer) ?? '', subject]);
-  const cognitoIdentityId = text(known.cognitoIdentityId);
-  if (cognitoIdentityId) return JSON.stringify(['cognito-identity', cognitoIdentityId]);
   const arn = text(known.userArn);
-  if (arn) return JSON.stringify(['iam', withoutSession(arn)]);
-  const principalId = text(known.principalId);
-  if (principalId) return JSON.stringify(['principal', principalId]);
-  const apiKeyId = text(known.apiKeyId);
-  if (apiKeyId) return JSON.stringify(['api-key', apiKeyId]);
-  return undefined;
+  const names = [
+    ['jwt', text(known.issuer) ?? '', text(known.subject)],
+    ['cognito-identity', text(known.cognitoIdentityId)],
+    ['iam', arn && withoutSession(arn)],
+    ['principal', text(known.principalId)],
+    ['api-key', text(known.apiKeyId)],
+  ];
+  const name = names.find((parts) => parts.at(-1) !== undefined);
+  return name && JSON.stringify(name);
 }
 
 /**

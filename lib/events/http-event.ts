@@ -1,4 +1,4 @@
-import { Buffer, isUtf8 } from 'node:buffer';
+import { isUtf8 } from 'node:buffer';
 import { callerName, missingTenant } from './caller.ts';
 import { canonicalPairs, canonicalText } from './canonical.ts';
 import { canonicalJson } from './canonical-json.ts';

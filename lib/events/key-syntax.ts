@@ -39,46 +39,29 @@ export function keyFromHeader(
   if (lines.length === 0) return undefined;
   if (lines.length > 1) throw badKey(name, `was sent ${lines.length} times`, 'Send it once.');
   const text = lines[0] ?? '';
-  if (text.length > maxHeaderLength) {
-    throw badKey(
-      name,
-      `has ${text.length} characters, more than the ${maxHeaderLength} that are read`,
-      'Send a UUID, or a hash of what you have.',
-    );
-  }
+  if (text.length > maxHeaderLength) throw tooLong(name, text, `the ${maxHeaderLength} that are read`);
   return checkedKey(withoutBlanks(text), name, syntax);
 }
 
 function checkedKey(text: string, name: string, syntax: 'lenient' | 'strict'): string {
   const quoted = quotedKey.exec(text);
-  let key: string;
-  if (quoted) {
-    key = (quoted[1] ?? '').replace(/\\(["\\])/g, '$1');
-    if (key.trim() === '') throw badKey(name, 'is blank', 'Send a fresh UUID.');
-  } else if (syntax === 'strict') {
+  if (!quoted && syntax === 'strict') {
     throw badKey(
       name,
       'is not a quoted string of printable ASCII characters',
       'Send a UUID in double quotes.',
     );
-  } else if (bareKey.test(text)) {
-    key = text;
-  } else if (text === '') {
-    throw badKey(name, 'is blank', 'Send a fresh UUID.');
-  } else {
+  }
+  const key = quoted ? (quoted[1] ?? '').replace(/\\(["\\])/g, '$1') : text;
+  if (key.trim() === '') throw badKey(name, 'is blank', 'Send a fresh UUID.');
+  if (!quoted && !bareKey.test(key)) {
     throw badKey(
       name,
       'holds a space, a comma, a lone quote or a character outside printable ASCII',
       'Send a UUID, or quote it.',
     );
   }
-  if (key.length > maxKeyLength) {
-    throw badKey(
-      name,
-      `has ${key.length} characters, more than the ${maxKeyLength} allowed`,
-      'Send a UUID, or a hash of what you have.',
-    );
-  }
+  if (key.length > maxKeyLength) throw tooLong(name, key, `the ${maxKeyLength} allowed`);
   return key;
 }
 
@@ -91,6 +74,13 @@ function withoutBlanks(text: string): string {
   while (end > start && isBlank(end - 1)) end--;
   return text.slice(start, end);
 }
+
+const tooLong = (header: string, text: string, most: string): IdempotencyError =>
+  badKey(
+    header,
+    `has ${text.length} characters, more than ${most}`,
+    'Send a UUID, or a hash of what you have.',
+  );
 
 function badKey(header: string, what: string, fix: string): IdempotencyError {
   return new IdempotencyError('BAD_KEY', `The ${header} header ${what}. ${fix}`);

@@ -1,5 +1,4 @@
 /** Batches: which records there are, in which groups they are processed, and how their service is told of failures. */
-import { Buffer } from 'node:buffer';
 import { IdempotencyError } from '../errors.ts';
 import { isRecord } from '../validate.ts';
 import {
