@@ -4,8 +4,7 @@ import { IdempotencyError } from '../errors.ts';
 import type { Seal, Unavailable } from '../store/index.ts';
 import { isFunction } from '../validate.ts';
 import { bounded } from './bounded.ts';
-import { problemIn } from './storable.ts';
-import { isDense, read, write } from './tagged.ts';
+import { isDense, read, UnstorableAnswer, write } from './tagged.ts';
 
 /**
  * An answer's way into a record and back: serialise, compress, seal. The first byte says how:
@@ -144,11 +143,10 @@ function serialise(value: unknown): Serialised {
     // A getter that throws, or nesting beyond the stack: told below, with its place.
   }
   try {
-    const detail = problemIn(value);
-    if (detail !== undefined) return { kind: 'problem', detail };
     return { kind: 'bytes', bytes: bytesOf(format.tagged, write(value)) };
-  } catch {
-    return { kind: 'problem', detail: '$ is nested too deeply, or changes while it is read' };
+  } catch (error) {
+    const detail = error instanceof UnstorableAnswer ? error.message : '$ changes while it is read';
+    return { kind: 'problem', detail };
   }
 }
 

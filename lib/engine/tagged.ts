@@ -15,15 +15,33 @@
  * | `[[…]]` | an array, with a place for each item |
  * | `["Map", …]` | an object of another kind |
  */
-import { isRecord } from '../validate.ts';
+import { classOf, isFunction, isPlain, isRecord, isThenable, kindOf, memberPath } from '../validate.ts';
 
-/** From a value to what its place holds. */
-type Place = (value: unknown) => unknown;
+/**
+ * Says where in a value something stands that cannot be stored, and what kind of thing it is: `$.total is a Money`. It shows
+ * nothing of what that holds, for a log may have it.
+ */
+export class UnstorableAnswer extends TypeError {
+  constructor(detail: string) {
+    super(
+      detail.length <= maxLength
+        ? detail
+        : `${detail.slice(0, maxLength / 2)}…${detail.slice(1 - maxLength / 2)}`,
+    );
+  }
+}
+
+const maxLength = 300;
+
+/** From a value to what its place holds. @param at where the value is within the object that holds it */
+type Place = (value: unknown, at: string) => unknown;
 /** From what a place holds to the value. */
 type Read = (place: unknown) => unknown;
 
 /** How objects of a kind are written and read. They are all made before any is filled, for they may hold each other. */
 interface Kind {
+  /** Whether its objects show members that are not their own: the characters of a string. */
+  readonly isBoxed?: boolean;
   readonly write: (value: never, place: Place) => readonly unknown[];
   readonly make: (written: never[], read: Read) => object;
   readonly fill?: (made: never, written: never[], read: Read) => void;
@@ -48,12 +66,13 @@ const byBytes = (make: (bytes: Uint8Array<ArrayBuffer>) => object): Kind => ({
 });
 
 const boxed: Kind = {
-  write: (value: object, place) => [place(value.valueOf())],
+  isBoxed: true,
+  write: (value: object, place) => [place(value.valueOf(), '')],
   make: ([place], read) => Object(read(place)) as object,
 };
 
 /** Every kind beside plain objects and arrays without gaps, by its tag, which is what `Object.prototype.toString` says. */
-export const kinds: ReadonlyMap<string, Kind> = new Map<string, Kind>([
+const kinds: ReadonlyMap<string, Kind> = new Map<string, Kind>([
   ['Number', boxed],
   ['String', boxed],
   ['Boolean', boxed],
@@ -77,7 +96,8 @@ export const kinds: ReadonlyMap<string, Kind> = new Map<string, Kind>([
   [
     'Map',
     {
-      write: (value: Map<unknown, unknown>, place) => [...value].flat().map(place),
+      write: (value: Map<unknown, unknown>, place) =>
+        [...value].flatMap(([name, member]) => [place(name, '.keys()'), place(member, '.get(…)')]),
       make: () => new Map(),
       fill(made: Map<unknown, unknown>, written, read) {
         for (let i = 0; i < written.length; i += 2) made.set(read(written[i]), read(written[i + 1]));
@@ -87,7 +107,7 @@ export const kinds: ReadonlyMap<string, Kind> = new Map<string, Kind>([
   [
     'Set',
     {
-      write: (value: Set<unknown>, place) => [...value].map(place),
+      write: (value: Set<unknown>, place) => [...value].map((member) => place(member, '.values()')),
       make: () => new Set(),
       fill(made: Set<unknown>, written, read) {
         for (const place of written) made.add(read(place));
@@ -144,11 +164,11 @@ const unwritten = new Map<unknown, unknown>([
 /**
  * `value` as text.
  *
- * @throws for a function and a symbol; what else has no kind is written as a plain object
+ * @throws `UnstorableAnswer`, and what reading `value` throws
  */
 export function write(value: unknown): string {
-  const numbers = new Map<object, number>();
-  const place: Place = (one) => {
+  const found = new Map<object, { readonly number: number; readonly path: string }>();
+  const placeAt: Place = (one, path) => {
     switch (typeof one) {
       case 'undefined':
         return ['undefined'];
@@ -159,25 +179,62 @@ export function write(value: unknown): string {
         return ['n', one.toString(16)];
       case 'function':
       case 'symbol':
-        throw new TypeError('It has no text.');
+        throw new UnstorableAnswer(
+          `${path} is ${one === unreadable ? 'a getter that throws' : `a ${typeof one}`}`,
+        );
       case 'object': {
         if (one === null) return one;
-        const number = numbers.get(one) ?? numbers.size + 1;
-        numbers.set(one, number);
+        const { number } = found.get(one) ?? { number: found.size + 1 };
+        if (number > found.size) found.set(one, { number, path });
         return [number];
       }
       default:
         return one;
     }
   };
-  const table: unknown[] = [place(value)];
+  const table: unknown[] = [placeAt(value, '$')];
   // It grows under the loop.
-  for (const object of numbers.keys()) table.push(entry(object, place));
+  for (const [object, { path }] of found) {
+    refuseUnstorable(object, path);
+    table.push(entry(object, (one, at) => placeAt(one, path + at)));
+  }
   return JSON.stringify(table);
 }
 
+/** Stands for a member whose getter throws. */
+const unreadable = Symbol();
+
+/** @throws `UnstorableAnswer` for what would be read back as something else; the members of `value` are not looked at */
+function refuseUnstorable(value: object, path: string): void {
+  if (ArrayBuffer.isView(value) || value instanceof ArrayBuffer) return;
+  const kind = tagOf(value);
+  const problem = isThenable(value)
+    ? 'is a promise'
+    : !(kinds.has(kind) ? nameOf(kind) === classOf(value) : isPlain(value))
+      ? `is ${kindOf(value)}`
+      : kind === 'Array' || !kinds.has(kind)
+        ? whyMembersAreLost(value)
+        : !kinds.get(kind)?.isBoxed && Object.keys(value).length > 0
+          ? `is a ${kind} with members of its own`
+          : undefined;
+  if (problem !== undefined) throw new UnstorableAnswer(`${path} ${problem}`);
+}
+
+function whyMembersAreLost(value: object): string | undefined {
+  if (isFunction((value as { toJSON?: unknown }).toJSON)) return 'has a function toJSON';
+  const isEnumerable = (name: symbol) => Object.prototype.propertyIsEnumerable.call(value, name);
+  return Object.getOwnPropertySymbols(value).some(isEnumerable)
+    ? 'has a member that is named by a symbol'
+    : undefined;
+}
+
+/** `Temporal.Instant`'s class is called `Instant`. */
+const nameOf = (kind: string): string => kind.slice(kind.lastIndexOf('.') + 1);
+
 function entry(value: object, place: Place): unknown {
-  if (Array.isArray(value) && isDense(value)) return [value.map(place)];
+  if (Array.isArray(value) && isDense(value)) {
+    return [value.map((_, index) => place(memberOf(value, index), `[${index}]`))];
+  }
   const tag = Buffer.isBuffer(value)
     ? 'Buffer'
     : Object.getPrototypeOf(value) === null
@@ -236,7 +293,20 @@ const tagOf = (value: object): string => Object.prototype.toString.call(value).s
 const ofRuntime = (name: string): unknown => (globalThis as unknown as Record<string, unknown>)[name];
 
 const placed = (value: object, place: Place): object =>
-  Object.fromEntries(Object.entries(value).map(([name, member]) => [name, place(member)]));
+  Object.fromEntries(
+    Object.keys(value).map((name) => {
+      const at = Array.isArray(value) && /^\d+$/.test(name) ? `[${name}]` : memberPath(name);
+      return [name, place(memberOf(value, name), at)];
+    }),
+  );
+
+function memberOf(value: object, name: string | number): unknown {
+  try {
+    return (value as Record<string | number, unknown>)[name];
+  } catch {
+    return unreadable;
+  }
+}
 
 /** Assigning would reach a prototype by the name `__proto__`, and an array's `length`. */
 function define(made: object, members: object, read: Read): void {
