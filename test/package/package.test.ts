@@ -6,17 +6,17 @@ import { type Manifest, pack, root, type Target } from './packed.ts';
 
 /** What a Lambda may carry, minified and without the AWS SDK. Raised only in the commit that needs it. */
 const bundles: readonly [what: string, source: string, ceilingBytes: number][] = [
-  ['everything', "export * from './dist/lib/index.js'", 142_800],
-  ['a guard on a table', "export { dynamoStore, idempotent } from './dist/lib/index.js'", 73_800],
+  ['everything', "export * from './dist/lib/index.js'", 144_200],
+  ['a guard on a table', "export { dynamoStore, idempotent } from './dist/lib/index.js'", 75_100],
   [
     'a guard on a table, with its operation',
     "export { dynamoStore, idempotent, operation } from './dist/lib/index.js'",
-    106_600,
+    107_900,
   ],
   [
     'a guard of records on a table',
     "export { dynamoStore, eachRecord, idempotent } from './dist/lib/index.js'",
-    121_200,
+    122_500,
   ],
   ['a relay', "export { relayOutbox } from './dist/lib/index.js'", 8_600],
 ];
