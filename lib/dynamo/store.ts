@@ -197,6 +197,14 @@ export function dynamoStore(options: DynamoStoreOptions = {}): DynamoStore {
     return { kind: 'chunks', writeId, count: puts.length };
   };
 
+  const writeWithAnswer = (
+    completion: Completion,
+    writeStored: (stored: AnswerInItems) => Promise<Written>,
+  ): Promise<Written> => {
+    const stored = storeAnswer(completion);
+    return stored instanceof Promise ? stored.then(writeStored) : writeStored(stored);
+  };
+
   return {
     id: `dynamodb:${tableName}`,
     maxAnswerBytes,
@@ -208,20 +216,20 @@ export function dynamoStore(options: DynamoStoreOptions = {}): DynamoStore {
     takeOver: (takeover) =>
       writeClaim(new UpdateItemCommand(items.takeover(takeover)), 'dynamodb:UpdateItem'),
 
-    async complete(completion) {
-      const stored = await storeAnswer(completion);
-      return write(new UpdateItemCommand(items.completion(completion, stored)), 'dynamodb:UpdateItem');
-    },
+    complete: (completion) =>
+      writeWithAnswer(completion, (stored) =>
+        write(new UpdateItemCommand(items.completion(completion, stored)), 'dynamodb:UpdateItem'),
+      ),
 
-    async claimCompleted(claim, completion) {
-      const stored = await storeAnswer(completion);
-      return putClaim(items.completedClaim(claim, completion, stored), write);
-    },
+    claimCompleted: (claim, completion) =>
+      writeWithAnswer(completion, (stored) =>
+        putClaim(items.completedClaim(claim, completion, stored), write),
+      ),
 
-    async amend(completion) {
-      const stored = await storeAnswer(completion);
-      return write(new UpdateItemCommand(items.amendment(completion, stored)), 'dynamodb:UpdateItem');
-    },
+    amend: (completion) =>
+      writeWithAnswer(completion, (stored) =>
+        write(new UpdateItemCommand(items.amendment(completion, stored)), 'dynamodb:UpdateItem'),
+      ),
 
     giveBack: (claim) => write(new PutItemCommand(items.release(claim)), 'dynamodb:PutItem'),
 

@@ -141,18 +141,16 @@ export class Attempt {
     const { pk, owner, window, number: attempt, leaseUntilMs, createdAtMs } = this;
     const { fingerprint } = this.request;
     return {
-      ...{
-        pk,
-        status: 'COMPLETED',
-        owner,
-        window,
-        attempt,
-        leaseUntilMs,
-        createdAtMs,
-        completedAtMs,
-        endsAtMs,
-      },
-      ...(fingerprint !== undefined && { fingerprint }),
+      pk,
+      status: 'COMPLETED',
+      owner,
+      window,
+      attempt,
+      leaseUntilMs,
+      createdAtMs,
+      completedAtMs,
+      endsAtMs,
+      fingerprint,
       answer: ArrayBuffer.isView(answer)
         ? { kind: 'inline', bytes: answer }
         : { kind: 'unavailable', ...answer },

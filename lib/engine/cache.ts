@@ -43,6 +43,7 @@ export class AnswerCache {
   put(record: ClaimRecord): void {
     // One in progress has no answer.
     if (record.answer === undefined || sizeOf(record) > this.#maxBytes) return;
+    if (this.#records.get(record.pk) === record) return;
     this.#drop(record.pk);
     this.#add(record);
     for (const pk of this.#records.keys()) {

@@ -89,7 +89,7 @@ export class Execution implements Ending {
   constructor(call: Call, attempt: Attempt, hasClaim = true) {
     const { settings, reply } = call;
     this.call = call;
-    this.progress = new Progress(attempt, settings, hasClaim, reply.toStore);
+    this.progress = new Progress(attempt, settings, hasClaim, reply);
     this.#startedAtMs = settings.clock().now();
   }
 
@@ -101,7 +101,7 @@ export class Execution implements Ending {
   async returned(result: unknown): Promise<unknown> {
     const { settings, reply } = this.call;
     try {
-      const settled = await this.#settleReturned(result);
+      const settled = await this.#settleReturned(result, false, await this.#close());
       switch (settled?.outcome) {
         case undefined:
         case 'done':
@@ -125,7 +125,7 @@ export class Execution implements Ending {
   async recordReturned(value: unknown): Promise<void> {
     let settled: Settled | undefined;
     try {
-      settled = await this.#settleReturned(value, true);
+      settled = await this.#settleReturned(value, true, await this.#close());
     } catch (error) {
       throw this.progress.leaving(error);
     }
@@ -165,9 +165,8 @@ export class Execution implements Ending {
     return this.companion ? this.companion.close() : true;
   }
 
-  /** Resolves to `undefined` if there was nothing to record. */
-  async #settleReturned(value: unknown, isRecord = false): Promise<Settled | undefined> {
-    const isIdle = await this.#close();
+  /** Resolves to `undefined` if there was nothing to record. @param isIdle whether all that the handler began has ended */
+  #settleReturned(value: unknown, isRecord: boolean, isIdle: boolean): Promise<Settled | undefined> {
     const { phase } = this.progress;
     // If a commit in doubt was applied, its result is the answer. Completing finds that out.
     if (isClaimed(phase) && phase.at !== 'committed') return this.#settleClaimed(value, isRecord, isIdle);

@@ -13,6 +13,7 @@ export type { Companion } from './ending.ts';
 export {
   answerOrThrow,
   type Call,
+  type Entered,
   type Execution,
   enter,
   type OperationIdentity,

@@ -18,16 +18,28 @@ const clockSkewMs = 1_000;
 
 /** How long a claim made under `context` holds: until the invocation is killed, and a margin for clocks that differ. */
 export function leaseOf({ leaseMs }: Settings, context: Context | undefined): Lease {
-  const remainingMs = remainingTimeOf(context);
-  const timeLeftMs = remainingMs ?? (() => Number.POSITIVE_INFINITY);
-  if (leaseMs !== undefined) {
-    return { durationMs: () => leaseMs, marginMs: Math.min(clockSkewMs, leaseMs / 2), timeLeftMs };
+  return new InvocationLease(leaseMs, remainingTimeOf(context));
+}
+
+class InvocationLease implements Lease {
+  readonly marginMs: number;
+  readonly #leaseMs: number | undefined;
+  readonly #remainingMs: (() => number) | undefined;
+
+  constructor(leaseMs: number | undefined, remainingMs: (() => number) | undefined) {
+    this.marginMs = leaseMs === undefined ? clockSkewMs : Math.min(clockSkewMs, leaseMs / 2);
+    this.#leaseMs = leaseMs;
+    this.#remainingMs = remainingMs;
   }
-  return {
-    durationMs: () => (remainingMs ? remainingMs() + clockSkewMs : withoutContextMs()),
-    marginMs: clockSkewMs,
-    timeLeftMs,
-  };
+
+  durationMs(): number {
+    if (this.#leaseMs !== undefined) return this.#leaseMs;
+    return this.#remainingMs ? this.#remainingMs() + clockSkewMs : withoutContextMs();
+  }
+
+  timeLeftMs(): number {
+    return this.#remainingMs?.() ?? Number.POSITIVE_INFINITY;
+  }
 }
 
 const withoutContextMs = (): number =>

@@ -3,6 +3,7 @@ import { afterActing, type IdempotencyError } from '../errors.ts';
 import type { ClaimRecord } from '../store/index.ts';
 import type { Attempt } from './attempt.ts';
 import { type Encoded, encode } from './codec.ts';
+import type { Reply } from './reply.ts';
 import type { Settings } from './settings.ts';
 
 /** An attempt's life, from its entry up to what its settling finds. */
@@ -30,20 +31,14 @@ export class Progress {
   readonly settings: Settings;
   /** Whether the claim is won at the commit, and not before. */
   readonly claimsAtCommit: boolean;
-  readonly #toStore: (result: unknown) => unknown;
+  readonly #reply: Pick<Reply, 'toStore'>;
 
-  /** @param toStore makes of a result what is to be stored of it */
-  constructor(
-    attempt: Attempt,
-    settings: Settings,
-    isClaimed: boolean,
-    toStore: (result: unknown) => unknown,
-  ) {
+  constructor(attempt: Attempt, settings: Settings, isClaimed: boolean, reply: Pick<Reply, 'toStore'>) {
     this.attempt = attempt;
     this.settings = settings;
     this.phase = isClaimed ? { at: 'claimed', begun: false } : { at: 'unclaimed', rejected: false };
     this.claimsAtCommit = !isClaimed;
-    this.#toStore = toStore;
+    this.#reply = reply;
   }
 
   /** Whether `record` is by this attempt. */
@@ -84,7 +79,7 @@ export class Progress {
   encode(result: unknown): Encoded | Promise<Encoded> {
     const { pk: operation, deps, settleTimeMs } = this.attempt;
     const { maxAnswerBytes: maxBytes, seal } = deps.store;
-    return encode(this.#toStore(result), { operation, maxBytes, seal, sealTimeMs: settleTimeMs / 2 });
+    return encode(this.#reply.toStore(result), { operation, maxBytes, seal, sealTimeMs: settleTimeMs / 2 });
   }
 }
 

@@ -106,9 +106,9 @@ export async function claim(request: ClaimRequest): Promise<Claimed> {
   if (settled) return settled;
   let owner = uniqueId();
   /** Of requests that were refused: a sending of one may have been applied before, or may be yet. */
-  const earlierOwners = new Set<string>();
+  const earlierOwners: string[] = [];
   const standingOf = (record: ClaimRecord | undefined): Standing =>
-    stand(record, request, record && earlierOwners.has(record.owner) ? record.owner : owner);
+    stand(record, request, record && earlierOwners.includes(record.owner) ? record.owner : owner);
   const waitUntilMs = clock.now() + Math.min(request.waitMs, lease.timeLeftMs() - reserveMs);
   let standing: Standing = 'free';
   let found: ClaimRecord | undefined;
@@ -164,7 +164,7 @@ export async function claim(request: ClaimRequest): Promise<Claimed> {
       case 'free':
       case 'abandoned':
         // Under one name, what another attempt sent to take over from the last request would apply to the next one as well.
-        earlierOwners.add(owner);
+        earlierOwners.push(owner);
         owner = uniqueId();
     }
   }

@@ -55,7 +55,8 @@ export async function storedAnswer(
     if (IdempotencyError.is(cause)) throw cause;
     throw resultUnavailable(record, { reason: 'unreadable' }, cause);
   }
-  if (isFinal) settings.cache?.put({ ...record, answer: { kind: 'inline', bytes } });
+  if (isFinal)
+    settings.cache?.put(answer.kind === 'inline' ? record : { ...record, answer: { kind: 'inline', bytes } });
   return value;
 }
 

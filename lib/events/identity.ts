@@ -190,8 +190,8 @@ function checkedParts(key: NonNullable<Key>): string[] {
       `Option \`key\` returned ${Array.isArray(key) ? 'an empty array' : kindOf(key)}; return a string, a number, an array of them, or undefined for no key.`,
     );
   }
-  // `map` would skip holes.
-  return Array.from(parts, (part: unknown, index) => {
+  // Spread, because `map` would skip holes.
+  return [...parts].map((part: unknown, index) => {
     const isText = typeof part === 'string' && part.trim() !== '';
     if (isText || (typeof part === 'number' && Number.isFinite(part))) return String(part);
     throw new IdempotencyError(

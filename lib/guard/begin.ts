@@ -7,8 +7,10 @@ import type { Context } from 'aws-lambda';
 import {
   answerOrThrow,
   type Begun,
+  type Call,
   carriedBy,
   carrying,
+  type Entered,
   enter,
   type Guard,
   parts,
@@ -25,11 +27,11 @@ import type { UnguardedReason } from '../observe/index.ts';
 import type { GuardSettings } from './resolve-options.ts';
 
 /** @throws what identifying and claiming throw; of an HTTP call only what is not the caller's fault */
-export async function begin(
+export function begin(
   guard: Guard<GuardSettings>,
   event: unknown,
   context: Context | undefined,
-): Promise<Begun> {
+): Begun | Promise<Begun> {
   const { settings } = guard;
   const carried = carriedBy(context);
   if (carried?.kind === 'batch') carried.batch.open();
@@ -40,13 +42,7 @@ export async function begin(
   }
   const http = asHttpEvent(event);
   const reply = http ? httpReply(settings.http, http) : plainReply;
-  try {
-    refuseDurableExecution(context);
-    const begun = http ? undefined : parts.beginBatch?.(guard as Guard<never>, event, context, false);
-    return begun ?? (await beginOne(guard, event, context, http, reply));
-  } catch (error) {
-    return { kind: 'answer', answer: answerOrThrow(reply, error) };
-  }
+  return beginOne(guard, event, context, http, reply);
 }
 
 async function beginOne(
@@ -57,18 +53,34 @@ async function beginOne(
   reply: Reply,
 ): Promise<Begun> {
   const { settings } = guard;
-  const identity = identify(settings, event, context as Context, http);
-  if (identity.kind === 'none') return unguarded(settings, event, context, identity.reason);
-  refuseSharedNamespace(guard);
-  const call = { settings, event, context, reply, identity, startedAtMs: settings.clock().now() };
-  const entered = await enter(call);
+  try {
+    refuseDurableExecution(context);
+    const batch = http ? undefined : parts.beginBatch?.(guard as Guard<never>, event, context, false);
+    if (batch) return batch;
+    const identity = identify(settings, event, context as Context, http);
+    if (identity.kind === 'none') return unguarded(settings, event, context, identity.reason);
+    refuseSharedNamespace(guard);
+    const call: Call = { settings, event, context, reply, identity, startedAtMs: settings.clock().now() };
+    return await afterClaim(guard, call, await enter(call));
+  } catch (error) {
+    return { kind: 'answer', answer: answerOrThrow(reply, error) };
+  }
+}
+
+/** @throws why the call is refused */
+function afterClaim(
+  { settings }: Guard<GuardSettings>,
+  call: Call,
+  entered: Entered,
+): Begun | Promise<Begun> {
+  const { event, context } = call;
   switch (entered.outcome) {
     case 'run': {
       const { execution: run } = entered;
       return { kind: 'run', event, context: carrying(context, { kind: 'guarded', execution: run }), run };
     }
     case 'replay':
-      return { kind: 'answer', answer: await replay(call, entered.record) };
+      return replay(call, entered.record).then((answer) => ({ kind: 'answer', answer }));
     case 'mismatch':
     case 'busy':
       throw refusalOf(entered, settings.clock().now());

@@ -1,4 +1,4 @@
-import type { Reply } from '../engine/index.ts';
+import type { Ended, Reply } from '../engine/index.ts';
 import { type IdempotencyError, withoutMessage } from '../errors.ts';
 import type { HttpEvent } from '../events/index.ts';
 import { isFunction, isRecord, kindOf } from '../validate.ts';
@@ -13,16 +13,35 @@ export interface ReplySettings {
 }
 
 /** The reply of a call that came over HTTP. */
-export const httpReply = (settings: ReplySettings, http: HttpEvent): Reply => ({
-  toStore: (answer) => withoutPrivateHeaders(http, answer),
-  statusOf: (answer) => statusCodeOf(http, answer),
-  replayed: (answer) => replayed(settings, http, answer),
-  refused(error) {
-    const answer = refused(settings, http, error);
+export const httpReply = (settings: ReplySettings, http: HttpEvent): Reply => new HttpReply(settings, http);
+
+class HttpReply implements Reply {
+  readonly isAmended = true;
+  readonly #settings: ReplySettings;
+  readonly #http: HttpEvent;
+
+  constructor(settings: ReplySettings, http: HttpEvent) {
+    this.#settings = settings;
+    this.#http = http;
+  }
+
+  toStore(answer: unknown): unknown {
+    return withoutPrivateHeaders(this.#http, answer);
+  }
+
+  statusOf(answer: unknown): number | undefined {
+    return statusCodeOf(this.#http, answer);
+  }
+
+  replayed(answer: unknown): unknown {
+    return replayed(this.#settings, this.#http, answer);
+  }
+
+  refused(error: IdempotencyError): Ended {
+    const answer = refused(this.#settings, this.#http, error);
     return answer ? { kind: 'answer', answer } : { kind: 'error', error };
-  },
-  isAmended: true,
-});
+  }
+}
 
 /** The HTTP answer to a refused call, or `undefined` where the error must be thrown. */
 function refused(
@@ -138,8 +157,16 @@ function withoutPrivateHeaders(http: HttpEvent, result: unknown): unknown {
   };
 }
 
-function pickStored<T>(headers: Readonly<Record<string, T>>): Record<string, T> {
-  return Object.fromEntries(Object.entries(headers).filter(([name]) => !notStored.has(name.toLowerCase())));
+const pickStored = <T>(headers: Readonly<Record<string, T>>) => without(notStored, headers);
+
+/** `headers` without those of `names`, which are in lower case. Most have none of them, and need no copy. */
+function without<T>(
+  names: ReadonlySet<string>,
+  headers: Readonly<Record<string, T>>,
+): Readonly<Record<string, T>> {
+  const isKept = (name: string): boolean => !names.has(name.toLowerCase());
+  if (Object.keys(headers).every(isKept)) return headers;
+  return Object.fromEntries(Object.entries(headers).filter(([name]) => isKept(name)));
 }
 
 /** An HTTP answer that may lack a status. */
@@ -208,8 +235,7 @@ const hasHeader = ({ headers, multiValueHeaders }: Response, name: string): bool
 function withHeaders(http: HttpEvent, response: Response, more: Record<string, string>): Response {
   const added = Object.entries(more).filter(isSent);
   const replaced = new Set(added.map(([name]) => name.toLowerCase()));
-  const kept = <T>(headers: Readonly<Record<string, T>> | undefined): [string, T][] =>
-    Object.entries(headers ?? {}).filter(([name]) => !replaced.has(name.toLowerCase()));
+  const kept = <T>(headers: Readonly<Record<string, T>> | undefined) => without(replaced, headers ?? {});
 
   if (http.multiValue) {
     const listed = ([name, value]: [string, unknown]): [string, unknown[]] => [name, [value]];
@@ -217,17 +243,17 @@ function withHeaders(http: HttpEvent, response: Response, more: Record<string, s
     return {
       ...rest,
       multiValueHeaders: Object.fromEntries([
-        ...kept(single).filter(isSent).map(listed),
-        ...kept(response.multiValueHeaders),
+        ...Object.entries(kept(single)).filter(isSent).map(listed),
+        ...Object.entries(kept(response.multiValueHeaders)),
         ...added.map(listed),
       ]) as Record<string, string[]>,
     };
   }
   return {
     ...response,
-    headers: Object.fromEntries([...kept(response.headers), ...added]),
+    headers: { ...kept(response.headers), ...Object.fromEntries(added) },
     ...(response.multiValueHeaders && {
-      multiValueHeaders: Object.fromEntries(kept(response.multiValueHeaders)),
+      multiValueHeaders: kept(response.multiValueHeaders),
     }),
   };
 }

@@ -54,7 +54,7 @@ export const engineMutants: readonly Mutant[] = [
   {
     fault: 'a claim is asked for again under the same owner',
     file: 'lib/engine/protocol.ts',
-    find: '        earlierOwners.add(owner);\n        owner = uniqueId();',
+    find: '        earlierOwners.push(owner);\n        owner = uniqueId();',
     replace: '        earlierOwners.add(owner);',
     test: 'test/engine/claimed-again.test.ts: its sender takes over as another owner, so that a repeated takeover from the first one changes nothing',
   },
@@ -122,7 +122,7 @@ export const engineMutants: readonly Mutant[] = [
   {
     fault: 'the cache forgets with which payload an operation was completed',
     file: 'lib/engine/attempt.ts',
-    find: '      ...(fingerprint !== undefined && { fingerprint }),\n      answer:',
+    find: '      fingerprint,\n      answer:',
     replace: '      answer:',
   },
   {
