@@ -1,12 +1,8 @@
-import { type ChildProcess, execFile, spawn } from 'node:child_process';
-import { mkdir, mkdtemp, readdir, rename, rm } from 'node:fs/promises';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { delimiter, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import { promisify } from 'node:util';
-import { defaultCache, defaultJava, exists, howToGetJava, javaVersion } from '../setup/index.ts';
-
-const run = promisify(execFile);
+import { defaultJava, exists, howToGetJava, installDebianFiles, javaVersion } from '../setup/index.ts';
 
 /** What Velocity 1.7 consists of: Debian's packages, and the file that each of them puts into `/usr/share/java`. */
 const PARTS = [
@@ -84,61 +80,33 @@ export async function startVelocity(): Promise<VelocityEngine> {
 
 async function findVelocity(): Promise<string> {
   if (process.env.VELOCITY_CLASSPATH) return process.env.VELOCITY_CLASSPATH;
-  for (const directory of ['/usr/share/java', cacheDirectory()]) {
-    const classPath = await classPathIn(directory);
-    if (classPath !== undefined) return classPath;
-  }
-  await download(cacheDirectory());
-  const classPath = await classPathIn(cacheDirectory());
+  const installed = await classPathIn('/usr/share/java');
+  if (installed !== undefined) return installed;
+  const classPath = await classPathIn(await download());
   if (classPath === undefined) {
     throw new Error(`The packages of Velocity do not hold its jars any more. ${HOW_TO_GET_IT}`);
   }
   return classPath;
 }
 
-function cacheDirectory(): string {
-  return join(defaultCache(), 'velocity-1.7');
-}
-
-async function classPathIn(directory: string): Promise<string | undefined> {
-  const jars = PARTS.map(({ jar }) => join(directory, jar));
-  const found = await Promise.all(jars.map(exists));
-  return found.every(Boolean) ? jars.join(delimiter) : undefined;
-}
-
-/** APT checks the signatures. */
-async function download(directory: string): Promise<void> {
-  await mkdir(join(directory, '..'), { recursive: true });
-  // Next to its final place, so that the rename stays within one file system and is atomic.
-  const temporary = await mkdtemp(`${directory}.part-`);
-  const apt = (...words: string[]) =>
-    run('apt-get', ['-o', 'APT::Sandbox::User=root', ...words], { cwd: temporary, timeout: 5 * 60_000 });
+async function download(): Promise<string> {
   try {
-    process.stderr.write(`Downloading Velocity (1.2 MB, once) to ${directory}\n`);
-    const packages = PARTS.map(({ debianPackage }) => debianPackage);
-    await apt('download', ...packages).catch(async () => {
-      // The machine's lists of packages are missing or old, and only root may renew them.
-      await mkdir(join(temporary, 'lists', 'partial'), { recursive: true });
-      await mkdir(join(temporary, 'cache', 'archives', 'partial'), { recursive: true });
-      const lists = ['-o', `Dir::State::Lists=${temporary}/lists`, '-o', `Dir::Cache=${temporary}/cache`];
-      await apt(...lists, 'update');
-      await apt(...lists, 'download', ...packages);
-    });
-    for (const file of await readdir(temporary)) {
-      if (file.endsWith('.deb')) await run('dpkg-deb', ['-x', file, 'unpacked'], { cwd: temporary });
-    }
-    await rename(join(temporary, 'unpacked', 'usr', 'share', 'java'), directory).catch(async (cause) => {
-      // Another process was quicker.
-      if (!(await exists(directory))) throw cause;
+    return await installDebianFiles({
+      ...{ title: 'Velocity', cacheName: 'velocity-1.7', downloadMegabytes: 1.2 },
+      ...{ packages: PARTS.map(({ debianPackage }) => debianPackage), folder: 'usr/share/java' },
     });
   } catch (cause) {
     throw new Error(
       `The mapping templates are tested in Velocity, which is not installed and could not be downloaded (${reasonOf(cause)}). ${HOW_TO_GET_IT}`,
       { cause },
     );
-  } finally {
-    await rm(temporary, { recursive: true, force: true });
   }
+}
+
+async function classPathIn(directory: string): Promise<string | undefined> {
+  const jars = PARTS.map(({ jar }) => join(directory, jar));
+  const found = await Promise.all(jars.map(exists));
+  return found.every(Boolean) ? jars.join(delimiter) : undefined;
 }
 
 function linesOf(template: string, input: TemplateInput): string {
