@@ -6,10 +6,20 @@ import type { CfnEventSourceMapping, Function as LambdaFunction } from 'aws-cdk-
 import { CfnQueue } from 'aws-cdk-lib/aws-sqs';
 import { addressesOf } from './addresses.ts';
 import { knownNumber, knownSeconds } from './known.ts';
+import { checkPositions } from './position-checks.ts';
 import { deadLetterQueueOf, retentionOf, sourcesOf } from './sources.ts';
 
 /** @returns an error for each thing that AWS refuses; what is unwise becomes a warning, which an app can acknowledge */
-export function checkSources(fn: LambdaFunction, ttl: Duration | undefined, namesKey: boolean): string[] {
+export function checkSources(
+  fn: LambdaFunction,
+  ttl: Duration | undefined,
+  { namesKey, keepsPositions }: { readonly namesKey: boolean; readonly keepsPositions: boolean },
+): string[] {
+  const ofPositions = keepsPositions ? checkPositions(fn) : [];
+  return [...ofPositions, ...checkLives(fn, ttl, namesKey || keepsPositions)];
+}
+
+function checkLives(fn: LambdaFunction, ttl: Duration | undefined, namesKey: boolean): string[] {
   return sourcesOf(fn).flatMap(({ resource, life: { seconds, isKnown }, mapping }) => {
     const ttlSeconds = ttl && knownSeconds(ttl);
     if (resource !== undefined && isKnown && ttlSeconds !== undefined && ttlSeconds < seconds) {

@@ -42,6 +42,7 @@ export class IdempotentFunction extends Construct implements IGrantable {
       ttl,
       namespace = this.node.path,
       namesKey,
+      keepsPositions,
       level,
       destinations,
       logRetention,
@@ -81,6 +82,7 @@ export class IdempotentFunction extends Construct implements IGrantable {
       namespace,
       ...(ttl && { ttl }),
       ...(namesKey !== undefined && { namesKey }),
+      ...(keepsPositions !== undefined && { keepsPositions }),
       ...(level !== undefined && { level }),
       ...(destinations && { destinations }),
     });

@@ -9,6 +9,7 @@ export { IdempotencyDashboard, type IdempotencyDashboardProps } from './idempote
 export { IdempotencyTable, type IdempotencyTableProps } from './idempotency-table.ts';
 export { IdempotentFunction, type IdempotentFunctionProps } from './idempotent-function.ts';
 export { IdempotentQueue, type IdempotentQueueProps, type RuleTargetOptions } from './idempotent-queue.ts';
+export { IdempotentStream } from './idempotent-stream.ts';
 export type {
   FifoIngestProps,
   FunctionIngestProps,
@@ -17,5 +18,6 @@ export type {
 } from './ingest-props.ts';
 export { OutboxPipe, type OutboxPipeProps } from './outbox-pipe.ts';
 export type { FromQueueArnOptions, IIdempotentQueue } from './queue-base.ts';
+export type { IdempotentStreamProps, KafkaClusterOptions, StreamOrTopic } from './stream-props.ts';
 export type { IdempotencyTableAttributes, IIdempotencyTable, ProtectOptions } from './table-base.ts';
 export type { IdempotencyTableGrants } from './table-grants.ts';

@@ -16,11 +16,13 @@ export function protectFunction(
     ttl,
     namespace = fn.node.path,
     namesKey = false,
+    keepsPositions = false,
     destinations,
   }: {
     readonly ttl?: Duration;
     readonly namespace?: string;
     readonly namesKey?: boolean;
+    readonly keepsPositions?: boolean;
     /** Called at synthesis. */
     readonly destinations: () => readonly string[];
   },
@@ -43,7 +45,9 @@ export function protectFunction(
     // `undefined` leaves the variable out.
     Lazy.uncachedString({ produce: () => destinations().join(',') || undefined }),
   );
-  fn.node.addValidation({ validate: () => [...checkSources(fn, ttl, namesKey), ...checkApis(fn)] });
+  fn.node.addValidation({
+    validate: () => [...checkSources(fn, ttl, { namesKey, keepsPositions }), ...checkApis(fn)],
+  });
 }
 
 /** The default namespace of a function's guards, which is also the dimension of their metrics. */

@@ -1,7 +1,7 @@
 /** Which queues and streams hand records to a function, and how long each may deliver a record again. */
 import { Stack } from 'aws-cdk-lib';
 import { CfnGlobalTable, CfnTable } from 'aws-cdk-lib/aws-dynamodb';
-import { CfnStream } from 'aws-cdk-lib/aws-kinesis';
+import { CfnStream, CfnStreamConsumer } from 'aws-cdk-lib/aws-kinesis';
 import { CfnEventSourceMapping, type Function as LambdaFunction } from 'aws-cdk-lib/aws-lambda';
 import { CfnQueue } from 'aws-cdk-lib/aws-sqs';
 import type { IConstruct } from 'constructs';
@@ -18,27 +18,32 @@ export interface Life {
 
 /** A queue or a stream that hands records to a function. */
 export interface Source {
-  /** `undefined` for a queue that this app does not create. */
+  /** `undefined` for one that this app does not create. */
   readonly resource: CfnQueue | CfnTable | CfnGlobalTable | CfnStream | undefined;
   readonly life: Life;
   readonly mapping: CfnEventSourceMapping;
 }
 
+/** What has records handed to a function. Complete at synthesis only. */
+export function mappingsOf(fn: LambdaFunction): CfnEventSourceMapping[] {
+  const addresses = addressesOf(fn);
+  return fn.node.root.node
+    .findAll()
+    .filter((construct) => construct instanceof CfnEventSourceMapping)
+    .filter((mapping) => addresses.isAddress(mapping, mapping.functionName));
+}
+
 /** All sources of a function in this app. Complete at synthesis only. */
 export function sourcesOf(fn: LambdaFunction): Source[] {
   const constructs = fn.node.root.node.findAll();
-  const addresses = addressesOf(fn);
-  return constructs
-    .filter((construct) => construct instanceof CfnEventSourceMapping)
-    .filter((mapping) => addresses.isAddress(mapping, mapping.functionName))
-    .flatMap((mapping): Source[] => {
-      const found = constructs.flatMap((resource) => {
-        const source = asSource(resource, constructs);
-        return source && areSame(mapping, mapping.eventSourceArn, source.arn) ? [{ ...source, mapping }] : [];
-      });
-      const elsewhere = found.length === 0 ? lifeElsewhere(mapping) : undefined;
-      return elsewhere ? [{ resource: undefined, life: elsewhere, mapping }] : found;
+  return mappingsOf(fn).flatMap((mapping): Source[] => {
+    const found = constructs.flatMap((resource) => {
+      const source = asSource(resource, constructs);
+      return source && areSame(mapping, mapping.eventSourceArn, source.arn) ? [{ ...source, mapping }] : [];
     });
+    const elsewhere = found.length === 0 ? lifeElsewhere(mapping) : undefined;
+    return elsewhere ? [{ resource: undefined, life: elsewhere, mapping }] : found;
+  });
 }
 
 /** A resource as a source of records. Where its template says nothing, the service's default counts. */
@@ -52,12 +57,20 @@ function asSource(
   if (resource instanceof CfnTable || resource instanceof CfnGlobalTable) {
     return { resource, arn: resource.attrStreamArn, life: { seconds: daySeconds, isKnown: true } };
   }
-  if (resource instanceof CfnStream) {
-    const hours = knownNumber(resource, resource.retentionPeriodHours, 24);
-    const life = { seconds: (hours ?? longestInStreamHours) * 3_600, isKnown: hours !== undefined };
-    return { resource, arn: resource.attrArn, life };
+  if (resource instanceof CfnStream) return { resource, arn: resource.attrArn, life: lifeInStream(resource) };
+  if (resource instanceof CfnStreamConsumer) {
+    const stream = constructs
+      .filter((construct) => construct instanceof CfnStream)
+      .find((candidate) => areSame(resource, candidate.attrArn, resource.streamArn));
+    const life = stream ? lifeInStream(stream) : longestInStream;
+    return { resource: stream, arn: resource.attrConsumerArn, life };
   }
   return undefined;
+}
+
+function lifeInStream(stream: CfnStream): Life {
+  const hours = knownNumber(stream, stream.retentionPeriodHours, 24);
+  return hours === undefined ? longestInStream : { seconds: hours * 3_600, isKnown: true };
 }
 
 /** A message may come from its queue, and once more from the dead-letter queue, when it is redriven. */
@@ -89,8 +102,13 @@ export function retentionOf(queue: CfnQueue): Life {
   return seconds === undefined ? longestInQueue : { seconds, isKnown: true };
 }
 
+/** Whether a mapping reads a topic of Kafka. */
+export const isKafka = (mapping: CfnEventSourceMapping): boolean =>
+  mapping.selfManagedEventSource !== undefined || mapping.topics !== undefined;
+
 /** A queue that this app does not create may have a dead-letter queue, and both may keep messages as long as SQS allows. */
 function lifeElsewhere(mapping: CfnEventSourceMapping): Life | undefined {
+  if (isKafka(mapping)) return usualInTopic;
   const arn: unknown = Stack.of(mapping).resolve(mapping.eventSourceArn);
   if (typeof arn !== 'string' || arn.split(':')[2] !== 'sqs') return undefined;
   const { seconds } = longestInQueue;
@@ -103,4 +121,7 @@ const daySeconds = 86_400;
 const longestInQueue: Life = { seconds: 14 * daySeconds, isKnown: false };
 
 /** @see https://docs.aws.amazon.com/streams/latest/dev/kinesis-extended-retention.html */
-const longestInStreamHours = 8_760;
+const longestInStream: Life = { seconds: 8_760 * 3_600, isKnown: false };
+
+/** Kafka's own default, `log.retention.hours`. A topic may keep its messages for ever, and no template says how long. */
+const usualInTopic: Life = { seconds: 7 * daySeconds, isKnown: false };

@@ -28,6 +28,13 @@ export interface ProtectOptions {
    */
   readonly namesKey?: boolean;
   /**
+   * Whether the handler is `eachPartition(…)`, which keeps the position of each lane instead of a record for each operation.
+   * Then synthesis checks that the function's event sources are streams or topics, with the settings that positions need.
+   *
+   * @default false
+   */
+  readonly keepsPositions?: boolean;
+  /**
    * The function or app that the keys belong to. Give two functions one namespace to share keys.
    *
    * @default - the function's construct path, which survives a replacement of the function

@@ -65,11 +65,15 @@ describe("CloudFormation's schemas", () => {
 const meant: Readonly<Record<string, RegExp>> = {
   // X-Ray's actions, and those on network interfaces, are for no resource in particular.
   'AwsSolutions-IAM5[Resource::*]': /\/(?:Orders\/)?Role\/DefaultPolicy\/Resource$/,
-  // A pipe's and a rule's dead-letter queues are dead-letter queues, which cdk-nag looks for at queues only.
-  'AwsSolutions-SQS3': /\/(?:Outbox\/DeadLetterQueue|Ledger\/UndeliveredEvents)\/Resource$/,
+  // A pipe's, a rule's and a stream's dead-letter queues are dead-letter queues, which cdk-nag looks for at queues only.
+  'AwsSolutions-SQS3':
+    /\/(?:Outbox\/DeadLetterQueue|(?:Sales|Topic)\/Discarded|Ledger\/UndeliveredEvents)\/Resource$/,
   // The CDK's role with which API Gateway writes logs, where you ask for it.
   'AwsSolutions-IAM4[Policy::arn:<AWS::Partition>:iam::aws:policy/service-role/AmazonAPIGatewayPushToCloudWatchLogs]':
     /\/Ingest\/Api\/CloudWatchRole\/Resource$/,
+  // The CDK's own choice for a topic: network interfaces, and the cluster's description.
+  'AwsSolutions-IAM4[Policy::arn:<AWS::Partition>:iam::aws:policy/service-role/AWSLambdaMSKExecutionRole]':
+    /\/Orders\/Role\/Resource$/,
   // The body is yours: only the headers can be demanded here.
   'AwsSolutions-APIG2': /\/Ingest\/Api\/Resource$/,
   // A firewall costs more than the route: yours to decide.

@@ -8,6 +8,7 @@ import { Billing, Capacity, MultiRegionConsistency, TableEncryptionV2 } from 'aw
 import { Vpc } from 'aws-cdk-lib/aws-ec2';
 import { Rule } from 'aws-cdk-lib/aws-events';
 import { Role, ServicePrincipal } from 'aws-cdk-lib/aws-iam';
+import { Stream, StreamEncryption } from 'aws-cdk-lib/aws-kinesis';
 import { Key } from 'aws-cdk-lib/aws-kms';
 import { LogGroup } from 'aws-cdk-lib/aws-logs';
 import { Topic } from 'aws-cdk-lib/aws-sns';
@@ -21,6 +22,7 @@ import {
   type IdempotentFunctionProps,
   IdempotentQueue,
   type IdempotentQueueProps,
+  IdempotentStream,
   type IIdempotencyTable,
   OutboxPipe,
 } from '../../constructs/index.ts';
@@ -153,6 +155,13 @@ const variants: Readonly<Record<string, (stack: Stack) => void>> = {
     new Topic(stack, 'Topic', { fifo: true, enforceSSL: true }).addSubscription(queue.asTopicSubscription());
     const rule = new Rule(stack, 'Rule', { eventPattern: { source: ['shop'] } });
     rule.addTarget(queue.asRuleTarget({ messageGroupId: 'shop' }));
+  },
+  'a stream of Kinesis and a topic of Kafka': (stack) => {
+    const consumer = createHandler(stack, createTable(stack), { keepsPositions: true, level: 'committed' });
+    const stream = new Stream(stack, 'Stream', { encryption: StreamEncryption.MANAGED });
+    new IdempotentStream(stack, 'Sales', { source: { kinesis: stream }, consumer });
+    const msk = { clusterArn: 'arn:aws:kafka:eu-west-1:111122223333:cluster/sales/1', topic: 'sales' };
+    new IdempotentStream(stack, 'Topic', { source: { msk }, consumer, provisionedPollers: {} });
   },
   'a pipe with keys of yours': (stack) => {
     const key = new Key(stack, 'Key', { enableKeyRotation: true });
