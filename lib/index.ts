@@ -39,6 +39,7 @@ export {
   type MiddyRequest,
   type OpenApiFragment,
   openApi,
+  type SequencedOptions,
   type SubjectOf,
 } from './guard/index.ts';
 export type { ErrorProfile, HttpResponse } from './http/index.ts';
@@ -64,4 +65,5 @@ export {
   operation,
   type StepOptions,
 } from './operation/index.ts';
+export { type NumberedOptions, type Numbering, numbered, type Sequence } from './sequence/index.ts';
 export type { Clock, Rejection, Seal, TransactWrite } from './store/index.ts';

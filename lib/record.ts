@@ -90,6 +90,8 @@ export const metric = {
     replay: 'Replay',
     busy: 'Busy',
     mismatch: 'Mismatch',
+    fenced: 'Fenced',
+    gap: 'Gap',
     overtaken: 'Overtaken',
     complete: 'Complete',
     release: 'Release',

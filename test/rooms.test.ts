@@ -6,10 +6,11 @@ import { describe, expect, test } from 'vitest';
 /** A room may import the rooms that are listed, and the files at the folder's own level that all rooms share. */
 const plans: Readonly<Record<string, Readonly<Record<string, readonly string[]>>>> = {
   lib: {
-    guard: ['engine', 'http', 'events', 'observe', 'dynamo', 'store'],
+    guard: ['engine', 'http', 'events', 'observe', 'sequence', 'dynamo', 'store'],
     batch: ['operation', 'engine', 'events'],
     messages: ['operation', 'events', 'store'],
     simulate: ['guard', 'operation', 'observe', 'store'],
+    sequence: ['engine', 'events', 'store'],
     http: ['engine', 'events'],
     operation: ['engine', 'dynamo', 'store'],
     engine: ['store', 'observe'],

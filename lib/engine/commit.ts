@@ -35,6 +35,7 @@ export type RecordWrite = (
  */
 export async function commit(progress: Progress, result: unknown, write = alone): Promise<unknown> {
   const before = progress.phase;
+  const startedAtMs = progress.attempt.deps.clock.now();
   progress.phase = { at: 'committing', isClaimed: isClaimed(before) };
   let commit: Commit;
   try {
@@ -43,6 +44,8 @@ export async function commit(progress: Progress, result: unknown, write = alone)
     commit = await commitEncoded(progress, encoded, write);
   } catch (error) {
     progress.phase = phaseAfter(error, progress.phase, before);
+    const { pk, deps } = progress.attempt;
+    progress.settings.observeRefusal?.(error, pk, deps.clock.now() - startedAtMs);
     throw error;
   }
   if (commit.outcome === 'applied') {

@@ -109,11 +109,11 @@ async function isCommitted({ call }: Ending, value: unknown, { plain }: Encoded)
 }
 
 /** The record of this window, if it has been completed unknown to this attempt. */
-async function completedMeanwhile({ call, progress }: Ending): Promise<ClaimRecord | undefined> {
+async function completedMeanwhile({ progress }: Ending): Promise<ClaimRecord | undefined> {
   const { attempt, phase } = progress;
   if (phase.at === 'committed' || phase.at === 'duplicate') return phase.record;
   if (phase.at === 'unclaimed') return undefined;
-  const record = await inTime(call.settings.store().read(attempt.pk), attempt.settleTimeMs);
+  const record = await inTime(attempt.deps.store.read(attempt.pk), attempt.settleTimeMs);
   if (record?.status !== 'COMPLETED') return undefined;
   return record.window === attempt.window || progress.isOwn(record) ? record : undefined;
 }

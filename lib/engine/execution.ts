@@ -16,15 +16,7 @@ import { type Claimed, claim, complete, recognised, release, type Settled } from
 import { replay, tellUnavailable } from './recall.ts';
 import { notCommitted, overtaken } from './refusals.ts';
 import type { Ended, Reply } from './reply.ts';
-import type { Settings } from './settings.ts';
-
-/** Which operation a call belongs to. */
-export interface OperationIdentity {
-  readonly key: string;
-  readonly scope: string;
-  readonly pk: string;
-  readonly fingerprint: string | undefined;
-}
+import type { OperationIdentity, Settings } from './settings.ts';
 
 /** One guarded call, or one record of a batch. */
 export interface Call {
@@ -50,7 +42,7 @@ export async function enter(call: Call): Promise<Entered> {
   const { settings, identity, startedAtMs } = call;
   const rawInput = settings.keep.input ? await keptInput(call) : undefined;
   const request = claimRequest(call, rawInput);
-  const claimed = settings.claim === 'at-commit' ? recognised(request) : await claim(request);
+  const claimed = settings.claim === 'at-commit' ? recognised(request) : await claimOrTell(call, request);
   if (claimed === undefined) {
     return { outcome: 'run', execution: new Execution(call, unclaimed(request), false) };
   }
@@ -63,10 +55,23 @@ export async function enter(call: Call): Promise<Entered> {
     : claimed;
 }
 
+async function claimOrTell({ settings, startedAtMs }: Call, request: ClaimRequest): Promise<Claimed> {
+  try {
+    return await claim(request);
+  } catch (error) {
+    settings.observeRefusal?.(error, request.pk, settings.clock().now() - startedAtMs);
+    throw error;
+  }
+}
+
 function claimRequest(call: Call, rawInput: Uint8Array | undefined): ClaimRequest {
   const { settings, identity } = call;
   return {
-    deps: { store: settings.store(), clock: settings.clock(), lease: leaseOf(settings, call.context) },
+    deps: {
+      store: settings.storeOf(identity),
+      clock: settings.clock(),
+      lease: leaseOf(settings, call.context),
+    },
     pk: identity.pk,
     fingerprint: identity.fingerprint,
     ttlMs: settings.ttlMs,

@@ -16,7 +16,6 @@ export {
   type Entered,
   type Execution,
   enter,
-  type OperationIdentity,
 } from './execution.ts';
 export { backoff, insist, inTime } from './in-time.ts';
 export { remainingTimeOf } from './lease.ts';
@@ -27,4 +26,4 @@ export { replay, tellUnavailable, whyNot } from './recall.ts';
 export { leaseIsOver, outcomeUnknown, overtaken, refusalOf } from './refusals.ts';
 export { type Ended, plainReply, type Reply } from './reply.ts';
 export type { Begun, Run } from './run.ts';
-export type { Outcome, Settings } from './settings.ts';
+export type { OperationIdentity, Outcome, Settings } from './settings.ts';

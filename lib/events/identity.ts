@@ -34,6 +34,20 @@ export interface IdentitySettings {
     readonly methods: readonly string[];
     readonly keySyntax: 'lenient' | 'strict';
   };
+  /** Where an operation is in its sender's sequence. `numbered` brings it; `parts` are those of the key. */
+  readonly placed?: (
+    namespace: string,
+    tenant: string | undefined,
+    parts: readonly string[],
+  ) => { readonly pk: string; readonly place: SenderPlace };
+}
+
+/** An operation's place in the sequence of its sender. */
+export interface SenderPlace {
+  /** Partition key of the sender's item. */
+  readonly sender: string;
+  readonly epoch: number;
+  readonly number: number;
 }
 
 /** Which operation an event belongs to, or why it belongs to none. */
@@ -45,6 +59,8 @@ export type Identity =
       /** The record's partition key: `<namespace>#<base64url(sha256(tenant, key))>`. It shows neither tenant nor key. */
       readonly pk: string;
       readonly fingerprint: string | undefined;
+      /** With the option `sequence`. */
+      readonly place?: SenderPlace;
     }
   | { readonly kind: 'none'; readonly reason: 'method' | 'no-key' };
 
@@ -97,6 +113,7 @@ function identityOf(
     scope: tenant === undefined ? namespace : `${namespace}#${tenant}`,
     pk: `${namespace}#${sha256(JSON.stringify([tenant ?? null, ...parts]))}`,
     fingerprint: fingerprintOf(settings, event, context, shape),
+    ...settings.placed?.(namespace, tenant, parts),
   };
 }
 
@@ -139,6 +156,14 @@ function warnOfComparingNothing(settings: IdentitySettings, compared: unknown): 
  */
 export function wholePayload(event: unknown): string {
   return sha256(shapeOf(event, asHttpEvent(event)).payload());
+}
+
+/** All lines of a header of an HTTP request or an AppSync mutation; `undefined` for an event without headers. */
+export function headerLinesOf(event: unknown, name: string): string[] | undefined {
+  const http = asHttpEvent(event);
+  if (http) return headerLines(http, name);
+  const resolver = asAppSyncEvent(event);
+  return resolver && appSyncHeaderLines(resolver, name);
 }
 
 function shapeOf(event: unknown, http: HttpEvent | undefined, options?: IdentitySettings['http']): Shape {

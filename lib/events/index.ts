@@ -6,10 +6,12 @@
 export { asHttpEvent, type HttpEvent } from './http-event.ts';
 export {
   batchNotTaken,
+  headerLinesOf,
   type Identity,
   type IdentitySettings,
   identify,
   identifyRecord,
+  type SenderPlace,
   wholePayload,
 } from './identity.ts';
 export type { Key } from './key.ts';

@@ -6,7 +6,7 @@ import type { SourceRecord } from '../events/index.ts';
 import { kindOf } from '../validate.ts';
 import { begin } from './begin.ts';
 import { type IdempotentMiddleware, idempotentMiddleware } from './middy.ts';
-import type { IdempotentOptions } from './options.ts';
+import type { GuardOptions } from './options.ts';
 import { type GuardSettings, resolveOptions } from './resolve-options.ts';
 
 /**
@@ -55,14 +55,14 @@ export type GuardedHandler<Event, Result> = (
  * @throws `UNSUPPORTED` at once, for a streaming handler.
  * @throws an {@link IdempotencyError} from a call that is refused; a refused HTTP request gets an answer that says so.
  */
-export function idempotent<Event = any>(options?: IdempotentOptions<Event>): IdempotentMiddleware;
+export function idempotent<Event = any>(options?: GuardOptions<Event>): IdempotentMiddleware;
 export function idempotent<Event, Result>(
   handler: (event: Event, context: Context, ...rest: any[]) => Result,
-  options?: NoInfer<IdempotentOptions<SubjectOf<Event>>>,
+  options?: NoInfer<GuardOptions<SubjectOf<Event>>>,
 ): GuardedHandler<Event, Result>;
 export function idempotent(
-  first?: IdempotentOptions | ((...args: any[]) => unknown),
-  second?: IdempotentOptions,
+  first?: GuardOptions | ((...args: any[]) => unknown),
+  second?: GuardOptions,
 ): IdempotentMiddleware | GuardedHandler<any, any> {
   if (typeof first === 'function') return wrap(first, resolveOptions(second));
   if (second !== undefined) {

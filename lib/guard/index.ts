@@ -6,4 +6,4 @@
 export { type Answer, type GuardedHandler, idempotent, type SubjectOf } from './idempotent.ts';
 export type { IdempotentMiddleware, MiddyRequest } from './middy.ts';
 export { type OpenApiFragment, openApi } from './openapi.ts';
-export type { HttpOptions, IdempotentOptions } from './options.ts';
+export type { HttpOptions, IdempotentOptions, SequencedOptions } from './options.ts';

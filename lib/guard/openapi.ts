@@ -1,6 +1,6 @@
 import { maxKeyLength } from '../events/index.ts';
 import { type ErrorProfile, refusals, statusPhrase } from '../http/index.ts';
-import type { IdempotentOptions } from './options.ts';
+import type { GuardOptions } from './options.ts';
 import { type GuardSettings, resolveOptions } from './resolve-options.ts';
 
 /** What an OpenAPI 3.1 document must say about its guarded operations. */
@@ -32,7 +32,7 @@ export interface OpenApiFragment {
  * @throws `BAD_OPTION`
  * @see https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/ section 2.5
  */
-export function openApi(options: IdempotentOptions = {}): OpenApiFragment {
+export function openApi(options: GuardOptions = {}): OpenApiFragment {
   const settings = resolveOptions(options);
   const { http } = settings;
   const responses = refusalResponses(settings);

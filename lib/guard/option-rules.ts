@@ -84,6 +84,10 @@ export const rules = {
   },
   namespace: { expected: `a string of 1 to ${maxNamespaceLength} characters`, isFine: isNamespace },
   key: aFunction,
+  sequence: {
+    expected: 'numbered((event) => ({ producer, epoch, number })), or numbered() for the header',
+    isFine: (value) => isRecord(value) && isFunction(value.guarding),
+  },
   tenant: aFunction,
   fingerprint: {
     expected: 'a function or false',

@@ -6,10 +6,11 @@ import type { IdempotencyError } from '../errors.ts';
 import type { Key } from '../events/index.ts';
 import type { ErrorProfile, HttpResponse } from '../http/index.ts';
 import type { IdempotencyEvent } from '../observe/index.ts';
+import type { Sequence } from '../sequence/index.ts';
 import type { Store } from '../store/index.ts';
 
-/** Options of a guard. Each has a default. They are checked when the guard is made, and changes after that have no effect. */
-export interface IdempotentOptions<Event = any> {
+/** Options of a guard, however it names its operations. */
+interface SharedOptions<Event> {
   /**
    * Where the guard keeps its records.
    *
@@ -22,14 +23,6 @@ export interface IdempotentOptions<Event = any> {
    * @default `IDEMPOTENCY_NAMESPACE`, then `AWS_LAMBDA_FUNCTION_NAME`. Without either it is required, except with `memoryStore()`
    */
   readonly namespace?: string;
-  /**
-   * What makes two events the same operation: a string that is not blank, a finite number, or an array of these.
-   * `undefined` means that the event has no key.
-   *
-   * @default HTTP: the `Idempotency-Key` header; EventBridge: `id`; a record of a batch: the id that its service gives it.
-   * Events of other shapes have no key
-   */
-  readonly key?: (event: Event, context: Context) => Key;
   /**
    * The caller that a key belongs to. Equal keys of two callers are two operations.
    * Where it returns anything but a non-blank string, the call is refused (`MISSING_TENANT`).
@@ -52,12 +45,6 @@ export interface IdempotentOptions<Event = any> {
    * @default true
    */
   readonly required?: boolean;
-  /**
-   * How long a completed answer is replayed, in seconds after its completion. More than 0, at most ten years.
-   *
-   * @default `IDEMPOTENCY_TTL_SECONDS`, then 86 400 (one day)
-   */
-  readonly ttlSeconds?: number;
   /**
    * How long a claim holds, in seconds. More than 0, at most one day. If its owner crashes, the next call may take over then.
    *
@@ -110,13 +97,6 @@ export interface IdempotentOptions<Event = any> {
   /** How HTTP events are read and answered. */
   readonly http?: HttpOptions<Event>;
   /**
-   * Keeps completed answers in this process too. A repeat that comes to the same process then costs no request.
-   * At most `maxItems` answers, and `maxBytes` bytes in all, as stored (default 10 MB).
-   *
-   * @default none
-   */
-  readonly cache?: CacheOptions;
-  /**
    * Turns a stored answer into the one that a repeat gets, e.g. with the resource's current state.
    *
    * @default the stored answer
@@ -129,6 +109,49 @@ export interface IdempotentOptions<Event = any> {
    */
   readonly observe?: (event: IdempotencyEvent) => void;
 }
+
+/** Options of a guard. Each has a default. They are checked when the guard is made, and changes after that have no effect. */
+export interface IdempotentOptions<Event = any> extends SharedOptions<Event> {
+  /**
+   * What makes two events the same operation: a string that is not blank, a finite number, or an array of these.
+   * `undefined` means that the event has no key.
+   *
+   * @default HTTP: the `Idempotency-Key` header; EventBridge: `id`; a record of a batch: the id that its service gives it.
+   * Events of other shapes have no key
+   */
+  readonly key?: (event: Event, context: Context) => Key;
+  /**
+   * How long a completed answer is replayed, in seconds after its completion. More than 0, at most ten years.
+   *
+   * @default `IDEMPOTENCY_TTL_SECONDS`, then 86 400 (one day)
+   */
+  readonly ttlSeconds?: number;
+  /**
+   * Keeps completed answers in this process too. A repeat that comes to the same process then costs no request.
+   * At most `maxItems` answers, and `maxBytes` bytes in all, as stored (default 10 MB).
+   *
+   * @default none
+   */
+  readonly cache?: CacheOptions;
+  readonly sequence?: undefined;
+}
+
+/** Options of a guard whose operations are named by their senders' numbers instead of keys. */
+export interface SequencedOptions<Event = any> extends SharedOptions<Event> {
+  /**
+   * Which sender an event is from, and its number there: what `numbered()` returns. Instead of `key`.
+   *
+   * @default none: operations have keys
+   */
+  readonly sequence: Sequence<Event>;
+  readonly key?: undefined;
+  /** `forgetAfterSeconds` of `numbered()` takes its place. */
+  readonly ttlSeconds?: undefined;
+  /** A cached answer would reach a sender that has been fenced since. */
+  readonly cache?: undefined;
+}
+
+export type GuardOptions<Event = any> = IdempotentOptions<Event> | SequencedOptions<Event>;
 
 /** How a guard reads and answers HTTP events. */
 export interface HttpOptions<Event = any> {

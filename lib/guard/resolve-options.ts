@@ -9,7 +9,7 @@ import { defaultTtlSeconds, environment } from '../record.ts';
 import { type Store, systemClock } from '../store/index.ts';
 import { complete } from '../validate.ts';
 import { isNamespace, isTtl, maxNamespaceLength, otherNames, rules } from './option-rules.ts';
-import type { IdempotentOptions } from './options.ts';
+import type { GuardOptions } from './options.ts';
 
 /** A guard's options, with all defaults filled in. */
 export interface GuardSettings extends Settings, IdentitySettings {
@@ -18,7 +18,7 @@ export interface GuardSettings extends Settings, IdentitySettings {
 }
 
 /** @throws `BAD_OPTION`, naming the option, the value, its type and the fix. */
-export function resolveOptions(options: IdempotentOptions = {}): GuardSettings {
+export function resolveOptions(options: GuardOptions = {}): GuardSettings {
   const given = complete(options, rules, otherNames);
   const { http, namespace: ownNamespace, destinations, observe } = given;
   if (http.errors === 'problem-link' && http.docsUrl === undefined) {
@@ -38,7 +38,7 @@ export function resolveOptions(options: IdempotentOptions = {}): GuardSettings {
   const clock = () => store().clock ?? systemClock;
   const { key, tenant, fingerprint, required, remember, claim, whenStoreFails, keep, onReplay } = given;
 
-  return Object.freeze<GuardSettings>({
+  const settings: GuardSettings = {
     key,
     tenant,
     fingerprint,
@@ -49,6 +49,7 @@ export function resolveOptions(options: IdempotentOptions = {}): GuardSettings {
     keep,
     onReplay,
     store,
+    storeOf: store,
     namespace,
     clock,
     ttlMs: (given.ttlSeconds ?? ttlFromEnvironment() ?? defaultTtlSeconds) * 1000,
@@ -64,13 +65,14 @@ export function resolveOptions(options: IdempotentOptions = {}): GuardSettings {
         atMs: disabled() ? Date.now() : clock().now(),
       })),
     disabled,
-  });
+  };
+  return Object.freeze(options.sequence?.guarding(settings, options) ?? settings);
 }
 
 /** An observer must not fail the call, so what it throws is ignored. */
 const safely =
   (
-    observe: NonNullable<IdempotentOptions['observe']>,
+    observe: NonNullable<GuardOptions['observe']>,
     whereAndWhen: () => Pick<IdempotencyEvent, 'namespace' | 'atMs'>,
   ): NonNullable<Settings['observe']> =>
   (occurrence) => {

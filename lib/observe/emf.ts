@@ -56,7 +56,8 @@ export function emf(options: EmfOptions = {}): (event: IdempotencyEvent) => void
       // CloudWatch takes no empty dimension, and a disabled guard may have no namespace.
       [metric.dimension]: event.namespace || 'none',
       ...values,
-      ...('operation' in event && { operation: event.operation, attempt: event.attempt }),
+      ...('operation' in event && { operation: event.operation }),
+      ...('attempt' in event && { attempt: event.attempt }),
       ...('reason' in event && { reason: event.reason }),
     };
     write(`${JSON.stringify(line)}\n`);

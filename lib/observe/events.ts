@@ -33,6 +33,20 @@ export type IdempotencyEvent = {
       readonly leaseLeftMs: number;
     } & Attempted)
   | ({ readonly type: 'mismatch'; readonly durationMs: number; readonly ageMs: number } & Attempted)
+  | {
+      /** A newer epoch of the same numbered sender has taken over. Nothing ran. */
+      readonly type: 'fenced';
+      readonly durationMs: number;
+      readonly operation: string;
+    }
+  | {
+      /** A numbered operation came before its predecessor. Nothing ran. */
+      readonly type: 'gap';
+      readonly durationMs: number;
+      readonly operation: string;
+      /** The number that the sender's next operation must have. */
+      readonly expectedNumber: number;
+    }
   | ({
       /** Another attempt has taken over the claim. This one changed nothing in the record. */
       readonly type: 'overtaken';
@@ -89,7 +103,7 @@ export type IdempotencyEvent = {
 export type UnguardedReason = 'method' | 'no-key' | 'store-failed' | 'disabled';
 
 interface Attempted {
-  /** The record's partition key: namespace and a hash. */
+  /** The record's partition key: namespace and a hash; of a numbered sender its epoch and number too. */
   readonly operation: string;
   /** The number of the attempt, from 1. */
   readonly attempt: number;
