@@ -107,6 +107,11 @@ export class ArrivedBatch implements Run {
     return this.#event?.event ?? this.batch.event;
   }
 
+  /** Whether its records are claimed in the order of their senders' numbers. */
+  get isNumbered(): boolean {
+    return this.identities !== undefined && this.settings.placed !== undefined;
+  }
+
   get isTaken(): boolean {
     return this.#taken !== undefined;
   }

@@ -1,4 +1,4 @@
-/** Claims records of a batch before the handler sees them, all at once. */
+/** Claims records of a batch: before the handler sees them, all at once, or each when its turn comes. */
 import { type Call, enter, plainReply, refusalOf, type Settings } from '../engine/index.ts';
 import { IdempotencyError } from '../errors.ts';
 import { type BatchRecord, shownId } from '../events/index.ts';
@@ -12,7 +12,7 @@ import type { RecordState, RecordStates } from './record-state.ts';
 export const maxParallel = 50;
 
 /**
- * Gives each of `records` its state: fresh, done before, failed, or not to be started.
+ * Gives each of `records` its state: fresh, done before, failed, or not to be started. Those of numbered senders wait.
  *
  * @param records which have no state yet
  * @throws an error that shows that the guard is set up wrongly; any other error is its record's failure
@@ -22,10 +22,38 @@ export async function claimRecords(
   records: readonly BatchRecord[],
   states: RecordStates,
 ): Promise<void> {
-  await claimAll(arrived.settings, callsOf(arrived, records, states), states);
-  if (arrived.batch.report !== 'throw') logFailures(records, states);
+  const calls = callsOf(arrived, records, states);
+  if (arrived.isNumbered) {
+    for (const [record, call] of calls) states.set(record, { kind: 'waiting', call });
+    return logFailures(arrived, records, states);
+  }
+  await claimAll(arrived.settings, calls, states);
+  logFailures(arrived, records, states);
   failAcrossGroups(states);
   await giveBack(states, freshBehindFailures(states));
+}
+
+/**
+ * Claims a record that waits for its turn.
+ *
+ * @throws an error that shows that the guard is set up wrongly; any other error is the record's failure
+ */
+export async function claimInTurn(
+  arrived: ArrivedBatch,
+  record: BatchRecord,
+  states: RecordStates,
+): Promise<void> {
+  const { settings } = arrived;
+  const state = states.get(record);
+  if (state?.kind === 'follows') failAcrossGroups(states, [record]);
+  if (state?.kind !== 'waiting') return;
+  try {
+    states.set(record, await claimRecord(settings, { ...state.call, startedAtMs: settings.clock().now() }));
+  } catch (error) {
+    states.fail(record, error);
+    if (isFaultOfSetUp(error)) throw error;
+  }
+  logFailures(arrived, [record], states);
 }
 
 /** What each record claims with. Records that claim nothing get their state here. */
@@ -106,8 +134,8 @@ async function claimRecord(settings: Settings, call: Call): Promise<RecordState>
 /**
  * Fails records whose leader is in another group and not done. The rest of a record's group cannot wait for another group.
  */
-function failAcrossGroups(states: RecordStates): void {
-  for (const record of states.known) {
+function failAcrossGroups(states: RecordStates, records = states.known): void {
+  for (const record of records) {
     const state = states.get(record);
     if (state?.kind !== 'follows' || state.leader.group === record.group) continue;
     if (states.get(state.leader)?.kind !== 'done') states.fail(record, busyInBatch(state.leader));
@@ -129,12 +157,12 @@ async function giveBack(states: RecordStates, records: readonly BatchRecord[]): 
 }
 
 /** A partial batch response has no room for reasons, so the log is the only place for them. */
-function logFailures(records: readonly BatchRecord[], states: RecordStates): void {
+function logFailures({ batch }: ArrivedBatch, records: readonly BatchRecord[], states: RecordStates): void {
+  if (batch.report === 'throw') return;
   const ids = new Map<string, string[]>();
   for (const record of records) {
     const state = states.get(record);
-    // A record that another invocation is processing is no fault. The observer hears of it.
-    if (state?.kind !== 'failed' || IdempotencyError.is(state.error, 'IN_PROGRESS')) continue;
+    if (state?.kind !== 'failed' || isPassing(state.error)) continue;
     const why = reasonOf(state.error);
     const known = ids.get(why);
     if (known) known.push(record.id);
@@ -146,6 +174,10 @@ function logFailures(records: readonly BatchRecord[], states: RecordStates): voi
     console.error(`[idemkit] Not processed, and delivered again: ${named}${more}. ${why}`);
   }
 }
+
+/** A record that another invocation is processing, or that came before its predecessor, is no fault. The observer hears of it. */
+const isPassing = (error: unknown): boolean =>
+  IdempotencyError.is(error, 'IN_PROGRESS') || IdempotencyError.is(error, 'SEQUENCE_GAP');
 
 const unguarded = (settings: Settings): RecordState => ({
   kind: 'fresh',

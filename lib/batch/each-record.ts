@@ -129,7 +129,8 @@ export function eachRecord<Record extends SourceRecord = SQSRecord, Payload = an
     if (batch !== undefined) {
       const { guarded, records = batch.records } = taken ?? {};
       const pass = new Pass(batch, guarded, context, handler as RecordHandler, settings);
-      return (await pass.go(lanesOf(records))) as BatchAnswer<Record>;
+      const lanes = lanesOf(records, guarded && ((record) => guarded.placeOf(record)));
+      return (await pass.go(lanes)) as BatchAnswer<Record>;
     }
     // A middleware has removed all records.
     if ((event as { Records?: unknown[] } | null)?.Records?.length === 0) {

@@ -1,10 +1,18 @@
 /** A batch that its handler has taken. Each record is settled as soon as its handler is done, the rest when all is over. */
 import type { Ended, Execution } from '../engine/index.ts';
-import { asRecord, type Batch, type BatchRecord, isBelow, lowestOf, rawsIn } from '../events/index.ts';
+import {
+  asRecord,
+  type Batch,
+  type BatchRecord,
+  isBelow,
+  lowestOf,
+  rawsIn,
+  type SenderPlace,
+} from '../events/index.ts';
 import type { BatchOperations, Operation } from '../operation/index.ts';
 import { inParallel } from '../pool.ts';
 import type { ArrivedBatch, TakenBatch } from './arrived-batch.ts';
-import { claimRecords, maxParallel } from './claim-batch.ts';
+import { claimInTurn, claimRecords, maxParallel } from './claim-batch.ts';
 import { RecordStates } from './record-state.ts';
 import { asOfBatch, reportOf } from './report.ts';
 
@@ -20,6 +28,14 @@ export interface RecordByRecord extends BatchOperations {
    */
   take(event: unknown): Promise<BatchRecord[] | undefined>;
   operationFor(record: BatchRecord): Operation | undefined;
+  /** The record's place in its sender's sequence, where the sender numbers its records. */
+  placeOf(record: BatchRecord): SenderPlace | undefined;
+  /**
+   * Claims the record, where that had to wait for its turn. `undefined` where it is to be processed without more ado.
+   *
+   * @throws an error that shows that the guard is set up wrongly
+   */
+  turnOf(record: BatchRecord): Promise<Turn> | undefined;
   /** @throws `OVERTAKEN` where another attempt has taken the record over */
   recordReturned(record: BatchRecord, value: unknown): Promise<void>;
   /**
@@ -31,6 +47,12 @@ export interface RecordByRecord extends BatchOperations {
   /** The record will not be started. Its claim is given back when the handler ends. */
   recordSkipped(record: BatchRecord): void;
 }
+
+/** What comes of a record's turn. */
+export type Turn =
+  | { readonly outcome: 'run' }
+  | { readonly outcome: 'done' }
+  | { readonly outcome: 'failed'; readonly error: unknown };
 
 export class GuardedBatch implements TakenBatch, RecordByRecord {
   readonly batch: Batch;
@@ -66,9 +88,37 @@ export class GuardedBatch implements TakenBatch, RecordByRecord {
       (record) => arriving.has(record) && !this.#states.get(record),
     );
     await claimRecords(this.#arrived, unclaimed, this.#states);
+    // What has failed or follows another stands in its lane too, for what comes behind it.
+    if (this.#arrived.isNumbered) return records;
     const fresh = records.filter((record) => this.#states.get(this.#original(record))?.kind === 'fresh');
     for (const record of fresh) this.#given.add(this.#original(record));
     return fresh;
+  }
+
+  placeOf(record: BatchRecord): SenderPlace | undefined {
+    const identity = this.#arrived.identities?.get(this.#original(record));
+    return identity?.kind === 'operation' ? identity.place : undefined;
+  }
+
+  turnOf(record: BatchRecord): Promise<Turn> | undefined {
+    return this.#arrived.isNumbered ? this.#claimInTurn(this.#original(record)) : undefined;
+  }
+
+  async #claimInTurn(record: BatchRecord): Promise<Turn> {
+    await claimInTurn(this.#arrived, record, this.#states);
+    const state = this.#states.get(record);
+    const decisive = state?.kind === 'follows' ? this.#states.get(state.leader) : state;
+    switch (decisive?.kind) {
+      case 'fresh':
+        this.#given.add(record);
+        return { outcome: 'run' };
+      case 'done':
+        return { outcome: 'done' };
+      case 'failed':
+        return { outcome: 'failed', error: decisive.error };
+      default:
+        return { outcome: 'failed', error: undefined };
+    }
   }
 
   operationOf(raw: unknown): Operation | undefined {

@@ -1,11 +1,13 @@
 /** One batch on its way through a handler of single records: in which order, how many at once, and until when. */
 import type { Context } from 'aws-lambda';
 import { remainingTimeOf } from '../engine/index.ts';
+import { IdempotencyError } from '../errors.ts';
 import type { Batch, BatchRecord } from '../events/index.ts';
 import { type Operation, UnguardedOperation } from '../operation/index.ts';
 import { inParallel } from '../pool.ts';
 import { maxParallel } from './claim-batch.ts';
 import type { RecordByRecord } from './guarded-batch.ts';
+import { isInOrder } from './lanes.ts';
 import { type Schema, withPayload } from './payload.ts';
 import { reportOf } from './report.ts';
 
@@ -22,6 +24,8 @@ export interface PassSettings {
 /** Records that are processed one after the other, until one fails. */
 interface Lane {
   readonly records: readonly BatchRecord[];
+  /** Whether the source has given them their order. */
+  readonly isInOrder: boolean;
   isStopped: boolean;
 }
 
@@ -40,6 +44,8 @@ export class Pass {
   /** Lanes that wait until fewer records are being settled. */
   readonly #waiting: (() => void)[] = [];
   #slowestMs = 0;
+  /** The guard is set up wrongly, as the turn of a record has shown. */
+  #fault: { readonly error: unknown } | undefined;
 
   constructor(
     batch: Batch,
@@ -56,20 +62,35 @@ export class Pass {
   }
 
   async go(lanes: readonly BatchRecord[][]): Promise<unknown> {
-    const inOrder = lanes.map((records): Lane => ({ records, isStopped: false }));
-    await inParallel(inOrder, this.#settings.concurrency, async (lane) => {
+    const inTurn = lanes.map(
+      (records): Lane => ({ records, isInOrder: isInOrder(records), isStopped: false }),
+    );
+    await inParallel(inTurn, this.#settings.concurrency, async (lane) => {
       for (const record of lane.records) {
-        if (!lane.isStopped && this.#isTimeLeft()) await this.#process(record, lane);
-        else this.#skip(record);
+        if (lane.isStopped || this.#fault || !this.#isTimeLeft()) this.#skip(record);
+        else if (await this.#isToRun(record, lane)) await this.#process(record, lane);
       }
     });
     while (this.#pending.size > 0) await Promise.all(this.#pending);
+    if (this.#fault) throw this.#fault.error;
     return this.#report(lanes.flat());
   }
 
   #isTimeLeft(): boolean {
     const remainingMs = remainingTimeOf(this.#context);
     return !remainingMs || remainingMs() >= this.#settings.stopBeforeDeadlineMs + this.#slowestMs;
+  }
+
+  /** Claims a record of a numbered sender, whose turn it is. A failed claim is told by the guard. */
+  async #isToRun(record: BatchRecord, lane: Lane): Promise<boolean> {
+    try {
+      const turn = await this.#guarded?.turnOf(record);
+      if (turn?.outcome === 'failed') stop(lane, turn.error);
+      return turn === undefined || turn.outcome === 'run';
+    } catch (error) {
+      this.#fault = { error };
+      return false;
+    }
   }
 
   #skip(record: BatchRecord): void {
@@ -116,7 +137,7 @@ export class Pass {
   }
 
   #fail(record: BatchRecord, lane: Lane, error: unknown): void {
-    lane.isStopped = true;
+    stop(lane, error);
     this.#failures.set(record, error);
     // What `onFailure` throws must not change the report.
     const told = async () => void (await this.#settings.onFailure(error, record.raw as never));
@@ -127,4 +148,13 @@ export class Pass {
     const comeAgain = records.filter((record) => this.#failures.has(record) || this.#skipped.has(record));
     return reportOf(this.#batch, { comeAgain, errors: this.#failures, started: this.#started });
   }
+}
+
+/**
+ * Ends a lane at a record that failed with `error`. In a lane that was sorted here, what follows a fenced number or another payload
+ * of a number that is done does not wait for it: the store decides of each.
+ */
+function stop(lane: Lane, error: unknown): void {
+  const isPassed = IdempotencyError.is(error, 'FENCED') || IdempotencyError.is(error, 'PAYLOAD_MISMATCH');
+  lane.isStopped ||= lane.isInOrder || !isPassed;
 }

@@ -1,11 +1,13 @@
 /** What is known of each record of a batch, from its claim to the report. */
-import type { Execution } from '../engine/index.ts';
+import type { Call, Execution } from '../engine/index.ts';
 import type { BatchRecord } from '../events/index.ts';
 import type { Operation } from '../operation/index.ts';
 
 export type RecordState =
   /** Claimed, and not settled yet. Without `execution` it runs unguarded. */
   | { readonly kind: 'fresh'; readonly execution: Execution | undefined; readonly operation: Operation }
+  /** Of a numbered sender. It is claimed when its turn comes, after its predecessors. */
+  | { readonly kind: 'waiting'; readonly call: Call }
   /** Completed, by this delivery or an earlier one. */
   | { readonly kind: 'done' }
   | { readonly kind: 'failed'; readonly error: unknown }
@@ -55,6 +57,6 @@ export class RecordStates {
   comesAgain(record: BatchRecord): boolean {
     const state = this.#states.get(record);
     if (state?.kind === 'follows') return this.comesAgain(state.leader);
-    return state?.kind === 'failed' || state?.kind === 'skipped';
+    return state?.kind === 'failed' || state?.kind === 'skipped' || state?.kind === 'waiting';
   }
 }

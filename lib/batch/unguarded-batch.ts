@@ -31,6 +31,8 @@ export class UnguardedBatch implements TakenBatch, RecordByRecord {
     return operation;
   }
 
+  placeOf = (): undefined => undefined;
+  turnOf = (): undefined => undefined;
   async recordReturned(): Promise<void> {}
   async recordThrew(): Promise<void> {}
   recordSkipped(): void {}
