@@ -1,14 +1,14 @@
 import middy7 from '@middy/core';
 import type { Context } from 'aws-lambda';
 import middy6 from 'middy6';
-import { type IdempotentOptions, idempotent } from '../../lib/index.ts';
+import { type IdempotentOptions, idempotent, type SequencedOptions } from '../../lib/index.ts';
 import { lambdaContext } from './invocation.ts';
 
 export type Call = (event: unknown, context?: Context) => Promise<unknown>;
 type Handler = (event: never, context: never) => unknown;
 export type Door = (
   handler: Handler,
-  options: IdempotentOptions,
+  options: IdempotentOptions | SequencedOptions,
   /** Middlewares inside of the guard; the wrapper has them around the handler by Middy 7. */
   ...inner: middy7.MiddlewareObj[]
 ) => Call;
