@@ -49,7 +49,8 @@ type Writable<T> = { -readonly [Name in keyof T]: T[Name] };
 
 export class Counts {
   readonly observed: Writable<ObservedCounts> = {
-    ...{ claim: 0, takeover: 0, replay: 0, busy: 0, mismatch: 0, overtaken: 0, complete: 0, retrySuccess: 0 },
+    ...{ claim: 0, takeover: 0, replay: 0, busy: 0, mismatch: 0, fenced: 0, gap: 0 },
+    ...{ overtaken: 0, complete: 0, retrySuccess: 0 },
     ...{ release: 0, abandon: 0, unrecorded: 0, step: 0, unguarded: 0 },
   };
   operations = 0;

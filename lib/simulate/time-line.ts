@@ -23,6 +23,8 @@ export const timeLineKinds = {
   replay: { actor: 'guard', words: 'answers from the record; the handler does not run' },
   busy: { actor: 'guard', words: 'refuses a repeat of a running call' },
   mismatch: { actor: 'guard', words: 'refuses the key: it belongs to another operation' },
+  fenced: { actor: 'guard', words: 'refuses the number: a newer epoch of its sender has taken over' },
+  gap: { actor: 'guard', words: 'refuses the number: its predecessor is missing' },
   overtaken: { actor: 'guard', words: 'finds that another attempt has taken over' },
   complete: { actor: 'guard', words: 'records the answer' },
   release: { actor: 'guard', words: 'gives the claim up, so that a retry may run' },

@@ -11,7 +11,7 @@ export const batchMutants: readonly Mutant[] = [
   {
     fault: 'a group goes on after a record of it failed',
     file: 'lib/batch/pass.ts',
-    find: 'lane.isStopped = true;',
+    find: '    stop(lane, error);\n',
     replace: '',
   },
   {
@@ -23,8 +23,8 @@ export const batchMutants: readonly Mutant[] = [
   {
     fault: 'a record that was not started is acknowledged',
     file: 'lib/batch/record-state.ts',
-    find: "return state?.kind === 'failed' || state?.kind === 'skipped';",
-    replace: "return state?.kind === 'failed';",
+    find: "return state?.kind === 'failed' || state?.kind === 'skipped' || state?.kind === 'waiting';",
+    replace: "return state?.kind === 'failed' || state?.kind === 'waiting';",
   },
   {
     fault: 'a record of a group begins before the one before it is recorded',
