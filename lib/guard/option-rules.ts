@@ -85,7 +85,7 @@ export const rules = {
   namespace: { expected: `a string of 1 to ${maxNamespaceLength} characters`, isFine: isNamespace },
   key: aFunction,
   sequence: {
-    expected: 'numbered((event) => ({ producer, epoch, number })), or numbered() for the header',
+    expected: 'numbered((event) => ({ producer, epoch, number }))',
     isFine: (value) => isRecord(value) && isFunction(value.guarding),
   },
   tenant: aFunction,

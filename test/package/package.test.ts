@@ -6,17 +6,17 @@ import { type Manifest, pack, root, type Target } from './packed.ts';
 
 /** What a Lambda may carry, minified and without the AWS SDK. Raised only in the commit that needs it. */
 const bundles: readonly [what: string, source: string, ceilingBytes: number][] = [
-  ['everything', "export * from './dist/lib/index.js'", 144_200],
-  ['a guard on a table', "export { dynamoStore, idempotent } from './dist/lib/index.js'", 75_100],
+  ['everything', "export * from './dist/lib/index.js'", 151_600],
+  ['a guard on a table', "export { dynamoStore, idempotent } from './dist/lib/index.js'", 75_700],
   [
     'a guard on a table, with its operation',
     "export { dynamoStore, idempotent, operation } from './dist/lib/index.js'",
-    107_900,
+    108_600,
   ],
   [
     'a guard of records on a table',
     "export { dynamoStore, eachRecord, idempotent } from './dist/lib/index.js'",
-    122_500,
+    125_200,
   ],
   ['a relay', "export { relayOutbox } from './dist/lib/index.js'", 8_600],
 ];

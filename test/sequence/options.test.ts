@@ -68,7 +68,7 @@ describe('the option `sequence`', () => {
 
   it('is made by numbered(), not a function', () => {
     expect(refusalOf(() => idempotent(() => 1, { store, sequence: placeOf as never }))).toBe(
-      'Expected option `sequence` to be numbered((event) => ({ producer, epoch, number })), or numbered() for the header, got a function.',
+      'Expected option `sequence` to be numbered((event) => ({ producer, epoch, number })), got a function.',
     );
   });
 
