@@ -9,6 +9,18 @@ export const tableLayout = { partitionKey: 'pk', sortKey: 'sk', ttlAttribute: 'e
 /** The sort key of the item that holds an operation's claim. */
 export const claimSortKey = 'claim';
 
+/** The sort key of the item that stands for a sender that numbers its operations. */
+export const sequenceSortKey = 'sequence';
+
+/** Attributes of that item alone. Its others are named as those of a claim. */
+export const sequenceAttribute = {
+  epoch: 'epoch',
+  /** The highest number that is completed. */
+  last: 'last',
+  /** How the records are named: `record0` to `record5`, after the number's remainder. Each is a map. */
+  record: 'record',
+} as const;
+
 /**
  * The attributes of all items: claims, chunks of answers, finished steps, staged messages.
  * DynamoDB reserves several of these words, so every expression must use `#names`.

@@ -1,5 +1,5 @@
 /** What the author of a store imports, as `idemkit/store`. */
-export { type CompletedStore, completed } from './dynamo/index.ts';
+export { type CompletedStore, completed, numberedStore } from './dynamo/index.ts';
 export {
   type ClaimRecord,
   type ClaimWritten,

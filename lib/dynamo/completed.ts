@@ -27,7 +27,7 @@ export function completed(store: Store): Store;
 export function completed(store: Store): Store {
   const table = (store as Partial<DynamoStore>)[parts];
   if (table === undefined || (store.steps && store.transactions)) return store;
-  const items = workItemsOf(table.items);
+  const items = table.workItems?.() ?? workItemsOf(table.items);
   return { steps: stepsOf(table, items), transactions: transactionsOf(table, items), ...store };
 }
 

@@ -15,4 +15,5 @@ export {
   type UpdateVersionOptions,
   updateVersion,
 } from './natural-writes.ts';
+export { numberedStore } from './numbered-store.ts';
 export { type DynamoStore, type DynamoStoreOptions, dynamoStore } from './store.ts';

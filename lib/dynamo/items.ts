@@ -252,6 +252,8 @@ export function itemsOf(
       ExpressionAttributeValues: { ':pk': { S: pk }, ':prefix': { S: prefix } } as Item,
     }),
 
+    readAnswer,
+
     readClaim(item: Item): ClaimRecord {
       const found = statusIn(item);
       const fingerprint = item[attribute.fingerprint]?.S;
@@ -288,7 +290,7 @@ const statusIn = (item: Item): ClaimStatus => {
   return found === 'COMPLETED' || found === 'RELEASED' ? found : 'IN_PROGRESS';
 };
 
-const answerNames = [
+export const answerNames: readonly string[] = [
   attribute.data,
   attribute.writeId,
   attribute.chunks,
@@ -311,7 +313,7 @@ function removal(attributeNames: readonly string[]) {
   return { expression: `REMOVE ${Object.keys(names).join(', ')}`, names };
 }
 
-function answerAttributes(answer: AnswerInItems): Item {
+export function answerAttributes(answer: AnswerInItems): Item {
   switch (answer.kind) {
     case 'inline':
       return { [attribute.data]: { B: answer.bytes } };

@@ -13,6 +13,7 @@ import { check, checkKnown, isFunction, isRecord } from '../validate.ts';
 import type { DynamoClient } from './client.ts';
 import { type AnswerInItems, type Chunks, type Item, type Items, itemsOf, type Names } from './items.ts';
 import { inDoubt, type Sent, sendConditional } from './send.ts';
+import type { WorkItems } from './work-items.ts';
 
 export interface DynamoStoreOptions {
   /** @default `IDEMPOTENCY_TABLE` */
@@ -45,7 +46,10 @@ export interface Parts {
   /** Names the table among those that have taken an update. */
   readonly place: string;
   query(pk: string, prefix: string): Promise<Item[]>;
-  storeAnswer(completion: Completion): AnswerInItems | Promise<AnswerInItems>;
+  /** @param mostInlineBytes how large an answer may lie in the record's own item */
+  storeAnswer(completion: Completion, mostInlineBytes?: number): AnswerInItems | Promise<AnswerInItems>;
+  /** What transactions write, where it is not what `items` has. */
+  workItems?(): WorkItems;
   failed(sent: Extract<Sent, { outcome: 'failed' }>, action: string): IdempotencyError;
 }
 
@@ -174,10 +178,15 @@ export function dynamoStore(options: DynamoStoreOptions = {}): DynamoStore {
     return Buffer.concat(chunks.map((item) => item[attribute.data]?.B ?? new Uint8Array()));
   }
 
-  const storeAnswer = (completion: Completion): AnswerInItems | Promise<AnswerInItems> => {
+  const storeAnswer = (
+    completion: Completion,
+    mostInlineBytes = inlineBytes,
+  ): AnswerInItems | Promise<AnswerInItems> => {
     const { answer } = completion;
     if (!ArrayBuffer.isView(answer)) return { kind: 'unavailable', ...answer };
-    return answer.length <= inlineBytes ? { kind: 'inline', bytes: answer } : storeChunks(completion, answer);
+    return answer.length <= mostInlineBytes
+      ? { kind: 'inline', bytes: answer }
+      : storeChunks(completion, answer);
   };
 
   /** Chunks are written before the item that points at them. */

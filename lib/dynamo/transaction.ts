@@ -66,8 +66,7 @@ function ownItems(
   if (claim.kind === 'check') own.push({ ConditionCheck: items.ownership({ pk, owner: claim.owner }) });
   if (claim.kind === 'complete' && answer) own.push({ Update: items.completion(claim.completion, answer) });
   if (claim.kind === 'record' && answer) {
-    const put = items.completedClaim(claim.claim, claim.completion, answer);
-    own.push(isProven ? { Put: put } : { Update: items.upsert(put) });
+    own.push(items.recorded(claim.claim, claim.completion, answer, isProven));
   }
   if (step) own.push({ Put: items.step(step) });
   for (const message of messages) own.push({ Put: items.message(pk, window, message, nowMs, endsAtMs) });
@@ -168,7 +167,7 @@ async function cancelled(
   const claim = hasClaim ? reasons[0] : undefined;
   const step = request.step ? reasons[hasClaim ? 1 : 0] : undefined;
   const stopped = {
-    ...(isFailed(claim) && { claim: { found: claim?.Item && items.readClaim(claim.Item) } }),
+    ...(isFailed(claim) && { claim: { found: items.metBy(request, claim?.Item, isRepeat) } }),
     ...(isFailed(step) && { step: { found: step?.Item && items.readStep(step.Item) } }),
     conflict: reasons.some(({ Code }) => Code !== undefined && passing.has(Code)),
     isRepeat,

@@ -1,4 +1,5 @@
 /** Items and conditions of steps, staged messages and transactions, which a guard without them does not carry. */
+import type { TransactWriteItem } from '@aws-sdk/client-dynamodb';
 import {
   attribute,
   cleanupAtSeconds,
@@ -8,8 +9,18 @@ import {
   stepSortKey,
   stepSortKeyPrefix,
 } from '../record.ts';
-import type { AttributeValue, NewStep, StagedMessage, StepRecord } from '../store/index.ts';
+import type {
+  AttributeValue,
+  ClaimRecord,
+  Completion,
+  NewClaim,
+  NewStep,
+  StagedMessage,
+  StepRecord,
+  TransactionRequest,
+} from '../store/index.ts';
 import {
+  type AnswerInItems,
   assignment,
   type Item,
   type Items,
@@ -21,6 +32,8 @@ import {
 } from './items.ts';
 
 export type WorkItems = ReturnType<typeof workItemsOf>;
+
+type ConditionCheck = NonNullable<TransactWriteItem['ConditionCheck']>;
 
 /** The same as {@link Items}, with those. */
 export function workItemsOf(items: Items) {
@@ -34,13 +47,35 @@ export function workItemsOf(items: Items) {
     ...items,
 
     /** Checks that the claim is still the owner's. It changes nothing. */
-    ownership: ({ pk, owner }: Owned) => ({
+    ownership: ({ pk, owner }: Owned): ConditionCheck => ({
       ...conditional,
       Key: keyOf(pk),
       ConditionExpression: ifMine,
       ExpressionAttributeNames: mine,
       ExpressionAttributeValues: ownedBy(owner),
     }),
+
+    /** Puts a claim that is completed at once. @param isProven whether the table is known to take the record's keys */
+    recorded(
+      claim: NewClaim,
+      completion: Completion,
+      answer: AnswerInItems,
+      isProven: boolean,
+    ): TransactWriteItem {
+      const put = items.completedClaim(claim, completion, answer);
+      return isProven ? { Put: put } : { Update: items.upsert(put) };
+    },
+
+    /**
+     * The record that the claim's part of a transaction met.
+     *
+     * @param _isRepeat whether the transaction had been sent before
+     */
+    metBy: (
+      _request: TransactionRequest,
+      item: Item | undefined,
+      _isRepeat: boolean,
+    ): ClaimRecord | undefined => item && items.readClaim(item),
 
     step: (step: NewStep) => ({
       ...conditional,

@@ -35,10 +35,10 @@ export class Hand {
   readonly pk: string;
   readonly nowMs: number;
 
-  constructor(store: Store, pk = `contract#${randomUUID()}`) {
+  constructor(store: Store, pk = `contract#${randomUUID()}`, nowMs = store.clock?.now() ?? Date.now()) {
     this.store = store;
     this.pk = pk;
-    this.nowMs = store.clock?.now() ?? Date.now();
+    this.nowMs = nowMs;
   }
 
   get steps(): StepStore {

@@ -23,15 +23,18 @@ class Sender {
   readonly #store: Store;
   readonly name = `contract#${randomUUID()}`;
 
+  readonly #nowMs: number;
+
   constructor(store: Store) {
     this.#store = store;
+    this.#nowMs = store.clock?.now() ?? Date.now();
   }
 
   at(number: number, place: Partial<Omit<SequencePlace, 'sender' | 'number'>> = {}): Hand {
     const { epoch = 3, startsAnywhere = false } = place;
     assert.ok(this.#store.numbered, 'the store must have numbered senders');
     const store = this.#store.numbered({ sender: this.name, epoch, number, startsAnywhere });
-    return new Hand(store, `${this.name}:${epoch}:${number}`);
+    return new Hand(store, `${this.name}:${epoch}:${number}`, this.#nowMs);
   }
 
   /** Completes these numbers, one after the other. */

@@ -18,6 +18,7 @@ export {
   memoryStore,
   type WritableTables,
 } from './memory-store.ts';
+export { keptAnswers, metByClaim, metByOwner, type Placed, placed, type Sender } from './sequence.ts';
 export {
   type ClaimRecord,
   type ClaimWritten,
