@@ -103,79 +103,6 @@ export interface RetryClock {
   after(ms: number, callback: () => void): () => void;
 }
 
-// --- Options ---
-
-/** The options, with all defaults filled in. */
-export type Settings = Required<Omit<RetryingFetchOptions, 'key' | 'onRetry' | 'fetch'>> &
-  Pick<RetryingFetchOptions, 'key' | 'onRetry' | 'fetch'>;
-
-const defaults = {
-  key: undefined,
-  header: 'Idempotency-Key',
-  quote: false,
-  maxAttempts: 5,
-  baseDelayMs: 250,
-  maxDelayMs: 20_000,
-  attemptTimeoutMs: 30_000,
-  deadlineMs: 60_000,
-  onRetry: undefined,
-  fetch: undefined,
-  clock: undefined,
-  random: undefined,
-} satisfies { [Name in keyof Required<RetryingFetchOptions>]: RetryingFetchOptions[Name] };
-
-export function resolveOptions(options: RetryingFetchOptions = {}): Settings {
-  checkKnown('', options, Object.keys(defaults));
-  const { key } = options;
-  if (key !== undefined && !(typeof key === 'string' && printable.test(key) && key.trim() !== '')) {
-    // The key is not shown, because it may be personal data.
-    const what = typeof key === 'string' ? `a string of ${key.length} characters` : kindOf(key);
-    throw new IdempotencyError(
-      'BAD_KEY',
-      `Expected option \`key\` to be 1 to 255 printable ASCII characters, not all blank, got ${what}. Use \`newIdempotencyKey()\`, or a hash of what you have.`,
-    );
-  }
-  check('header', options.header, 'the name of a header', isToken);
-  check('quote', options.quote, 'true or false', isBoolean);
-  check('maxAttempts', options.maxAttempts, 'an integer from 1 to 100', (value) => {
-    return Number.isInteger(value) && isBetween(value, 0, 100);
-  });
-  for (const name of ['baseDelayMs', 'maxDelayMs'] as const) {
-    check(name, options[name], `milliseconds from 0 to ${maxTimerMs}`, (value) => {
-      return value === 0 || isBetween(value, 0, maxTimerMs);
-    });
-  }
-  for (const name of ['attemptTimeoutMs', 'deadlineMs'] as const) {
-    check(name, options[name], `milliseconds above 0 up to ${maxTimerMs}, or Infinity`, (value) => {
-      return value === Number.POSITIVE_INFINITY || isBetween(value, 0, maxTimerMs);
-    });
-  }
-  check('onRetry', options.onRetry, 'a function', isFunction);
-  check('fetch', options.fetch, 'a function', isFunction);
-  check('clock', options.clock, 'an object with the methods `now` and `after`', (value) => {
-    return isFunction((value as RetryClock | null)?.now) && isFunction((value as RetryClock).after);
-  });
-  check('random', options.random, 'a function', isFunction);
-
-  const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
-  const settings: Settings = { ...defaults, clock: systemClock, random: Math.random, ...given };
-  if (settings.baseDelayMs > settings.maxDelayMs) {
-    throw new IdempotencyError(
-      'BAD_OPTION',
-      `Option \`baseDelayMs\` (${settings.baseDelayMs}) is above \`maxDelayMs\` (${settings.maxDelayMs}). Lower one or raise the other.`,
-    );
-  }
-  return settings;
-}
-
-/** RFC 9110 §5.6.2. */
-const isToken = (value: unknown): boolean =>
-  typeof value === 'string' && /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/.test(value);
-
-// --- The key ---
-
-const printable = /^[\x20-\x7e]{1,255}$/;
-
 // --- Time ---
 
 /** A timer that is set for longer fires at once. */
@@ -189,3 +116,102 @@ const systemClock: RetryClock = {
     return () => clearTimeout(timer);
   },
 };
+
+// --- Options ---
+
+/** The options, with all defaults filled in. */
+export type Settings = Required<Omit<RetryingFetchOptions, 'key' | 'onRetry' | 'fetch'>> &
+  Pick<RetryingFetchOptions, 'key' | 'onRetry' | 'fetch'>;
+
+const defaults = {
+  key: undefined,
+  header: 'Idempotency-Key',
+  quote: false,
+  onRetry: undefined,
+  fetch: undefined,
+};
+
+export const defaultTiming: Timing = {
+  maxAttempts: 5,
+  baseDelayMs: 250,
+  maxDelayMs: 20_000,
+  attemptTimeoutMs: 30_000,
+  deadlineMs: 60_000,
+  clock: systemClock,
+  random: Math.random,
+};
+
+/** Names every option: the compiler refuses one that is missing here. */
+const names = Object.keys({ ...defaults, ...defaultTiming } satisfies {
+  [Name in keyof Required<RetryingFetchOptions>]: RetryingFetchOptions[Name];
+});
+
+export function resolveOptions(options: RetryingFetchOptions = {}): Settings {
+  checkKnown('', options, names);
+  const { key } = options;
+  if (key !== undefined && !(typeof key === 'string' && printable.test(key) && key.trim() !== '')) {
+    // The key is not shown, because it may be personal data.
+    const what = typeof key === 'string' ? `a string of ${key.length} characters` : kindOf(key);
+    throw new IdempotencyError(
+      'BAD_KEY',
+      `Expected option \`key\` to be 1 to 255 printable ASCII characters, not all blank, got ${what}. Use \`newIdempotencyKey()\`, or a hash of what you have.`,
+    );
+  }
+  check('header', options.header, 'the name of a header', isToken);
+  check('quote', options.quote, 'true or false', isBoolean);
+  checkTiming(options);
+  check('onRetry', options.onRetry, 'a function', isFunction);
+  check('fetch', options.fetch, 'a function', isFunction);
+
+  const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
+  const settings: Settings = { ...defaults, ...defaultTiming, ...given };
+  checkDelays(settings);
+  return settings;
+}
+
+/** How often to try, and how long that may take. */
+export type Timing = Required<
+  Pick<
+    RetryingFetchOptions,
+    'maxAttempts' | 'baseDelayMs' | 'maxDelayMs' | 'attemptTimeoutMs' | 'deadlineMs' | 'clock' | 'random'
+  >
+>;
+
+/** @throws `BAD_OPTION` */
+export function checkTiming(options: Partial<Timing>): void {
+  check('maxAttempts', options.maxAttempts, 'an integer from 1 to 100', (value) => {
+    return Number.isInteger(value) && isBetween(value, 0, 100);
+  });
+  for (const name of ['baseDelayMs', 'maxDelayMs'] as const) {
+    check(name, options[name], `milliseconds from 0 to ${maxTimerMs}`, (value) => {
+      return value === 0 || isBetween(value, 0, maxTimerMs);
+    });
+  }
+  for (const name of ['attemptTimeoutMs', 'deadlineMs'] as const) {
+    check(name, options[name], `milliseconds above 0 up to ${maxTimerMs}, or Infinity`, (value) => {
+      return value === Number.POSITIVE_INFINITY || isBetween(value, 0, maxTimerMs);
+    });
+  }
+  check('clock', options.clock, 'an object with the methods `now` and `after`', (value) => {
+    return isFunction((value as RetryClock | null)?.now) && isFunction((value as RetryClock).after);
+  });
+  check('random', options.random, 'a function', isFunction);
+}
+
+/** @throws `BAD_OPTION` */
+export function checkDelays({ baseDelayMs, maxDelayMs }: Timing): void {
+  if (baseDelayMs > maxDelayMs) {
+    throw new IdempotencyError(
+      'BAD_OPTION',
+      `Option \`baseDelayMs\` (${baseDelayMs}) is above \`maxDelayMs\` (${maxDelayMs}). Lower one or raise the other.`,
+    );
+  }
+}
+
+/** RFC 9110 §5.6.2. */
+const isToken = (value: unknown): boolean =>
+  typeof value === 'string' && /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/.test(value);
+
+// --- The key ---
+
+const printable = /^[\x20-\x7e]{1,255}$/;

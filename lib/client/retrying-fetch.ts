@@ -1,8 +1,8 @@
-import { mayChange, retryAfterMsOf } from './answer.ts';
+import { discard, mayChange, retryAfterMsOf } from './answer.ts';
 import { type RetryingFetchOptions, resolveOptions, type Settings } from './options.ts';
 import { prepare, withBody } from './request.ts';
 import { RequestTimeoutError } from './timeout-error.ts';
-import { anyOf, pause } from './waiting.ts';
+import { anyOf, backoffMs, pause } from './waiting.ts';
 
 /**
  * `fetch` that sends a request again while its outcome is unknown, with one idempotency key for all attempts.
@@ -95,14 +95,4 @@ async function tryOnce(
   } finally {
     stopTimeout();
   }
-}
-
-const backoffMs = ({ random, baseDelayMs, maxDelayMs }: Settings, attempt: number): number =>
-  random() * Math.min(maxDelayMs, baseDelayMs * 2 ** (attempt - 1));
-
-/** Frees the connection, which an unread body would keep. */
-function discard(response: Response | undefined): void {
-  response?.body?.cancel().catch(() => {
-    // The body is broken, or `onRetry` reads it.
-  });
 }

@@ -1,5 +1,5 @@
-/** Waiting that an abort signal ends. */
-import type { RetryClock } from './options.ts';
+/** Waiting that an abort signal ends, and how long to wait. */
+import type { RetryClock, Timing } from './options.ts';
 
 export function anyOf(first: AbortSignal | undefined, second: AbortSignal): AbortSignal {
   return first ? AbortSignal.any([first, second]) : second;
@@ -26,3 +26,7 @@ export async function orAborted<T>(promise: Promise<T>, signal: AbortSignal): Pr
     signal.removeEventListener('abort', stop);
   }
 }
+
+/** A random wait after an attempt: full jitter. */
+export const backoffMs = ({ random, baseDelayMs, maxDelayMs }: Timing, attempt: number): number =>
+  random() * Math.min(maxDelayMs, baseDelayMs * 2 ** (attempt - 1));
