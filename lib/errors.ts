@@ -29,6 +29,8 @@ import type { ClaimStatus } from './record.ts';
  * | `NAMESPACE_CLASH` | two guards would share one default namespace |
  * | `UNSUPPORTED` | this kind of event, handler or execution cannot be guarded like this |
  * | `NOT_GUARDED` | `operation()` was called outside a guard |
+ * | `QUEUE_FULL` | a numbered sender holds as many messages as it may; this one was not taken |
+ * | `STORAGE_FAILED` | the storage of a numbered sender could not be read or written |
  * | `BAD_OPTION` | an option is unknown, of a wrong type or out of range |
  */
 export type IdempotencyErrorCode =
@@ -56,6 +58,8 @@ export type IdempotencyErrorCode =
   | 'NAMESPACE_CLASH'
   | 'UNSUPPORTED'
   | 'NOT_GUARDED'
+  | 'QUEUE_FULL'
+  | 'STORAGE_FAILED'
   | 'BAD_OPTION';
 
 /** The record that an error is about, without its answer. */

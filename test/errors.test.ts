@@ -1,6 +1,7 @@
 import { inspect } from 'node:util';
 import type { Context } from 'aws-lambda';
 import { afterEach, describe, expect, it, vi } from 'vitest';
+import { memoryStorage, numberedSender, type SenderStorage } from '../lib/client.ts';
 import {
   dynamoStore,
   eachRecord,
@@ -51,6 +52,13 @@ function commitOn(sent: Transacted) {
     options({ store, destinations: ['ledger'] }),
   );
 }
+
+/** A numbered sender whose server does not answer. */
+const senderOn = (storage: SenderStorage, options: { maxQueued?: number } = {}) =>
+  numberedSender<unknown, never>({
+    ...{ producer: 'till-7', storage, send: () => new Promise<never>(() => {}) },
+    ...options,
+  });
 
 interface Case {
   /** What an HTTP caller gets; the application's own faults are thrown instead. */
@@ -304,6 +312,26 @@ const cases: Record<IdempotencyErrorCode, Case> = {
     effect: 'possible',
     status: 'thrown',
     provoke: async (event) => operation({ event }).key,
+  },
+  QUEUE_FULL: {
+    ...nothing,
+    status: 'thrown',
+    provoke: async (event) => {
+      const sender = senderOn(memoryStorage(), { maxQueued: 1 });
+      const first = sender.send([event, `${secret}-payload`]);
+      await sender.send(`${secret}-payload`).finally(() => sender.pause());
+      return first;
+    },
+  },
+  STORAGE_FAILED: {
+    ...nothing,
+    status: 'thrown',
+    provoke: (event) => {
+      const load = () => {
+        throw new Error('disk');
+      };
+      return senderOn({ ...memoryStorage(), load }).send([event, `${secret}-payload`]);
+    },
   },
   BAD_OPTION: {
     ...nothing,

@@ -19,6 +19,7 @@ const plans: Readonly<Record<string, Readonly<Record<string, readonly string[]>>
     events: [],
     store: [],
     observe: [],
+    node: ['client'],
     client: [],
   },
   local: {
@@ -33,7 +34,7 @@ const plans: Readonly<Record<string, Readonly<Record<string, readonly string[]>>
 };
 
 /** Names only: they may take them from any room. */
-const entries = ['index', 'client', 'store', 'testing'];
+const entries = ['index', 'client', 'client-node', 'store', 'testing'];
 
 interface Import {
   readonly from: string;

@@ -1,113 +1,32 @@
-import { createServer, type Server, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
-import { fileURLToPath } from 'node:url';
-import { build, type Metafile } from 'esbuild';
-import type { Browser, Page } from 'playwright-core';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import type * as client from '../../lib/client.ts';
-import { launchChromium } from '../../local/setup/chromium.ts';
-import { type ScriptedServer, type Step, scriptedServer } from './scripted-server.ts';
+import { describe, expect, it } from 'vitest';
+import type { Step } from './scripted-server.ts';
+import { browserBench, bundled, type ClientWindow } from './site.ts';
 
-/** What `idemkit/client` may weigh in a page, minified. Raised only in the commit that needs it. */
-const bundleCeilingBytes = 10_200;
+/** What a page may weigh, minified. Raised only in the commit that needs it. */
+const bundles: readonly [what: string, source: string, ceilingBytes: number][] = [
+  ['all of `idemkit/client`', "export * from './lib/client.ts'", 24_000],
+  ['`retryingFetch` alone', "export { retryingFetch } from './lib/client.ts'", 10_250],
+];
 
-const root = fileURLToPath(new URL('../..', import.meta.url));
-
-/** What the page has: the module's exports, under a name. */
-type ClientWindow = typeof globalThis & {
-  idemkit: typeof client;
-  location: { origin: string };
-  leave?(): void;
-};
-
-let bundle: string;
-let metafile: Metafile;
-let site: Server;
-let siteOrigin: string;
-let browser: Browser;
-let page: Page;
-let api: ScriptedServer | undefined;
-
-beforeAll(async () => {
-  const result = await build({
-    entryPoints: ['lib/client.ts'],
-    absWorkingDir: root,
-    bundle: true,
-    minify: true,
-    platform: 'browser',
-    format: 'iife',
-    globalName: 'idemkit',
-    target: 'es2022',
-    metafile: true,
-    write: false,
-    logLevel: 'silent',
-  });
-  bundle = result.outputFiles[0]?.text ?? '';
-  metafile = result.metafile;
-
-  site = createServer((request, response) => {
-    const isScript = request.url === '/client.js';
-    response
-      .writeHead(200, { 'Content-Type': isScript ? 'text/javascript' : 'text/html' })
-      .end(isScript ? bundle : '<!doctype html><script src="/client.js"></script>');
-  });
-  await new Promise<void>((resolve) => site.listen(0, '127.0.0.1', resolve));
-  siteOrigin = `http://127.0.0.1:${(site.address() as AddressInfo).port}`;
-  browser = await launchChromium();
-});
-
-afterAll(async () => {
-  await browser?.close();
-  site?.closeAllConnections();
-  site?.close();
-});
-
-beforeEach(async () => {
-  page = await browser.newPage();
-  await page.goto(siteOrigin);
-});
-
-afterEach(async () => {
-  await page?.close();
-  await api?.[Symbol.asyncDispose]();
-});
-
-/** Headers by which the API lets pages of the site call it, and read when to come back. */
-const cors = (): Record<string, string> => ({
-  'Access-Control-Allow-Origin': siteOrigin,
-  'Access-Control-Allow-Headers': 'content-type, idempotency-key',
-  'Access-Control-Allow-Methods': 'POST',
-  'Access-Control-Expose-Headers': 'Retry-After',
-  // Chromium sends a request again by itself when a connection that it keeps breaks.
-  Connection: 'close',
-});
-
-/** An API on an origin of its own, which misbehaves by script. */
-async function serve(script: readonly Step[]): Promise<ScriptedServer> {
-  const steps = script.map((step) =>
-    typeof step === 'object' ? { ...step, headers: { ...cors(), ...step.headers } } : step,
-  );
-  api = await scriptedServer(
-    steps,
-    async ({ body }) => ({ status: 201, headers: cors(), body: `did ${body}` }),
-    (response: ServerResponse) => response.writeHead(204, cors()).end(),
-  );
-  return api;
-}
+const site = browserBench();
 
 describe('the bundle for a browser', () => {
-  it('stays small, and has nothing of Node or of AWS in it', () => {
-    expect(bundle).not.toMatch(/\bnode:|\bBuffer[.(]|\bprocess[.[]|\brequire\(/);
-    const shared = Object.keys(metafile.inputs).filter((file) => !file.startsWith('lib/client/'));
-    expect(shared.sort()).toEqual(['lib/client.ts', 'lib/errors.ts', 'lib/validate.ts']);
-    expect(Object.values(metafile.outputs).flatMap(({ imports }) => imports)).toEqual([]);
-    expect(Buffer.byteLength(bundle)).toBeLessThanOrEqual(bundleCeilingBytes);
-  });
+  it.each(bundles)(
+    'stays small with %s, and has nothing of Node or of AWS in it',
+    async (_, source, ceiling) => {
+      const { code, metafile } = await bundled(source);
+      expect(code).not.toMatch(/\bnode:|\bBuffer[.(]|\bprocess[.[]|\brequire\(/);
+      const shared = Object.keys(metafile.inputs).filter((file) => !/^(?:lib\/client\/|<stdin>)/.test(file));
+      expect(shared.sort()).toEqual(['lib/client.ts', 'lib/errors.ts', 'lib/validate.ts']);
+      expect(Object.values(metafile.outputs).flatMap(({ imports }) => imports)).toEqual([]);
+      expect(Buffer.byteLength(code)).toBeLessThanOrEqual(ceiling);
+    },
+  );
 });
 
 describe('the client in a browser, on a page of another origin than the API', () => {
   it('makes keys on a page without TLS', async () => {
-    const keys = await page.evaluate(() => {
+    const keys = await site.page.evaluate(() => {
       const { idemkit } = globalThis as ClientWindow;
       return [idemkit.newIdempotencyKey(), idemkit.newIdempotencyKey()] as const;
     });
@@ -116,8 +35,8 @@ describe('the client in a browser, on a page of another origin than the API', ()
   });
 
   it('sends one key in all attempts, whether an answer or a broken connection came before', async () => {
-    const { origin, received, keys } = await serve([{ status: 503 }, 'lose-answer', 'drop']);
-    const answer = await page.evaluate(async (origin) => {
+    const { origin, received, keys } = await site.serve([{ status: 503 }, 'lose-answer', 'drop']);
+    const answer = await site.page.evaluate(async (origin) => {
       const { idemkit } = globalThis as ClientWindow;
       const errors: string[] = [];
       const response = await idemkit.retryingFetch(
@@ -139,7 +58,7 @@ describe('the client in a browser, on a page of another origin than the API', ()
   });
 
   it('reads Retry-After and the body of a 409, and asks again no earlier', async () => {
-    const { origin, received } = await serve([
+    const { origin, received } = await site.serve([
       { status: 409, headers: { 'Retry-After': '7' } },
       {
         status: 409,
@@ -147,7 +66,7 @@ describe('the client in a browser, on a page of another origin than the API', ()
         body: '{"code":"IN_PROGRESS"}',
       },
     ]);
-    const answer = await page.evaluate(async (origin) => {
+    const answer = await site.page.evaluate(async (origin) => {
       const { idemkit } = globalThis as ClientWindow;
       const waits: number[] = [];
       const response = await idemkit.retryingFetch(
@@ -172,10 +91,10 @@ describe('the client in a browser, on a page of another origin than the API', ()
   });
 
   it('sends a form, a Request and bytes the same each time, through the `fetch` of the window', async () => {
-    const { origin, received } = await serve(
+    const { origin, received } = await site.serve(
       Array.from({ length: 3 }).flatMap((): Step[] => [{ status: 503 }, 'work']),
     );
-    await page.evaluate(async (origin) => {
+    await site.page.evaluate(async (origin) => {
       const { idemkit } = globalThis as ClientWindow;
       const options = { baseDelayMs: 0, fetch: globalThis.fetch };
       const form = new FormData();
@@ -196,8 +115,8 @@ describe('the client in a browser, on a page of another origin than the API', ()
   });
 
   it('refuses a stream before anything is sent', async () => {
-    const { origin, received } = await serve([]);
-    const code = await page.evaluate(async (origin) => {
+    const { origin, received } = await site.serve([]);
+    const code = await site.page.evaluate(async (origin) => {
       const { idemkit } = globalThis as ClientWindow;
       const init = { method: 'POST', body: new Blob(['x']).stream(), duplex: 'half' as const };
       return idemkit.retryingFetch(origin, init).catch((error) => error.code);
@@ -207,8 +126,8 @@ describe('the client in a browser, on a page of another origin than the API', ()
   });
 
   it('ends a wait at once when it is aborted', async () => {
-    const { origin, received } = await serve([{ status: 503, headers: { 'Retry-After': '50' } }]);
-    const name = await page.evaluate(async (origin) => {
+    const { origin, received } = await site.serve([{ status: 503, headers: { 'Retry-After': '50' } }]);
+    const name = await site.page.evaluate(async (origin) => {
       const { idemkit } = globalThis as ClientWindow;
       const abort = new AbortController();
       const pending = idemkit.retryingFetch(
@@ -223,8 +142,8 @@ describe('the client in a browser, on a page of another origin than the API', ()
   });
 
   it('ends a hanging attempt at once when it is aborted', async () => {
-    const { origin, arrived } = await serve(['hang']);
-    const name = page.evaluate(async (origin) => {
+    const { origin, arrived } = await site.serve(['hang']);
+    const name = site.page.evaluate(async (origin) => {
       const { idemkit } = globalThis as ClientWindow;
       const abort = new AbortController();
       (globalThis as ClientWindow).leave = () => abort.abort();
@@ -232,7 +151,7 @@ describe('the client in a browser, on a page of another origin than the API', ()
       return pending.catch((error) => error.name);
     }, origin);
     await arrived(1);
-    await page.evaluate(() => (globalThis as ClientWindow).leave?.());
+    await site.page.evaluate(() => (globalThis as ClientWindow).leave?.());
     expect(await name).toBe('AbortError');
   });
 });

@@ -56,6 +56,7 @@ describe("the README's list of entries", () => {
   test('names nothing that its entry does not export', async () => {
     const modules: Readonly<Record<string, object>> = {
       'idemkit/client': await import('../../lib/client.ts'),
+      'idemkit/client/node': await import('../../lib/client-node.ts'),
       'idemkit/testing': await import('../../lib/testing.ts'),
       'idemkit/store': await import('../../lib/store.ts'),
       'idemkit/constructs': await import('../../constructs/index.ts'),

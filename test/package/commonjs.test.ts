@@ -21,7 +21,7 @@ describe('the package in CommonJS', () => {
   it('loads every entry by require alone, where no ES module can be required', async () => {
     const printed = await print(
       'entries.cjs',
-      `const entries = ['idemkit', 'idemkit/client', 'idemkit/store', 'idemkit/testing', 'idemkit/constructs'];
+      `const entries = ['idemkit', 'idemkit/client', 'idemkit/client/node', 'idemkit/store', 'idemkit/testing', 'idemkit/constructs'];
       const one = { idemkit: 'idempotent', client: 'retryingFetch', store: 'storeContract', testing: 'memoryStore', constructs: 'IdempotencyTable' };
       console.log(JSON.stringify(entries.map((entry) => typeof require(entry)[one[entry.replace('idemkit/', '')]])));`,
       ['--no-experimental-require-module'],
