@@ -10,7 +10,7 @@ const plans: Readonly<Record<string, Readonly<Record<string, readonly string[]>>
     batch: ['operation', 'engine', 'events'],
     messages: ['operation', 'events', 'store'],
     simulate: ['guard', 'operation', 'observe', 'store'],
-    sequence: ['engine', 'events', 'store'],
+    sequence: ['engine', 'events', 'dynamo'],
     http: ['engine', 'events'],
     operation: ['engine', 'dynamo', 'store'],
     engine: ['store', 'observe'],

@@ -1,10 +1,10 @@
 // biome-ignore-all lint/suspicious/noExplicitAny: without a handler, as under Middy, nothing says what type an event has
 import type { Context } from 'aws-lambda';
+import { numberedStore } from '../dynamo/index.ts';
 import type { Settings } from '../engine/index.ts';
 import { IdempotencyError, show } from '../errors.ts';
 import { headerLinesOf, type IdentitySettings, type SenderPlace } from '../events/index.ts';
 import { sha256 } from '../hash.ts';
-import type { SequencePlace, Store } from '../store/index.ts';
 import { complete, isBetween, isOneOf, isRecord, type Rules } from '../validate.ts';
 import { howToWrite, numberingIn, sequenceHeader } from './header.ts';
 import { checkedNumbering, type Numbering } from './place.ts';
@@ -87,7 +87,7 @@ export function numbered(
         cache: undefined,
         placed: placedIn,
         storeOf: ({ place }) =>
-          place ? viewOf(store(), { ...place, startsAnywhere: start === 'anywhere' }) : store(),
+          place ? numberedStore(store(), { ...place, startsAnywhere: start === 'anywhere' }) : store(),
         observeRefusal:
           observe &&
           ((error, operation, durationMs) => {
@@ -136,15 +136,6 @@ function placedIn(
   const sender = `${namespace}#${sha256(JSON.stringify(['sequence', tenant ?? null, producer]))}`;
   const place = { sender, epoch: Number(epoch), number: Number(number) };
   return { pk: `${sender}:${epoch}:${number}`, place };
-}
-
-function viewOf(store: Store, place: SequencePlace): Store {
-  const view = store.numbered?.(place);
-  if (view) return view;
-  throw new IdempotencyError(
-    'UNSUPPORTED',
-    `Option \`sequence\` needs a store with \`numbered\`, and ${store.id} has none.`,
-  );
 }
 
 function refusalOccurrence(

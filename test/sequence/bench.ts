@@ -1,13 +1,16 @@
 import type { Context } from 'aws-lambda';
-import { afterEach, beforeEach, vi } from 'vitest';
+import { afterEach, beforeAll, beforeEach, vi } from 'vitest';
 import {
+  dynamoStore,
   IdempotencyError,
   type IdempotencyErrorCode,
   numbered,
   type SequencedOptions,
 } from '../../lib/index.ts';
+import { outboxMark } from '../../lib/record.ts';
 import type { Store } from '../../lib/store.ts';
-import { type ManualClock, manualClock, memoryStore } from '../../lib/testing.ts';
+import { type ManualClock, type MemoryStore, manualClock, memoryStore } from '../../lib/testing.ts';
+import { createTable, type TestTable } from '../support/dynamodb.ts';
 import { observer } from '../support/hands.ts';
 
 /** A sale as a till sends it. */
@@ -20,20 +23,54 @@ export interface Sale {
 
 export const placeOf = ({ till = 'till-7', epoch = 0, number }: Sale) => ({ producer: till, epoch, number });
 
+/** Makes a store for each test. */
+interface StoreMaker {
+  make(clock: ManualClock): Store;
+  /** How many messages the operations of a namespace have staged. */
+  staged(store: Store, namespace: string): Promise<number>;
+}
+
+/** Gets what stores need before the tests begin. */
+type StoresOf = () => StoreMaker;
+
+const memoryStores = (): StoreMaker => ({
+  make: (clock) => memoryStore({ clock }),
+  staged: async (store) => (store as MemoryStore).messages.length,
+});
+
+function tableStores(): StoreMaker {
+  let table: TestTable;
+  beforeAll(async () => {
+    table = await createTable();
+  });
+  return {
+    make: (clock) => dynamoStore({ ...table.store, clock }),
+    async staged(_, namespace) {
+      const items = await table.dump();
+      return items.filter(({ pk, sk }) => pk?.S?.startsWith(`${namespace}#`) && outboxMark.test(sk?.S ?? ''))
+        .length;
+    },
+  };
+}
+
 /** The stores that a numbered guard works on. */
-export const stores: readonly (readonly [string, () => (clock: ManualClock) => Store])[] = [
-  ['memory', () => (clock) => memoryStore({ clock })],
+export const stores: readonly (readonly [string, StoresOf])[] = [
+  ['memory', memoryStores],
+  ['DynamoDB', tableStores],
 ];
 
+let benches = 0;
+
 /** For each test a store with a clock that stands still, and an observer. To be called inside of a `describe`. */
-export function numberedBench(storesOf: () => (clock: ManualClock) => Store) {
-  const makeStore = storesOf();
+export function numberedBench(storesOf: StoresOf) {
+  const stores = storesOf();
+  const number = ++benches;
   let tests = 0;
   const bench = {
     clock: undefined as unknown as ManualClock,
     store: undefined as unknown as Store,
     seen: observer(),
-    /** A producer that no other test has. */
+    /** One that no other test has. */
     namespace: '',
 
     options: (more: Partial<SequencedOptions> = {}): SequencedOptions => ({
@@ -43,13 +80,16 @@ export function numberedBench(storesOf: () => (clock: ManualClock) => Store) {
       observe: bench.seen.observe,
       ...more,
     }),
+
+    /** How many messages have been staged. */
+    staged: () => stores.staged(bench.store, bench.namespace),
   };
 
   beforeEach(() => {
     bench.clock = manualClock();
-    bench.store = makeStore(bench.clock);
+    bench.store = stores.make(bench.clock);
     bench.seen = observer();
-    bench.namespace = `tills-${++tests}`;
+    bench.namespace = `tills-${number}-${++tests}`;
   });
   afterEach(() => {
     vi.unstubAllEnvs();

@@ -98,7 +98,8 @@ describe('the option `sequence`', () => {
     });
     expect(await errorOf(call({ number: 0 }))).toMatchObject({
       code: 'UNSUPPORTED',
-      message: 'Option `sequence` needs a store with `numbered`, and own has none.',
+      message:
+        'Numbered senders need a store with `numbered`, and own has none. Give a key instead, or use dynamoStore().',
     });
   });
 
@@ -213,7 +214,7 @@ describe('what names a sender', () => {
     })({ number: 0 });
     const operations = bench.seen.seen.flatMap((event) => ('operation' in event ? [event.operation] : []));
     expect(new Set(operations).size).toBe(2);
-    expect(operations[0]).toMatch(/^tills-\d+#[\w-]{43}:0:0$/);
+    expect(operations[0]).toMatch(/^tills-\d+-\d+#[\w-]{43}:0:0$/);
     expect(operations.join()).not.toContain('till-7');
   });
   const placeKey = ({ number }: Sale) => ['till-7', 0, number];

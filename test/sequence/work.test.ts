@@ -1,6 +1,5 @@
 import { describe, expect, it, vi } from 'vitest';
 import { IdempotencyError, idempotent, operation } from '../../lib/index.ts';
-import type { memoryStore } from '../../lib/testing.ts';
 import { deferred } from '../support/hands.ts';
 import { bookings, codeOf, errorOf, numberedBench, type Sale, stores } from './bench.ts';
 
@@ -69,7 +68,7 @@ describe.each(stores)('on %s, a numbered operation', (_, makeStore) => {
       expect(await call({ number: 0 })).toEqual({ number: 0 });
       expect(await call({ number: 0 })).toEqual({ number: 0 });
       expect(await call({ number: 1 })).toEqual({ number: 1 });
-      expect(await staged()).toBe(2);
+      expect(await bench.staged()).toBe(2);
     });
 
     it('is stopped by a gap and by a newer epoch, and nothing is written', async () => {
@@ -82,7 +81,7 @@ describe.each(stores)('on %s, a numbered operation', (_, makeStore) => {
       await call({ number: 0 });
       await call({ epoch: 1, number: 0 });
       expect(await errorOf(call({ number: 1 }))).toMatchObject({ code: 'FENCED', effect: 'none' });
-      expect(await staged()).toBe(2);
+      expect(await bench.staged()).toBe(2);
       const told = bench.seen.seen.filter(({ type }) => type === 'gap' || type === 'fenced');
       expect(told).toMatchObject([{ type: 'gap', expectedNumber: 0 }, { type: 'fenced' }]);
     });
@@ -91,7 +90,7 @@ describe.each(stores)('on %s, a numbered operation', (_, makeStore) => {
       const call = booking();
       await call({ number: 0 });
       expect(await codeOf(call({ number: 0, amount: 1 }))).toBe('PAYLOAD_MISMATCH');
-      expect(await staged()).toBe(1);
+      expect(await bench.staged()).toBe(1);
     });
 
     it('does not commit for an attempt of an older epoch that was overtaken', async () => {
@@ -116,10 +115,8 @@ describe.each(stores)('on %s, a numbered operation', (_, makeStore) => {
       expect(await call({ epoch: 1, number: 0 })).toBe(1);
       end.resolve();
       expect(['OVERTAKEN', 'FENCED']).toContain((await older).code);
-      expect(await staged()).toBe(1);
+      expect(await bench.staged()).toBe(1);
     });
-
-    const staged = async () => (bench.store as ReturnType<typeof memoryStore>).messages.length;
   });
 
   it('has a transaction that an overtaken attempt cannot send', async () => {
