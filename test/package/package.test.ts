@@ -6,17 +6,22 @@ import { type Manifest, pack, root, type Target } from './packed.ts';
 
 /** What a Lambda may carry, minified and without the AWS SDK. Raised only in the commit that needs it. */
 const bundles: readonly [what: string, source: string, ceilingBytes: number][] = [
-  ['everything', "export * from './dist/lib/index.js'", 151_600],
-  ['a guard on a table', "export { dynamoStore, idempotent } from './dist/lib/index.js'", 75_700],
+  ['everything', "export * from './dist/lib/index.js'", 160_400],
+  ['a guard on a table', "export { dynamoStore, idempotent } from './dist/lib/index.js'", 75_800],
   [
     'a guard on a table, with its operation',
     "export { dynamoStore, idempotent, operation } from './dist/lib/index.js'",
-    108_600,
+    108_800,
   ],
   [
     'a guard of records on a table',
     "export { dynamoStore, eachRecord, idempotent } from './dist/lib/index.js'",
-    125_200,
+    125_400,
+  ],
+  [
+    'a guard of numbered senders on a table',
+    "export { dynamoStore, idempotent, numbered } from './dist/lib/index.js'",
+    90_700,
   ],
   ['a relay', "export { relayOutbox } from './dist/lib/index.js'", 8_600],
 ];
