@@ -26,7 +26,10 @@ afterAll(() => rmSync(scratch, { recursive: true, force: true }));
 
 /** What a consumer writes, checked against the types of the platform that it has. */
 const consumer = `
-import { newIdempotencyKey, RequestTimeoutError, retryingFetch, type Retry, type RetryingFetchOptions } from './types/client.js';
+import {
+  browserStorage, memoryStorage, newIdempotencyKey, numberedSender, overHttp, RequestTimeoutError, retryingFetch,
+  type Delivery, type NumberedMessage, type Retry, type RetryingFetchOptions,
+} from './types/client.js';
 
 const key: string = newIdempotencyKey();
 const options: RetryingFetchOptions = { key, fetch, onRetry: (retry: Retry) => retry.response?.status };
@@ -40,6 +43,24 @@ await retryingFetch(new Request('https://api.test/', init), { body: new FormData
 await retryingFetch('https://api.test/', init, { maxAttempt: 3 });
 // @ts-expect-error a method is a string
 await retryingFetch('https://api.test/', { method: 1 });
+
+const producer = 'till-7';
+const sales = numberedSender({ producer, storage: browserStorage('sales'), send: overHttp<{ amount: number }>('/sales') });
+const sent = await sales.send({ amount: 100 });
+export const status: number = sent.outcome === 'answered' ? sent.answer.status : 0;
+const readings = numberedSender({
+  producer,
+  storage: memoryStorage(),
+  send: async ({ payload }: NumberedMessage<number>): Promise<Delivery<string>> => ({ outcome: 'answered', answer: String(payload) }),
+  observe: (event) => event.type === 'settled' && event.sent.outcome === 'failed' && event.sent.error.code === 'PAYLOAD_MISMATCH',
+});
+export const reading: Promise<number> = readings.enqueue(21).then(() => readings.resume());
+// @ts-expect-error a payload of another type
+await sales.send({ amount: '100' });
+// @ts-expect-error an answer that may not be there
+export const answer: Response = sent.answer;
+// @ts-expect-error a sender has a storage
+numberedSender({ producer, send: overHttp('/sales') });
 
 export const limitOf = (error: unknown) => (error instanceof RequestTimeoutError ? error.limit : undefined);
 `;

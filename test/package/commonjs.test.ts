@@ -22,11 +22,11 @@ describe('the package in CommonJS', () => {
     const printed = await print(
       'entries.cjs',
       `const entries = ['idemkit', 'idemkit/client', 'idemkit/client/node', 'idemkit/store', 'idemkit/testing', 'idemkit/constructs'];
-      const one = { idemkit: 'idempotent', client: 'retryingFetch', store: 'storeContract', testing: 'memoryStore', constructs: 'IdempotencyTable' };
+      const one = { idemkit: 'idempotent', client: 'retryingFetch', 'client/node': 'fileStorage', store: 'storeContract', testing: 'memoryStore', constructs: 'IdempotencyTable' };
       console.log(JSON.stringify(entries.map((entry) => typeof require(entry)[one[entry.replace('idemkit/', '')]])));`,
       ['--no-experimental-require-module'],
     );
-    expect(printed).toEqual(['function', 'function', 'function', 'function', 'function']);
+    expect(printed).toEqual(Array(6).fill('function'));
   });
 
   it('serialises what JSON cannot hold', async () => {
