@@ -1,37 +1,10 @@
 import type { Page } from 'playwright-core';
-import { parseDictionary } from 'structured-headers';
 import { describe, expect, it } from 'vitest';
 import { browserStorage } from '../../lib/client.ts';
-import { json } from './retrying.ts';
-import type { Answer, Received } from './scripted-server.ts';
-import { sequenceServer } from './sequence-server.ts';
+import { numberedApi } from './numbered-api.ts';
 import { browserBench, type ClientWindow } from './site.ts';
 
 const site = browserBench();
-
-/** An API that processes numbered messages. */
-function numberedApi() {
-  const server = sequenceServer();
-  const work = async ({ headers, body }: Received): Promise<Answer> => {
-    const header = parseDictionary(String(headers['idempotency-sequence']));
-    const [producer, epoch, number] = ['producer', 'epoch', 'number'].map((name) => header.get(name)?.[0]);
-    const place = { producer: String(producer), epoch: Number(epoch), number: Number(number) };
-    const delivery = server.handle(place, JSON.parse(body.toString()));
-    switch (delivery.outcome) {
-      case 'answered':
-        return json(201, delivery.answer);
-      case 'gap':
-        return json(409, { code: 'SEQUENCE_GAP', expected: delivery.expectedNumber });
-      case 'fenced':
-        return json(409, { code: 'FENCED' });
-      case 'done':
-        return json(410, { code: 'RESULT_UNAVAILABLE' });
-      default:
-        return json(422, { code: 'PAYLOAD_MISMATCH' });
-    }
-  };
-  return { server, work, payloads: () => server.done.map(({ payload }) => payload) };
-}
 
 /** Sends payloads from a tab, one call each, all at once. Resolves to what became of them. */
 const sendFrom = (tab: Page, origin: string, payloads: readonly unknown[]): Promise<string[]> =>
