@@ -118,22 +118,22 @@ export function dynamoStore(options: DynamoStoreOptions = {}): DynamoStore {
   const items = itemsOf(tableName, names, readChunks);
   const failed = ({ failure, isRepeat }: Extract<Sent, { outcome: 'failed' }>, action: string) =>
     inDoubt(isRepeat, explain(failure, tableName, names, action));
-  const write = async (command: object, action: string): Promise<Written> => {
-    const sent = await sendConditional(client, command);
-    if (sent.outcome === 'failed') throw failed(sent, action);
-    return claimWritten(sent);
-  };
+  const write = (command: object, action: string): Promise<Written> =>
+    sendConditional(client, command).then((sent) => {
+      if (sent.outcome === 'failed') throw failed(sent, action);
+      return claimWritten(sent);
+    });
   const claimWritten = (sent: Exclude<Sent, { outcome: 'failed' }>): Written =>
     sent.outcome === 'applied'
       ? { outcome: 'applied' }
       : { outcome: 'stopped', found: sent.found && items.readClaim(sent.found) };
   /** A claim or a takeover: whoever is in its way is at work on the operation. */
-  const writeClaim = async (command: object, action: string): Promise<ClaimWritten> => {
-    const sent = await sendConditional(client, command);
-    if (sent.outcome !== 'failed') return claimWritten(sent);
-    if (sent.isConflict) return { outcome: 'blocked', isRepeat: sent.isRepeat };
-    throw failed(sent, action);
-  };
+  const writeClaim = (command: object, action: string): Promise<ClaimWritten> =>
+    sendConditional(client, command).then((sent) => {
+      if (sent.outcome !== 'failed') return claimWritten(sent);
+      if (sent.isConflict) return { outcome: 'blocked', isRepeat: sent.isRepeat };
+      throw failed(sent, action);
+    });
   /**
    * A Put does not see that the table has no sort key, nor that this role may not update: the handler would run, and its
    * completion fail. So the first claim of a process is an update, which sees both.

@@ -99,9 +99,9 @@ async function commitUnclaimed(
 ): Promise<Commit | { readonly outcome: 'taken-over' }> {
   const { settings, owners } = progress;
   const { request } = progress.attempt;
-  const ofEarlierCommits = new Set(owners);
+  const ofEarlierCommits = [...owners];
   const standingOf = (record: ClaimRecord | undefined) =>
-    stand(record, request, record && owners.has(record.owner) ? record.owner : '');
+    stand(record, request, record && owners.includes(record.owner) ? record.owner : '');
   const startedAtMs = request.deps.clock.now();
   const settled = <Outcome extends Claimed>(claimed: Outcome): Outcome => {
     const occurrence = claimOccurrence(request.pk, claimed, request.deps.clock.now(), startedAtMs);
@@ -116,8 +116,8 @@ async function commitUnclaimed(
   let found: ClaimRecord | undefined;
   for (let races = 0; races < maxRaces; races++) {
     // Each try has an owner of its own. Otherwise a late takeover from the last claim would apply to the next one as well.
-    const owner = owners.size === 0 ? progress.attempt.owner : uniqueId();
-    owners.add(owner);
+    const owner = owners.length === 0 ? progress.attempt.owner : uniqueId();
+    owners.push(owner);
     const attempt = Attempt.first(request, owner, found);
     progress.attempt = attempt;
     const completion = attempt.completion(answerIn(encoded));
@@ -140,7 +140,7 @@ async function commitUnclaimed(
       case 'mine': {
         const recorded = Attempt.recorded(found, request, attempt.askedAtMs);
         if (found.status !== 'COMPLETED') return takenOver(recorded);
-        if (ofEarlierCommits.has(found.owner)) return { outcome: 'duplicate', record: found };
+        if (ofEarlierCommits.includes(found.owner)) return { outcome: 'duplicate', record: found };
         // This commit has completed it, and the answer was lost.
         progress.attempt = recorded;
         const { answer } = recorded.completedRecord(completion);

@@ -184,7 +184,7 @@ export class Execution implements Ending {
     if (isToBeRemembered(this.call, value)) {
       const encoded = await this.progress.encode(isRecord ? undefined : value);
       tellUnavailable(this.call.settings, 'answer', encoded);
-      return this.#settle(encoded);
+      return await this.#settle(encoded);
     }
     const settled = await this.#giveUp(isIdle && !this.#deadlineIsHere());
     // A commit in doubt turned out to be applied. Its result is the answer.

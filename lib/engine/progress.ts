@@ -24,7 +24,7 @@ export class Progress {
   /** Another one for each claim that is asked for at the commit. */
   attempt: Attempt;
   /** Of all claims that were asked for at a commit: a request of any of them may have been applied, or may be yet. */
-  readonly owners = new Set<string>();
+  readonly owners: string[] = [];
   phase: Phase;
   /** Whether nothing more may be begun. */
   isClosed = false;
@@ -43,7 +43,7 @@ export class Progress {
 
   /** Whether `record` is by this attempt. */
   isOwn({ owner }: ClaimRecord): boolean {
-    return owner === this.attempt.owner || this.owners.has(owner);
+    return owner === this.attempt.owner || this.owners.includes(owner);
   }
 
   /** Notes that something has begun that the next attempt must know of. */

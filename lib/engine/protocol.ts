@@ -187,8 +187,11 @@ export function recognised(
   }
 }
 
-async function won(attempt: Attempt, takenOver: boolean): Promise<Claimed> {
-  if (attempt.isInTime()) return { outcome: 'won', attempt, takenOver };
+function won(attempt: Attempt, takenOver: boolean): Claimed | Promise<never> {
+  return attempt.isInTime() ? { outcome: 'won', attempt, takenOver } : tooLate(attempt);
+}
+
+async function tooLate(attempt: Attempt): Promise<never> {
   await giveUp(attempt);
   throw noTimeLeft();
 }

@@ -68,16 +68,18 @@ export function whyNoHttpEvent(event: unknown): string | undefined {
 export function headerLines({ raw }: HttpEvent, name: string): string[] {
   const wanted = name.toLowerCase();
   // Where an event has both, only the multi-value one shows a header that was sent twice.
-  for (const headers of [raw.multiValueHeaders, raw.headers]) {
-    const lines: string[] = [];
-    if (!headers) continue;
-    for (const header of Object.keys(headers)) {
-      if (header.length !== wanted.length || header.toLowerCase() !== wanted) continue;
-      for (const line of linesOf(headers[header])) lines.push(line);
-    }
-    if (lines.length > 0) return lines;
+  const lines = linesIn(raw.multiValueHeaders, wanted);
+  return lines.length > 0 ? lines : linesIn(raw.headers, wanted);
+}
+
+function linesIn(headers: Headers | MultiValues | undefined, wanted: string): string[] {
+  const lines: string[] = [];
+  if (!headers) return lines;
+  for (const header of Object.keys(headers)) {
+    if (header.length !== wanted.length || header.toLowerCase() !== wanted) continue;
+    for (const line of linesOf(headers[header])) lines.push(line);
   }
-  return [];
+  return lines;
 }
 
 /** The strings in a member that should be a string or an array of strings. An event made by hand may hold anything. */

@@ -92,7 +92,7 @@ function wrap(handler: (...args: any[]) => unknown, settings: GuardSettings): Gu
       if (ended.kind === 'answer') return ended.answer;
       throw ended.error;
     }
-    return begun.run.returned(result);
+    return await begun.run.returned(result);
   }
   return Object.defineProperty(guarded, 'name', { value: handler.name, configurable: true });
 }

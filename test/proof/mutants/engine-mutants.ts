@@ -182,7 +182,7 @@ export const engineMutants: readonly Mutant[] = [
   {
     fault: 'a commit claims again under the same owner',
     file: 'lib/engine/commit.ts',
-    find: 'owners.size === 0 ? progress.attempt.owner : uniqueId()',
+    find: 'owners.length === 0 ? progress.attempt.owner : uniqueId()',
     replace: 'progress.attempt.owner',
     test: 'test/operation/commit-after-lost-races.test.ts: a takeover as another owner is not replaced by a repeated takeover from the first one',
   },
@@ -196,7 +196,7 @@ export const engineMutants: readonly Mutant[] = [
   {
     fault: 'a commit after one in doubt passes for the only one',
     file: 'lib/engine/commit.ts',
-    find: 'if (ofEarlierCommits.has(found.owner))',
+    find: 'if (ofEarlierCommits.includes(found.owner))',
     replace: "if (found.owner === '')",
     test: 'test/operation/at-commit.test.ts: gives way to what was committed (remembered)',
   },
