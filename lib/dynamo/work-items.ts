@@ -37,7 +37,7 @@ type ConditionCheck = NonNullable<TransactWriteItem['ConditionCheck']>;
 
 /** The same as {@link Items}, with those. */
 export function workItemsOf(items: Items) {
-  const { names, keyOf, conditional, mine, ifMine, ownedBy } = items;
+  const { names, keyOf, conditional, mine, ifMine, ownedBy, update } = items;
   const ifAbsent = {
     ConditionExpression: 'attribute_not_exists(#pk)',
     ExpressionAttributeNames: { '#pk': names.pk },
@@ -89,18 +89,17 @@ export function workItemsOf(items: Items) {
 
     stepEnd(step: NewStep) {
       const set = assignment(stepAttributes(step));
-      return {
-        ...conditional,
-        Key: keyOf(step.pk, stepSortKey(step.window, step.name)),
-        ConditionExpression: '#owner = :mine AND #status = :started',
-        UpdateExpression: `SET ${set.expression}`,
-        ExpressionAttributeNames: set.names,
-        ExpressionAttributeValues: {
+      return update(
+        keyOf(step.pk, stepSortKey(step.window, step.name)),
+        `SET ${set.expression}`,
+        '#owner = :mine AND #status = :started',
+        set.names,
+        {
           ...set.values,
           ':mine': { S: step.owner },
           ':started': { S: 'STARTED' satisfies StepStatus },
         },
-      };
+      );
     },
 
     message: (pk: string, window: string, message: StagedMessage, nowMs: number, endsAtMs: number) => ({

@@ -43,30 +43,30 @@ export const storeMutants: readonly Mutant[] = [
   {
     fault: 'a takeover does not ask whose claim it replaces',
     file: 'lib/dynamo/items.ts',
-    find: "ConditionExpression: ifMine,\n      UpdateExpression: 'SET #owner",
+    find: "#attempt = :attempt',\n        ifMine,",
     replace:
-      "ConditionExpression: '(#owner = :owner OR #owner <> :owner) AND #status = :inProgress',\n      UpdateExpression: 'SET #owner",
+      "#attempt = :attempt',\n        '(#owner = :owner OR #owner <> :owner) AND #status = :inProgress',",
   },
   {
     fault: 'a completion does not ask whose claim it ends',
     file: 'lib/dynamo/items.ts',
-    find: 'Key: keyOf(completion.pk),\n        ConditionExpression: ifMine,',
+    find: 'update(keyOf(completion.pk), `SET ${expression}`, ifMine,',
     replace:
-      "Key: keyOf(completion.pk),\n        ConditionExpression: '(#owner = :owner OR #owner <> :owner) AND #status = :inProgress',",
+      "update(keyOf(completion.pk), `SET ${expression}`, '(#owner = :owner OR #owner <> :owner) AND #status = :inProgress',",
   },
   {
     fault: 'a completion replaces an answer that is stored',
     file: 'lib/dynamo/items.ts',
-    find: 'Key: keyOf(completion.pk),\n        ConditionExpression: ifMine,',
+    find: 'update(keyOf(completion.pk), `SET ${expression}`, ifMine,',
     replace:
-      "Key: keyOf(completion.pk),\n        ConditionExpression: '#owner = :owner AND (#status = :inProgress OR #status <> :inProgress)',",
+      "update(keyOf(completion.pk), `SET ${expression}`, '#owner = :owner AND (#status = :inProgress OR #status <> :inProgress)',",
   },
   {
     fault: 'a release ends the lease of another attempt',
     file: 'lib/dynamo/items.ts',
-    find: "ConditionExpression: ifMine,\n      UpdateExpression: 'SET #leaseUntil",
+    find: "'SET #leaseUntil = :over',\n        ifMine,",
     replace:
-      "ConditionExpression: '(#owner = :owner OR #owner <> :owner) AND #status = :inProgress',\n      UpdateExpression: 'SET #leaseUntil",
+      "'SET #leaseUntil = :over',\n        '(#owner = :owner OR #owner <> :owner) AND #status = :inProgress',",
   },
   {
     fault: 'an attempt amends the answer of another one',
@@ -130,9 +130,8 @@ export const storeMutants: readonly Mutant[] = [
   {
     fault: 'the first claim of a process leaves the answer of the window before',
     file: 'lib/dynamo/items.ts',
-    find: '        UpdateExpression: `SET ${set.expression} ${stale.expression}`,\n        ExpressionAttributeNames: { ...set.names, ...stale.names, ...condition.ExpressionAttributeNames },',
-    replace:
-      '        UpdateExpression: `SET ${set.expression}`,\n        ExpressionAttributeNames: { ...set.names, ...condition.ExpressionAttributeNames },',
+    find: '        `SET ${set.expression} ${stale.expression}`,\n        claim.ConditionExpression,\n        { ...set.names, ...stale.names, ',
+    replace: '        `SET ${set.expression}`,\n        claim.ConditionExpression,\n        { ...set.names, ',
     test: 'test/dynamo/first-claim.test.ts: claim leaves the same item by the first request of a process as by every other',
   },
   {
