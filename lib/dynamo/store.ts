@@ -2,14 +2,16 @@ import {
   DynamoDBClient,
   GetItemCommand,
   PutItemCommand,
+  type PutItemCommandInput,
   QueryCommand,
   UpdateItemCommand,
+  type UpdateItemCommandInput,
 } from '@aws-sdk/client-dynamodb';
 import { IdempotencyError, show, storeUnavailable } from '../errors.ts';
 import { attribute, chunkSortKeyPrefix, environment, tableLayout } from '../record.ts';
 import type { ClaimWritten, Clock, Completion, Seal, Store, Written } from '../store/index.ts';
 import { uniqueId } from '../unique-id.ts';
-import { check, checkKnown, isFunction, isRecord } from '../validate.ts';
+import { complete, isFunction, isRecord, type Rule, type Rules } from '../validate.ts';
 import type { DynamoClient } from './client.ts';
 import { type AnswerInItems, type Chunks, type Item, type Items, itemsOf, type Names } from './items.ts';
 import { inDoubt, type Sent, sendConditional } from './send.ts';
@@ -76,40 +78,16 @@ const maxChunks = Math.ceil(maxAnswerBytes / chunkBytes);
  * @throws `BAD_OPTION`
  */
 export function dynamoStore(options: DynamoStoreOptions = {}): DynamoStore {
-  checkKnown('', options, optionNames, { elsewhere: powertoolsNames });
-  const tableName = options.tableName ?? process.env[environment.table];
+  const given = complete(options, rules, { elsewhere: powertoolsNames });
+  const tableName = given.tableName ?? process.env[environment.table];
   if (typeof tableName !== 'string' || tableName === '') {
     throw new IdempotencyError(
       'BAD_OPTION',
       `Expected a table's name in ${environment.table} or dynamoStore({ tableName }), got ${show(tableName)}. In unit tests, use memoryStore() of idemkit/testing, or set ${environment.disabled}=true.`,
     );
   }
-  check(
-    'client',
-    options.client,
-    'a DynamoDBClient or a DynamoDBDocumentClient',
-    (value) => isRecord(value) && isFunction(value.send),
-  );
-  for (const name of ['partitionKey', 'sortKey', 'ttlAttribute'] as const) {
-    check(
-      name,
-      options[name],
-      `an attribute's name, and none of the record's own (${Object.values(attribute).join(', ')})`,
-      (value) => typeof value === 'string' && value !== '' && !ownAttributes.has(value),
-    );
-  }
-  check(
-    'seal',
-    options.seal,
-    'an object with the functions seal and open',
-    (value) => isRecord(value) && isFunction(value.seal) && isFunction(value.open),
-  );
-  const client: DynamoClient = options.client ?? defaultClient();
-  const names = {
-    pk: options.partitionKey ?? tableLayout.partitionKey,
-    sk: options.sortKey ?? tableLayout.sortKey,
-    ttl: options.ttlAttribute ?? tableLayout.ttlAttribute,
-  };
+  const { seal, clock, client = defaultClient() } = given;
+  const names = { pk: given.partitionKey, sk: given.sortKey, ttl: given.ttlAttribute };
   const send = <T>(command: object, action: string): Promise<T> =>
     client.send(command).catch((error: unknown) => {
       throw explain(error, tableName, names, action);
@@ -140,15 +118,14 @@ export function dynamoStore(options: DynamoStoreOptions = {}): DynamoStore {
    */
   const place = JSON.stringify([tableName, names.pk, names.sk]);
   const putClaim = <Outcome extends ClaimWritten>(
-    put: ReturnType<typeof items.claim>,
-    send: (command: object, action: string) => Promise<Outcome>,
-  ): Promise<Outcome> =>
-    provenTables.has(place) ? send(new PutItemCommand(put), 'dynamodb:PutItem') : prove(put, send);
+    claim: ReturnType<typeof items.claim>,
+    send: Write<Outcome>,
+  ): Promise<Outcome> => (provenTables.has(place) ? put(claim, send) : prove(claim, send));
   const prove = async <Outcome extends ClaimWritten>(
-    put: ReturnType<typeof items.claim>,
-    send: (command: object, action: string) => Promise<Outcome>,
+    claim: ReturnType<typeof items.claim>,
+    send: Write<Outcome>,
   ): Promise<Outcome> => {
-    const written = await send(new UpdateItemCommand(items.upsert(put)), 'dynamodb:UpdateItem');
+    const written = await update(items.upsert(claim), send);
     if (written.outcome !== 'blocked') provenTables.add(place);
     return written;
   };
@@ -200,7 +177,7 @@ export function dynamoStore(options: DynamoStoreOptions = {}): DynamoStore {
     for (let start = 0; start < answer.length; start += chunkBytes) {
       const data = answer.subarray(start, start + chunkBytes);
       const chunk = items.chunk({ pk, window, endsAtMs, writeId, index: puts.length, data });
-      puts.push(send(new PutItemCommand(chunk), 'dynamodb:PutItem'));
+      puts.push(put(chunk, send));
     }
     await Promise.all(puts);
     return { kind: 'chunks', writeId, count: puts.length };
@@ -217,18 +194,15 @@ export function dynamoStore(options: DynamoStoreOptions = {}): DynamoStore {
   return {
     id: `dynamodb:${tableName}`,
     maxAnswerBytes,
-    ...(options.seal && { seal: options.seal }),
-    ...(options.clock && { clock: options.clock }),
+    ...(seal && { seal }),
+    ...(clock && { clock }),
 
     claim: (claim) => putClaim(items.claim(claim), writeClaim),
 
-    takeOver: (takeover) =>
-      writeClaim(new UpdateItemCommand(items.takeover(takeover)), 'dynamodb:UpdateItem'),
+    takeOver: (takeover) => update(items.takeover(takeover), writeClaim),
 
     complete: (completion) =>
-      writeWithAnswer(completion, (stored) =>
-        write(new UpdateItemCommand(items.completion(completion, stored)), 'dynamodb:UpdateItem'),
-      ),
+      writeWithAnswer(completion, (stored) => update(items.completion(completion, stored), write)),
 
     claimCompleted: (claim, completion) =>
       writeWithAnswer(completion, (stored) =>
@@ -236,13 +210,11 @@ export function dynamoStore(options: DynamoStoreOptions = {}): DynamoStore {
       ),
 
     amend: (completion) =>
-      writeWithAnswer(completion, (stored) =>
-        write(new UpdateItemCommand(items.amendment(completion, stored)), 'dynamodb:UpdateItem'),
-      ),
+      writeWithAnswer(completion, (stored) => update(items.amendment(completion, stored), write)),
 
-    giveBack: (claim) => write(new PutItemCommand(items.release(claim)), 'dynamodb:PutItem'),
+    giveBack: (claim) => put(items.release(claim), write),
 
-    endLease: (claim) => write(new UpdateItemCommand(items.leaseEnd(claim)), 'dynamodb:UpdateItem'),
+    endLease: (claim) => update(items.leaseEnd(claim), write),
 
     async read(pk) {
       const { Item } = await send<{ Item?: Item }>(
@@ -256,20 +228,42 @@ export function dynamoStore(options: DynamoStoreOptions = {}): DynamoStore {
   };
 }
 
+/** Sends a command, and reads what came of it. `action` is what the role must allow. */
+type Write<Outcome> = (command: object, action: string) => Promise<Outcome>;
+
+const put = <Outcome>(input: PutItemCommandInput, send: Write<Outcome>): Promise<Outcome> =>
+  send(new PutItemCommand(input), 'dynamodb:PutItem');
+
+const update = <Outcome>(input: UpdateItemCommandInput, send: Write<Outcome>): Promise<Outcome> =>
+  send(new UpdateItemCommand(input), 'dynamodb:UpdateItem');
+
 /** Tables that have taken an update under these key names. */
 export const provenTables = new Set<string>();
 
 const ownAttributes: ReadonlySet<string> = new Set(Object.values(attribute));
 
-const optionNames: readonly (keyof DynamoStoreOptions)[] = [
-  'tableName',
-  'client',
-  'partitionKey',
-  'sortKey',
-  'ttlAttribute',
-  'seal',
-  'clock',
-];
+const ofAttribute = {
+  expected: `an attribute's name, and none of the record's own (${[...ownAttributes].join(', ')})`,
+  isFine: (value: unknown) => typeof value === 'string' && value !== '' && !ownAttributes.has(value),
+};
+/** For what is checked where it is used. */
+const anything: Rule<never> = { expected: '', isFine: () => true };
+
+const rules = {
+  tableName: anything,
+  client: {
+    expected: 'a DynamoDBClient or a DynamoDBDocumentClient',
+    isFine: (value) => isRecord(value) && isFunction(value.send),
+  },
+  partitionKey: { ...ofAttribute, fallback: tableLayout.partitionKey },
+  sortKey: { ...ofAttribute, fallback: tableLayout.sortKey },
+  ttlAttribute: { ...ofAttribute, fallback: tableLayout.ttlAttribute },
+  seal: {
+    expected: 'an object with the functions seal and open',
+    isFine: (value) => isRecord(value) && isFunction(value.seal) && isFunction(value.open),
+  },
+  clock: anything,
+} satisfies Rules<DynamoStoreOptions>;
 
 /** What Powertools for AWS Lambda calls them. */
 const powertoolsNames: Readonly<Record<string, keyof DynamoStoreOptions>> = {
