@@ -6,17 +6,17 @@ import { type Manifest, pack, root, type Target } from './packed.ts';
 
 /** What a Lambda may carry, minified and without the AWS SDK. Raised only in the commit that needs it. */
 const bundles: readonly [what: string, source: string, ceilingBytes: number][] = [
-  ['everything', "export * from './dist/lib/index.js'", 160_400],
-  ['a guard on a table', "export { dynamoStore, idempotent } from './dist/lib/index.js'", 75_800],
+  ['everything', "export * from './dist/lib/index.js'", 159_700],
+  ['a guard on a table', "export { dynamoStore, idempotent } from './dist/lib/index.js'", 75_200],
   [
     'a guard on a table, with its operation',
     "export { dynamoStore, idempotent, operation } from './dist/lib/index.js'",
-    108_800,
+    108_100,
   ],
   [
     'a guard of records on a table',
     "export { dynamoStore, eachRecord, idempotent } from './dist/lib/index.js'",
-    125_400,
+    124_700,
   ],
   [
     'a guard of numbered senders on a table',
