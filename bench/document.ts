@@ -3,7 +3,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { cellsOf } from './report.ts';
 import type { Result } from './result.ts';
-import { svgOf } from './svg.ts';
+import { svgOf } from '../lib/svg-chart.ts';
 
 const introduction = `# Performance
 

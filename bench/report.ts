@@ -1,14 +1,7 @@
 /** What the bench prints. */
-import { type Column, formatTable } from '../local/demo/text-table.ts';
+import { figure } from '../lib/figure.ts';
+import { type Column, formatTable } from '../lib/text-table.ts';
 import type { Row, Spread } from './runner.ts';
-
-/** Three digits that count; thousands apart. */
-export function figure(value: number): string {
-  if (!Number.isFinite(value)) return '–';
-  const rounded =
-    Math.abs(value) >= 1_000 || Number.isInteger(value) ? Math.round(value) : Number(value.toPrecision(3));
-  return rounded.toLocaleString('en-US', { maximumFractionDigits: 6 });
-}
 
 /** `12.3 (11.9 to 13.0)`: the median and the quartiles, where they differ. */
 export function withSpread({ median, lower, upper }: Spread, show: (value: number) => string): string {

@@ -1,4 +1,5 @@
 /** What every part of the bench shares: rounds in turn, spread, progress. */
+import type { Chart as DrawnChart } from '../lib/svg-chart.ts';
 
 /** Median and quartiles. */
 export interface Spread {
@@ -22,23 +23,9 @@ export interface Row {
   readonly note?: string;
 }
 
-export interface Line {
-  readonly name: string;
-  readonly points: readonly (readonly [x: number, y: number])[];
-}
-
-export interface Axis {
-  readonly title: string;
-  readonly scale: 'linear' | 'logarithmic';
-}
-
-export interface Chart {
+export interface Chart extends DrawnChart {
   /** Of the file, without its ending. */
   readonly name: string;
-  readonly title: string;
-  readonly x: Axis;
-  readonly y: Axis;
-  readonly lines: readonly Line[];
 }
 
 export interface Findings {

@@ -87,15 +87,17 @@ export function checkKnown(
         `Option \`${prefix}${name}\` is called \`${renamed[prefix + name]}\` now. Rename it.`,
       );
     }
-    const nearest = Object.hasOwn(elsewhere, name)
-      ? elsewhere[name]
-      : [...known].sort((left, right) => unlikeness(name, left) - unlikeness(name, right))[0];
+    const nearest = Object.hasOwn(elsewhere, name) ? elsewhere[name] : nearestOf(name, known);
     throw new IdempotencyError(
       'BAD_OPTION',
       `Unknown option \`${prefix}${name}\`. Did you mean \`${prefix}${nearest}\`? Known: ${known.map((one) => prefix + one).join(', ')}.`,
     );
   }
 }
+
+/** The known name that was probably meant. */
+export const nearestOf = (name: string, known: readonly string[]): string | undefined =>
+  [...known].sort((left, right) => unlikeness(name, left) - unlikeness(name, right))[0];
 
 /** @throws `BAD_OPTION` for a value that is given and is not fine */
 export function check(

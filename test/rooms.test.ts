@@ -11,6 +11,7 @@ const plans: Readonly<Record<string, Readonly<Record<string, readonly string[]>>
     messages: ['operation', 'events', 'store'],
     simulate: ['guard', 'operation', 'observe', 'store'],
     sequence: ['engine', 'events', 'dynamo'],
+    command: ['simulate'],
     http: ['engine', 'events'],
     operation: ['engine', 'dynamo', 'store'],
     engine: ['store', 'observe'],

@@ -3,7 +3,7 @@
  * This room decides what befalls a request, and what is counted. It never decides what a guard does about it, and prints nothing.
  */
 export type { LaneCounts, ObservedCounts } from './counts.ts';
-export type { Metrics } from './metrics.ts';
+export { doubledByCommits, type Metrics } from './metrics.ts';
 export { prices } from './prices.ts';
 export {
   type KeyKind,
@@ -20,6 +20,14 @@ export {
   type SimulationReport,
   simulate,
 } from './simulate.ts';
+export {
+  type SweepOptions,
+  type SweepParameter,
+  type SweepPoint,
+  type SweepReport,
+  sweep,
+  sweepValues,
+} from './sweep.ts';
 export { settingsFrom, type Template, type TemplateName, templateNames, templates } from './templates.ts';
 export {
   type Actor,
@@ -29,3 +37,4 @@ export {
   type TimeLineKind,
   timeLineKinds,
 } from './time-line.ts';
+export { settingWords } from './words.ts';

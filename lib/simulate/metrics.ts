@@ -2,6 +2,7 @@
 import type { Counts, LaneCounts } from './counts.ts';
 import type { Histogram } from './histogram.ts';
 import { prices } from './prices.ts';
+import type { SimulationSettings } from './settings.ts';
 
 /** What is shown of a lane. `null`: there is nothing to divide by. Shares are in percent. */
 export interface Metrics {
@@ -61,5 +62,15 @@ export function metricsOf(
     dollarsPerMillion: operations === 0 ? null : (dollars / operations) * 1e6,
   };
 }
+
+/**
+ * How many effects were doubled at the level `committed`. A commit's effect happens once: any other number than 0 says that
+ * idemkit is broken.
+ */
+export const doubledByCommits = (
+  { level }: Pick<SimulationSettings, 'level'>,
+  all: readonly { readonly with?: { readonly counts: Pick<LaneCounts, 'doubleEffects'> } }[],
+): number =>
+  level === 'committed' ? all.reduce((sum, lanes) => sum + (lanes.with?.counts.doubleEffects ?? 0), 0) : 0;
 
 const percent = (part: number, whole: number): number | null => (whole === 0 ? null : (100 * part) / whole);

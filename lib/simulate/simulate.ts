@@ -23,7 +23,7 @@ export interface LaneReport {
 export interface SimulationProgress {
   /** Operations that have begun, of `settings.operations`. */
   readonly operations: number;
-  /** Of virtual time. */
+  /** Of virtual time, from the first arrival on; at the end, until the last operation was over. */
   readonly seconds: number;
   readonly lanes: { readonly without: LaneReport; readonly with?: LaneReport };
 }
@@ -71,6 +71,7 @@ class Run {
   readonly #timeLines: TimeLines;
   readonly #series: SimulationProgress[] = [];
   #begun = 0;
+  #lastAtMs = startMs;
 
   constructor(settings: SimulationSettings, options: SimulateOptions) {
     this.#settings = settings;
@@ -81,7 +82,7 @@ class Run {
     const lane = (name: LaneName) =>
       new Lane({
         ...{ name, settings, time: this.#time, startMs, draws: this.#draws, observe: options.observe },
-        over: (operation) => this.#timeLines.over(operation, name),
+        over: (operation) => this.#over(operation, name),
       });
     this.#lanes = { without: lane('without'), ...(names.includes('with') && { with: lane('with') }) };
   }
@@ -91,7 +92,8 @@ class Run {
     signal?.throwIfAborted();
     this.#arrive();
     await this.#time.untilQuiet(undefined, signal);
-    const last = this.#progress();
+    // What is planned beyond that is nobody's.
+    const last = this.#progress(this.#lastAtMs);
     this.#options.onProgress?.(last);
     return {
       ...last,
@@ -109,7 +111,7 @@ class Run {
     this.#lanes.with?.begin(intent);
     const every = Math.ceil(operations / (points - 1));
     if (this.#begun % every === 0) {
-      const progress = this.#progress();
+      const progress = this.#progress(this.#time.nowMs);
       this.#series.push(progress);
       this.#options.onProgress?.(progress);
     }
@@ -118,13 +120,18 @@ class Run {
     }
   }
 
+  #over(operation: OpenOperation, lane: LaneName): void {
+    this.#lastAtMs = this.#time.nowMs;
+    this.#timeLines.over(operation, lane);
+  }
+
   #compare({ without, with: guarded }: Partial<Record<LaneName, OpenOperation>>): void {
     if (without?.answeredAfterMs === undefined || guarded?.answeredAfterMs === undefined) return;
     this.#addedLatency.add(guarded.answeredAfterMs - without.answeredAfterMs);
   }
 
-  #progress(): SimulationProgress {
-    const seconds = (this.#time.nowMs - startMs) / 1000;
+  #progress(nowMs: number): SimulationProgress {
+    const seconds = (nowMs - startMs) / 1000;
     const { without, with: guarded } = this.#lanes;
     const report = (lane: Lane, isGuarded: boolean): LaneReport => ({
       counts: lane.counts.snapshot(),

@@ -10,7 +10,7 @@ import { type PayPage, startPayPage } from './pay-page.ts';
 import { type PaymentProvider, startPaymentProvider } from './payment-provider.ts';
 import { paymentScenarios } from './payment-scenarios.ts';
 import { isMetric, playScenario, type Row, type Stage, summary } from './scenario.ts';
-import { type Column, formatTable } from './text-table.ts';
+import { type Column, formatTable } from '../../lib/text-table.ts';
 
 const usage = `Usage: npm start [-- options]
 

@@ -6,7 +6,7 @@ import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Result } from '../../bench/result.ts';
 import { compare, inTurn, orderIn } from '../../bench/runner.ts';
-import { svgOf } from '../../bench/svg.ts';
+import { svgOf } from '../../lib/svg-chart.ts';
 
 const run = promisify(execFile);
 const folder = mkdtempSync(join(tmpdir(), 'idemkit-bench-test-'));
@@ -70,7 +70,6 @@ it('a ratio is the median of the ratios of each round, not the ratio of the medi
 
 it('a chart draws each point of each line, and escapes its words', () => {
   const svg = svgOf({
-    name: 'a',
     title: 'Time <b> & "more"',
     x: { title: 'size', scale: 'logarithmic' },
     y: { title: 'ms', scale: 'linear' },

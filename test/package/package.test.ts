@@ -1,8 +1,9 @@
-import { readFileSync } from 'node:fs';
+import { cpSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { dirname, join, normalize } from 'node:path';
 import { build } from 'esbuild';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { type Manifest, pack, root, type Target } from './packed.ts';
+import { type Manifest, pack, root, run, type Target } from './packed.ts';
 
 /** What a Lambda may carry, minified and without the AWS SDK. Raised only in the commit that needs it. */
 const bundles: readonly [what: string, source: string, ceilingBytes: number][] = [
@@ -38,7 +39,9 @@ describe('the tarball', () => {
   it('holds the build and the documents and nothing else', () => {
     const documents = ['CHANGELOG.md', 'LICENSE', 'README.md', 'package.json'];
     expect(files.filter((file) => !/^(?:dist|docs)\//.test(file)).sort()).toEqual(documents);
-    expect(files.filter((file) => /^dist\/(?!(?:lib|constructs|cjs)\/)/.test(file))).toEqual([]);
+    expect(files.filter((file) => /^dist\/(?!(?:lib|constructs|cjs)\/|bin\/idemkit\.)/.test(file))).toEqual(
+      [],
+    );
   });
 
   it('has a file behind every export', () => {
@@ -48,7 +51,7 @@ describe('the tarball', () => {
     );
   });
 
-  it('has no module that no export reaches', () => {
+  it('has no module that neither an export nor the command reaches', () => {
     const reached = new Set<string>();
     const visit = (module: string): void => {
       if (reached.has(module)) return;
@@ -61,11 +64,49 @@ describe('the tarball', () => {
         }
       }
     };
-    for (const target of Object.values(manifest.exports).flatMap(targetsOf)) {
+    for (const target of [
+      ...Object.values(manifest.exports).flatMap(targetsOf),
+      ...Object.values(manifest.bin),
+    ]) {
       if (target.endsWith('.js')) visit(moduleOf(normalize(target)));
     }
     const modules = files.filter((file) => /^dist\/.*\.js$/.test(file)).map(moduleOf);
     expect(modules.filter((module) => !reached.has(module))).toEqual([]);
+  });
+
+  it('has the command', async () => {
+    const { idemkit = '' } = manifest.bin;
+    expect(readFileSync(join(unpacked, idemkit), 'utf8')).toMatch(/^#!\/usr\/bin\/env node\n/);
+    const { stdout } = await run('node', [idemkit, 'simulate', '--operations=200', '--json'], {
+      cwd: unpacked,
+    });
+    expect(JSON.parse(stdout)).toMatchObject({ lanes: { with: { counts: { operations: 200 } } } });
+    await expect(
+      run('node', [idemkit, 'simulate', '--operation=200'], { cwd: unpacked }),
+    ).rejects.toMatchObject({ code: 2, stdout: '', stderr: expect.stringContaining('--operations') });
+  });
+
+  it('has a command that names the package that it misses', async () => {
+    const alone = mkdtempSync(join(tmpdir(), 'idemkit-command-'));
+    try {
+      cpSync(unpacked, alone, { recursive: true });
+      await expect(run('node', [manifest.bin.idemkit ?? '', '--help'], { cwd: alone })).rejects.toMatchObject(
+        {
+          ...{ code: 2, stderr: expect.stringContaining('npx -p idemkit -p @aws-sdk/client-dynamodb') },
+        },
+      );
+    } finally {
+      rmSync(alone, { recursive: true });
+    }
+  });
+
+  it('leaves the simulation out of every entry', () => {
+    const entries = Object.values(manifest.exports)
+      .flatMap(targetsOf)
+      .filter((target) => target.endsWith('.js'));
+    for (const entry of entries)
+      expect(readFileSync(join(unpacked, entry), 'utf8')).not.toContain('simulate');
+    expect(files.filter((file) => /cjs\/lib\/(?:simulate|command)/.test(file))).toEqual([]);
   });
 });
 

@@ -30,6 +30,7 @@ export type Target = string | { readonly [condition: string]: Target };
 export interface Manifest {
   readonly name: string;
   readonly exports: Record<string, Target>;
+  readonly bin: Record<string, string>;
   readonly dependencies?: Record<string, string>;
 }
 
@@ -55,6 +56,7 @@ const sources = [
   'tsconfig.build.json',
   'tsconfig.cjs.json',
   'build',
+  'bin/idemkit.ts',
 ];
 
 /**

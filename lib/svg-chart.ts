@@ -1,6 +1,22 @@
 /** Charts as SVG, readable on a light and on a dark page. */
-import { figure } from './report.ts';
-import type { Axis, Chart } from './runner.ts';
+import { figure } from './figure.ts';
+
+export interface Line {
+  readonly name: string;
+  readonly points: readonly (readonly [x: number, y: number])[];
+}
+
+export interface Axis {
+  readonly title: string;
+  readonly scale: 'linear' | 'logarithmic';
+}
+
+export interface Chart {
+  readonly title: string;
+  readonly x: Axis;
+  readonly y: Axis;
+  readonly lines: readonly Line[];
+}
 
 const [width, height] = [640, 320];
 const frame = { left: 70, right: 20, top: 56, bottom: 48 };
