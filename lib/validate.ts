@@ -87,17 +87,15 @@ export function checkKnown(
         `Option \`${prefix}${name}\` is called \`${renamed[prefix + name]}\` now. Rename it.`,
       );
     }
-    const nearest = Object.hasOwn(elsewhere, name) ? elsewhere[name] : nearestOf(name, known);
+    const nearest = Object.hasOwn(elsewhere, name)
+      ? elsewhere[name]
+      : [...known].sort((left, right) => unlikeness(name, left) - unlikeness(name, right))[0];
     throw new IdempotencyError(
       'BAD_OPTION',
       `Unknown option \`${prefix}${name}\`. Did you mean \`${prefix}${nearest}\`? Known: ${known.map((one) => prefix + one).join(', ')}.`,
     );
   }
 }
-
-/** The known name that was probably meant. */
-export const nearestOf = (name: string, known: readonly string[]): string | undefined =>
-  [...known].sort((left, right) => unlikeness(name, left) - unlikeness(name, right))[0];
 
 /** @throws `BAD_OPTION` for a value that is given and is not fine */
 export function check(
@@ -156,7 +154,7 @@ export const isOneOf =
     values.includes(value);
 
 /** How far a typed name is from a known one. `ttl` means `ttlSeconds`, though fewer letters lead to `http`. */
-const unlikeness = (typed: string, known: string): number =>
+export const unlikeness = (typed: string, known: string): number =>
   known.toLowerCase().startsWith(typed.toLowerCase()) ? 0 : distance(typed, known);
 
 /** Levenshtein's edit distance. */

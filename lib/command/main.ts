@@ -1,5 +1,5 @@
-import { nearestOf } from '../validate.ts';
 import { type Command, type Terminal, UsageError } from './command.ts';
+import { nearestOf } from './nearest.ts';
 import { simulateCommand } from './simulate.ts';
 
 const commands: readonly Command[] = [simulateCommand];

@@ -1,7 +1,7 @@
 /** Reads options as they are typed. */
 import { parseArgs } from 'node:util';
-import { nearestOf } from '../validate.ts';
 import { UsageError } from './command.ts';
+import { nearestOf } from './nearest.ts';
 
 /** `handlerP50Ms` is typed as `--handler-p50-ms`. */
 export const typed = (name: string): string => name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);

@@ -18,8 +18,8 @@ import {
   templates,
 } from '../simulate/index.ts';
 import { svgOf } from '../svg-chart.ts';
-import { nearestOf } from '../validate.ts';
 import { type Command, type Terminal, UsageError } from './command.ts';
+import { nearestOf } from './nearest.ts';
 import { type OptionKinds, read, typed } from './options.ts';
 import { Progress } from './progress.ts';
 import { effectsChart, metricNames, sweepChart } from './simulate-charts.ts';
