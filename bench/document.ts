@@ -1,9 +1,9 @@
 /** Writes `docs/performance.md` and its charts from what a run found. */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { svgOf } from '../lib/svg-chart.ts';
 import { cellsOf } from './report.ts';
 import type { Result } from './result.ts';
-import { svgOf } from '../lib/svg-chart.ts';
 
 const introduction = `# Performance
 

@@ -2,6 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
+import { type Column, formatTable } from '../../lib/text-table.ts';
 import type { Stack } from '../stack/index.ts';
 import { type Demo, startDemo } from './demo.ts';
 import { type KillRow, type KillStage, killEverywhere } from './kill-run.ts';
@@ -10,7 +11,6 @@ import { type PayPage, startPayPage } from './pay-page.ts';
 import { type PaymentProvider, startPaymentProvider } from './payment-provider.ts';
 import { paymentScenarios } from './payment-scenarios.ts';
 import { isMetric, playScenario, type Row, type Stage, summary } from './scenario.ts';
-import { type Column, formatTable } from '../../lib/text-table.ts';
 
 const usage = `Usage: npm start [-- options]
 
