@@ -21,6 +21,17 @@ export const sequenceAttribute = {
   record: 'record',
 } as const;
 
+/** The sort key of the item that holds a lane's position. */
+export const positionSortKey = 'position';
+
+/** Attributes of that item alone. Its others are named as those of a claim. */
+export const laneAttribute = {
+  /** The sequence number up to which the lane is done, as text that compares as numbers do. */
+  position: 'position',
+  /** The last sequence number that an attempt of the lane's window was given. */
+  reach: 'reach',
+} as const;
+
 /**
  * The attributes of all items: claims, chunks of answers, finished steps, staged messages.
  * DynamoDB reserves several of these words, so every expression must use `#names`.
@@ -110,6 +121,7 @@ export const metric = {
     abandon: 'Abandon',
     unrecorded: 'Unrecorded',
     step: 'Step',
+    position: 'Position',
     unguarded: 'Unguarded',
   },
   /** Counts completions by a second or later attempt. */

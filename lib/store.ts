@@ -1,13 +1,16 @@
 /** What the author of a store imports, as `idemkit/store`. */
-export { type CompletedStore, completed, numberedStore } from './dynamo/index.ts';
+export { type CompletedStore, completed, numberedStore, positionedStore } from './dynamo/index.ts';
 export {
+  type Advance,
   type ClaimRecord,
   type ClaimWritten,
   type Completion,
   type ContractCase,
   type ContractOptions,
+  type LanePlace,
   type NewClaim,
   type NewStep,
+  type PositionedStore,
   type Return,
   type SequencePlace,
   type StagedMessage,

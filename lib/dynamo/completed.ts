@@ -19,7 +19,7 @@ export type CompletedStore<Base extends Store> = Base & {
 };
 
 export function completed(store: DynamoStore): CompletedStore<DynamoStore>;
-export function completed(store: Store): Store;
+export function completed<Base extends Store>(store: Base): Base;
 /**
  * A DynamoDB store with steps and transactions; any other store as it is. `operation()` does that by itself. It is for a wrapper
  * around the parts of a store, and for `storeContract`, which tests the parts that it sees.

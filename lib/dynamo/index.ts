@@ -16,4 +16,5 @@ export {
   updateVersion,
 } from './natural-writes.ts';
 export { numberedStore } from './numbered-store.ts';
+export { positionedStore } from './positioned-store.ts';
 export { type DynamoStore, type DynamoStoreOptions, dynamoStore } from './store.ts';

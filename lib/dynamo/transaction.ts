@@ -14,6 +14,7 @@ import {
   writeKinds,
 } from '../store/index.ts';
 import type { AnswerInItems, Item } from './items.ts';
+import type { PositionItems } from './position-items.ts';
 import { inDoubt, wasRepeated } from './send.ts';
 import { converter } from './values.ts';
 import type { WorkItems } from './work-items.ts';
@@ -58,11 +59,12 @@ export async function transactionInput(
 /** The record's own items come first, so that their places are known: the claim, the step, the messages. */
 function ownItems(
   { claim, step, messages, pk, window, nowMs, endsAtMs }: TransactionRequest,
-  items: WorkItems,
+  items: WorkItems & Partial<Pick<PositionItems, 'advance'>>,
   answer: AnswerInItems | undefined,
   isProven: boolean,
 ): TransactWriteItem[] {
   const own: TransactWriteItem[] = [];
+  if (claim.kind === 'advance') own.push({ Update: items.advance?.(claim, nowMs, endsAtMs) });
   if (claim.kind === 'check') own.push({ ConditionCheck: items.ownership({ pk, owner: claim.owner }) });
   if (claim.kind === 'complete' && answer) own.push({ Update: items.completion(claim.completion, answer) });
   if (claim.kind === 'record' && answer) {

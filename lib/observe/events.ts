@@ -89,6 +89,16 @@ export type IdempotencyEvent = {
       readonly cause?: unknown;
     } & Attempted)
   | {
+      /** A lane of a stream is over, for this batch. */
+      readonly type: 'position';
+      /** Partition key of the lane's item: namespace and a hash. */
+      readonly operation: string;
+      /** How many records the position has moved over. */
+      readonly moved: number;
+      /** How many were at or behind it before, and no handler was given. */
+      readonly dropped: number;
+    }
+  | {
       /** The handler runs without a record. */
       readonly type: 'unguarded';
       readonly reason: UnguardedReason;

@@ -51,7 +51,7 @@ export class Counts {
   readonly observed: Writable<ObservedCounts> = {
     ...{ claim: 0, takeover: 0, replay: 0, busy: 0, mismatch: 0, fenced: 0, gap: 0 },
     ...{ overtaken: 0, complete: 0, retrySuccess: 0 },
-    ...{ release: 0, abandon: 0, unrecorded: 0, step: 0, unguarded: 0 },
+    ...{ release: 0, abandon: 0, unrecorded: 0, step: 0, position: 0, unguarded: 0 },
   };
   operations = 0;
   requests = 0;

@@ -31,6 +31,7 @@ export const timeLineKinds = {
   abandon: { actor: 'guard', words: 'leaves the claim to its lease' },
   unrecorded: { actor: 'guard', words: 'could not record the outcome' },
   step: { actor: 'guard', words: 'records the step' },
+  position: { actor: 'guard', words: 'has moved the position of the lane' },
   unguarded: { actor: 'guard', words: 'lets the call through' },
   began: { actor: 'function', words: 'starts the handler' },
   effect: { actor: 'effect', words: 'is charged' },

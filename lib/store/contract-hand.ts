@@ -19,7 +19,7 @@ import type {
 } from './store.ts';
 
 /** A part that a store may do without. */
-export type StorePart = 'steps' | 'transactions' | 'numbered';
+export type StorePart = 'steps' | 'transactions' | 'numbered' | 'positioned';
 
 /** What a case is about. `windows`: one that ends, which a numbered operation has not. */
 export type Need = StorePart | 'windows';

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { applied, day, Hand, type Rule, refused, type StorePart } from './contract-hand.ts';
+import { laneRules } from './contract-lanes.ts';
 import { stepRules, transactionRules } from './contract-parts.ts';
 import { onAPlace, sequenceRules } from './contract-sequence.ts';
 import type { Store } from './store.ts';
@@ -14,7 +15,7 @@ export interface ContractOptions {
   /**
    * The parts that the store does not have. A case fails where it has one of them after all.
    *
-   * @default none: the store has steps, transactions and numbered senders
+   * @default none: the store has steps, transactions, numbered senders and positions
    */
   readonly without?: readonly StorePart[];
 }
@@ -35,7 +36,7 @@ export function storeContract(
     cases.push({ name, run: async () => body(new Hand(await createStore())) });
   };
 
-  for (const part of ['steps', 'transactions', 'numbered'] as const) {
+  for (const part of ['steps', 'transactions', 'numbered', 'positioned'] as const) {
     const isThere = !without.includes(part);
     rule(`has ${isThere ? '' : 'no '}${part}`, async ({ store }) => {
       assert.equal(store[part] !== undefined, isThere);
@@ -46,6 +47,7 @@ export function storeContract(
   stepRules(rule);
   transactionRules(rule);
   sequenceRules(rule);
+  laneRules(rule);
   const ofAPlace = onAPlace(rule);
   claimRules(ofAPlace);
   stepRules(ofAPlace);

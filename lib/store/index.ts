@@ -20,12 +20,15 @@ export {
 } from './memory-store.ts';
 export { keptAnswers, metByClaim, metByOwner, type Placed, placed, type Sender } from './sequence.ts';
 export {
+  type Advance,
   type ClaimRecord,
   type ClaimWritten,
   type Clock,
   type Completion,
+  type LanePlace,
   type NewClaim,
   type NewStep,
+  type PositionedStore,
   type Rejection,
   type Return,
   type Seal,

@@ -101,6 +101,9 @@ export function memoryClaims(place: MemoryPlace): MemoryClaims {
           return ifFree(claim.claim, () =>
             isReal ? put(completed(newRecord(claim.claim), claim.completion)) : applied,
           );
+        case 'advance':
+          // Only a lane has a position.
+          return { outcome: 'stopped', found: place.metByOwner(pk) };
       }
     },
   };

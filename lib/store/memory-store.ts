@@ -3,6 +3,7 @@ import { cleanupAtSeconds } from '../record.ts';
 import { uniqueId } from '../unique-id.ts';
 import { fromStored, toStored } from './attribute-values.ts';
 import { type MemoryClaims, memoryClaims } from './memory-claims.ts';
+import { memoryLanes } from './memory-lanes.ts';
 import { memorySequences } from './memory-sequence.ts';
 import {
   type ClaimRecord,
@@ -177,10 +178,15 @@ export function memoryStore({
 
   const id = `memory:${uniqueId()}`;
   const sequences = memorySequences(claims, clock);
+  const lanes = memoryLanes(isOver);
   const storeOf = (ofClaims: MemoryClaims): MemoryStore => ({
     ...ofClaims.verbs,
     id,
     numbered: (of) => storeOf(memoryClaims(sequences(of))),
+    positioned(of) {
+      const lane = lanes(of);
+      return { ...storeOf(lane), position: lane.position };
+    },
     defaultNamespace: 'memory',
     clock,
     maxAnswerBytes: Number.POSITIVE_INFINITY,

@@ -47,6 +47,8 @@ export interface ClaimRecord {
   readonly fingerprint?: string;
   /** Present if, and only if, `status` is `COMPLETED`. */
   readonly answer?: StoredAnswer;
+  /** Of a lane only: the position up to which it is done, once there is one. */
+  readonly position?: string;
 }
 
 /** A first attempt's claim, as it is to be put. */
@@ -136,6 +138,16 @@ export interface StagedMessage {
   readonly deduplicationId: string;
 }
 
+/** A lane's position, as it is moved: by the owner of the lane's claim, who keeps it, or by one without a claim. */
+export type Advance = {
+  readonly owner: string;
+  readonly upTo: string;
+} & (
+  | { readonly hasClaim: true }
+  /** `from` is the position that was read; `undefined` where there was none. The lane is `owner`'s afterwards, and nobody's claim. */
+  | { readonly hasClaim: false; readonly from: string | undefined }
+);
+
 /** Everything that is to be written at once, or not at all. */
 export interface TransactionRequest {
   readonly pk: string;
@@ -144,11 +156,15 @@ export interface TransactionRequest {
   readonly endsAtMs: number;
   /** At most 36 characters; the same for every time that this request is sent. */
   readonly token: string;
-  /** What becomes of the claim: nothing, if it is still the owner's; its completion; or it is put as completed. */
+  /**
+   * What becomes of the claim: nothing, if it is still the owner's; its completion; or it is put as completed.
+   * Of a lane also: its position is moved.
+   */
   readonly claim:
     | { readonly kind: 'check'; readonly owner: string }
     | { readonly kind: 'complete'; readonly completion: Completion }
     | { readonly kind: 'record'; readonly claim: NewClaim; readonly completion: Completion }
+    | ({ readonly kind: 'advance' } & Advance)
     | { readonly kind: 'none' };
   readonly step?: NewStep;
   readonly writes: readonly TransactWrite[];
@@ -238,6 +254,34 @@ export interface SequencePlace {
 }
 
 /**
+ * The records of one lane that have come, as one operation. A lane is a source's records of one order: a Kafka partition, a
+ * partition key in a Kinesis shard, an item of DynamoDB Streams. One item stands for the lane: its position, and the attempt in
+ * flight. Positions are texts that compare as text.
+ *
+ * | the lane's item | the record is |
+ * |---|---|
+ * | is absent | absent |
+ * | has a position at `upTo` or beyond | `COMPLETED`, without an answer, and no window ends |
+ * | has an attempt in flight | `IN_PROGRESS` |
+ * | has none | `RELEASED` |
+ *
+ * A window lasts until the position is past everything that an attempt of it was given. So a batch that comes again, cut
+ * differently, finds the steps of the attempt before.
+ */
+export interface LanePlace {
+  /** Partition key of the lane's item, and of the steps and messages of its attempts. */
+  readonly lane: string;
+  /** The position of the last of these records. */
+  readonly upTo: string;
+}
+
+/** A store's view of one lane. Every verb is as in {@link Store}, for the record that {@link LanePlace} describes. */
+export interface PositionedStore extends Store {
+  /** The position that the last verb has found or left; `undefined` where there was none. */
+  position(): string | undefined;
+}
+
+/**
  * The port to a database that can write conditionally. Every verb is one atomic step; what the outcomes mean
  * is the operation's business, not the store's. `storeContract` is this port's test.
  *
@@ -299,6 +343,13 @@ export interface Store {
    * Without it, numbered senders are refused (`UNSUPPORTED`). A store of `dynamoStore` gets it from `numberedStore`.
    */
   numbered?(place: SequencePlace): Store;
+
+  /**
+   * The same store for the records of one lane. A completion moves the lane's position to `upTo` of the place; so does
+   * {@link Advance} in a transaction, to any. A position only moves forward. Without it, `eachPartition` is refused
+   * (`UNSUPPORTED`). A store of {@link Store.id} `dynamodb:…` gets it from `positionedStore`.
+   */
+  positioned?(place: LanePlace): PositionedStore;
 
   /** Without it `step()` and `transaction()` are refused (`UNSUPPORTED`). */
   readonly steps?: StepStore;

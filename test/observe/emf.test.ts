@@ -163,5 +163,6 @@ const everyEvent: readonly IdempotencyEvent[] = [
   { ...occurred, ...attempted, type: 'abandon', runMs: 1 },
   { ...occurred, ...attempted, type: 'unrecorded', durationMs: 1, runMs: 1, cause: undefined },
   { ...occurred, ...attempted, type: 'step', name: 'charge', outcome: 'recorded' },
+  { ...occurred, type: 'position', operation: 'payments#hash', moved: 3, dropped: 1 },
   { ...occurred, type: 'unguarded', reason: 'no-key' },
 ];
