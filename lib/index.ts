@@ -1,12 +1,15 @@
 /** What the author of a handler imports, as `idemkit`. */
 export {
   type BatchAnswer,
+  type EachPartitionOptions,
   type EachRecordOptions,
   type EventOf,
+  eachPartition,
   eachRecord,
   freshRecords,
   type Schema,
   type SourceRecord,
+  type StreamRecord,
   type WithPayload,
 } from './batch/index.ts';
 export {
@@ -60,6 +63,8 @@ export {
 export { type EmfOptions, emf, type IdempotencyEvent, type UnguardedReason } from './observe/index.ts';
 export {
   type AtomicWork,
+  type LaneCommit,
+  type LaneOperation,
   type Message,
   type Operation,
   operation,

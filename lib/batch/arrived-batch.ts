@@ -1,6 +1,6 @@
 /**
  * The way in for a batch. Its records are identified as they arrive, before other middlewares change them, and claimed once
- * `eachRecord` or `freshRecords` takes them. A program that imports neither has guards without this room.
+ * `eachRecord`, `eachPartition` or `freshRecords` takes them. A program that imports none has guards without this room.
  */
 import type { Context } from 'aws-lambda';
 import {

@@ -22,6 +22,7 @@ import { IdempotencyError, show } from '../errors.ts';
 import { asBatch, type SourceRecord } from '../events/index.ts';
 import type { Operation } from '../operation/index.ts';
 import { complete, isFunction, type Rules } from '../validate.ts';
+import { batchRules } from './batch-rules.ts';
 import { lanesOf } from './lanes.ts';
 import { Pass, type PassSettings, type RecordHandler } from './pass.ts';
 import type { Schema } from './payload.ts';
@@ -144,20 +145,7 @@ const noBatch =
   'eachRecord() was given an event that is no batch of SQS, Kinesis, DynamoDB Streams, Kafka, SNS or S3 records. Handle it with a handler of its own.';
 
 const rules = {
-  schema: {
-    expected: 'a schema that speaks Standard Schema',
-    isFine: (value) => isFunction((value as Schema | null)?.['~standard']?.validate),
-  },
-  concurrency: {
-    expected: 'a whole number of 1 and up',
-    isFine: (value) => Number.isSafeInteger(value) && (value as number) >= 1,
-    fallback: 10,
-  },
-  stopBeforeDeadlineMs: {
-    expected: 'a number of milliseconds, 0 to 900000',
-    isFine: (value) => typeof value === 'number' && value >= 0 && value <= 900_000,
-    fallback: 1_000,
-  },
+  ...batchRules,
   onFailure: { expected: 'a function', isFine: isFunction, fallback: logFailure },
 } satisfies Rules<EachRecordOptions>;
 

@@ -1,18 +1,11 @@
 /** A batch that its handler has taken. Each record is settled as soon as its handler is done, the rest when all is over. */
 import type { Ended, Execution } from '../engine/index.ts';
-import {
-  asRecord,
-  type Batch,
-  type BatchRecord,
-  isBelow,
-  lowestOf,
-  rawsIn,
-  type SenderPlace,
-} from '../events/index.ts';
+import { type Batch, type BatchRecord, isBelow, lowestOf, type SenderPlace } from '../events/index.ts';
 import type { BatchOperations, Operation } from '../operation/index.ts';
 import { inParallel } from '../pool.ts';
 import type { ArrivedBatch, TakenBatch } from './arrived-batch.ts';
 import { claimInTurn, claimRecords, maxParallel } from './claim-batch.ts';
+import { OriginalRecords } from './original-records.ts';
 import { RecordStates } from './record-state.ts';
 import { asOfBatch, reportOf } from './report.ts';
 
@@ -63,26 +56,19 @@ export class GuardedBatch implements TakenBatch, RecordByRecord {
   readonly #untouched = new Set<BatchRecord>();
   /** The records that the handler was given. */
   readonly #given = new Set<BatchRecord>();
-  readonly #byRaw = new Map<unknown, BatchRecord>();
-  readonly #byId = new Map<unknown, BatchRecord>();
+  readonly #originals: OriginalRecords;
 
   constructor(arrived: ArrivedBatch) {
     const { batch } = arrived;
     this.#arrived = arrived;
     this.batch = batch;
     this.#states = new RecordStates(batch.records);
-    for (const record of batch.records) {
-      this.#byRaw.set(record.raw, record);
-      // The first record of an id leads. What becomes of it becomes of the others.
-      if (!this.#byId.has(record.id)) this.#byId.set(record.id, record);
-    }
+    this.#originals = new OriginalRecords(batch.records);
   }
 
   async take(event: unknown): Promise<BatchRecord[] | undefined> {
-    // A middleware has perhaps removed or copied records. A copy is processed as it is now, under the id that arrived.
-    const records = rawsIn(event)?.map((raw) => this.#copyOf(raw));
-    // An unknown one may be what is left of any record. Were it passed over, that record would be done unprocessed.
-    if (!records?.every((record) => record !== undefined)) return undefined;
+    const records = this.#originals.recordsIn(event);
+    if (records === undefined) return undefined;
     const arriving = new Set(records.map((record) => this.#original(record)));
     const unclaimed = this.batch.records.filter(
       (record) => arriving.has(record) && !this.#states.get(record),
@@ -122,7 +108,7 @@ export class GuardedBatch implements TakenBatch, RecordByRecord {
   }
 
   operationOf(raw: unknown): Operation | undefined {
-    const record = this.#find(raw);
+    const record = this.#originals.find(raw);
     return record && this.operationFor(record);
   }
 
@@ -192,23 +178,9 @@ export class GuardedBatch implements TakenBatch, RecordByRecord {
     );
   }
 
-  #find(raw: unknown): BatchRecord | undefined {
-    return this.#byRaw.get(raw) ?? this.#byId.get(asRecord(raw)?.id);
-  }
-
   /** The record as it was read when the event arrived. */
   #original(record: BatchRecord): BatchRecord {
-    return this.#byRaw.get(record.raw) ?? record;
-  }
-
-  #copyOf(raw: unknown): BatchRecord | undefined {
-    const known = this.#byRaw.get(raw);
-    if (known) return known;
-    const copy = asRecord(raw);
-    const original = copy && this.#byId.get(copy.id);
-    if (copy === undefined || original === undefined) return undefined;
-    this.#byRaw.set(raw, original);
-    return { ...copy, id: original.id, group: original.group };
+    return this.#originals.of(record);
   }
 
   /** The records that the handler's own answer reports as failed. */
@@ -218,7 +190,7 @@ export class GuardedBatch implements TakenBatch, RecordByRecord {
     if (report === 'throw' || list === null || list === undefined) return new Set();
     const reported = new Set<BatchRecord>();
     for (const item of Array.isArray(list) ? list : [undefined]) {
-      const record = this.#byId.get(item?.itemIdentifier);
+      const record = this.#originals.first(item?.itemIdentifier);
       // Lambda takes an unknown identifier for the failure of the whole batch.
       if (record === undefined) return new Set(this.#states.fresh());
       reported.add(record);

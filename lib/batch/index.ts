@@ -3,6 +3,7 @@
  * This room decides which records the handler gets, in what order, and which ones the service must deliver again.
  * It never decides what makes two records the same (`events` does), nor how an attempt ends (`engine` does).
  */
+export { type EachPartitionOptions, eachPartition, type StreamRecord } from './each-partition.ts';
 export {
   type BatchAnswer,
   type EachRecordOptions,

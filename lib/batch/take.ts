@@ -23,11 +23,15 @@ export async function take(what: string, event: unknown, context: unknown): Prom
   refuseNumbered(what, arrived);
   const records = await takeRecords(arrived, event);
   if (records) return { guarded: arrived.taken(takenOf), records };
-  throw new IdempotencyError(
+  throw foreignRecords(what);
+}
+
+/** @param what the function that was to take the records */
+export const foreignRecords = (what: string): IdempotencyError =>
+  new IdempotencyError(
     'UNSUPPORTED',
     `${what}() was given records that are not those of the guarded batch: a middleware has made others of them. Let it keep all members that the service sends, or change the records in place. Records may be taken out.`,
   );
-}
 
 async function takeRecords(arrived: ArrivedBatch, event: unknown): Promise<BatchRecord[] | undefined> {
   const { outer, batch } = arrived;

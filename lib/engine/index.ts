@@ -20,6 +20,7 @@ export {
 export { backoff, insist, inTime } from './in-time.ts';
 export { remainingTimeOf } from './lease.ts';
 export { type Guard, refuseSharedNamespace } from './namespace.ts';
+export { claimOccurrence } from './occurrence.ts';
 export { parts } from './parts.ts';
 export { type Progress, storeFailedMidway } from './progress.ts';
 export { replay, tellUnavailable, whyNot } from './recall.ts';

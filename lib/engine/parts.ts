@@ -8,10 +8,10 @@ import type { Guard } from './namespace.ts';
 import type { Begun } from './run.ts';
 
 interface Parts {
-  /** Brought by `operation`, `eachRecord` and `freshRecords`. */
+  /** Brought by `operation`, `eachRecord`, `eachPartition` and `freshRecords`. */
   commits?: Commits;
   /**
-   * Brought by `eachRecord` and `freshRecords`. Begins a call with a batch; `undefined` for any other event.
+   * Brought by `eachRecord`, `eachPartition` and `freshRecords`. Begins a call with a batch; `undefined` for any other event.
    *
    * @param isOff whether the guard is switched off
    */

@@ -118,7 +118,8 @@ function identityOf(
 }
 
 /** An event that was made by hand may name its source by anything. */
-const namedIn = (source: unknown): string | undefined => (typeof source === 'string' ? source : undefined);
+export const namedIn = (source: unknown): string | undefined =>
+  typeof source === 'string' ? source : undefined;
 
 function fingerprintOf(
   settings: IdentitySettings,
@@ -226,7 +227,7 @@ function checkedParts(key: NonNullable<Key>): string[] {
   });
 }
 
-function checkedTenant(tenant: unknown): string {
+export function checkedTenant(tenant: unknown): string {
   if (typeof tenant === 'string' && tenant.trim() !== '') return tenant;
   throw new IdempotencyError(
     'MISSING_TENANT',

@@ -16,6 +16,7 @@ export {
 } from './identity.ts';
 export type { Key } from './key.ts';
 export { maxKeyLength } from './key-syntax.ts';
+export { identifyLane, type LaneIdentity, streamPlaceOf } from './lane.ts';
 export {
   asBatch,
   asRecord,

@@ -13,8 +13,8 @@ export class GuardedOperation implements Operation, Companion {
   readonly #identity: OperationIdentity;
   #lease: { readonly controller: AbortController; readonly timer: NodeJS.Timeout | undefined } | undefined;
 
-  constructor(progress: Progress, identity: OperationIdentity) {
-    this.#work = new Work(progress);
+  constructor(progress: Progress, identity: OperationIdentity, work = new Work(progress)) {
+    this.#work = work;
     this.#identity = identity;
   }
 

@@ -5,6 +5,12 @@
  */
 export type { GuardedOperation } from './guarded-operation.ts';
 export {
+  GuardedLaneOperation,
+  type LaneOperation,
+  UnguardedLaneOperation,
+} from './lane-operation.ts';
+export { type Lane, type LaneCommit, laneStore } from './lane-work.ts';
+export {
   type BatchOperations,
   guardedOperation,
   operation,

@@ -25,7 +25,7 @@ import { type AtomicWork, checkWork, isEmpty, rejected, transact } from './trans
 parts.commits = commits;
 
 export class Work {
-  readonly #progress: Progress;
+  protected readonly progress: Progress;
   readonly #steps: StepRecords;
   readonly #names = new Set<string>();
   readonly #pending = new Set<Promise<unknown>>();
@@ -35,12 +35,12 @@ export class Work {
   readonly #foreign = new WeakSet<object>();
 
   constructor(progress: Progress) {
-    this.#progress = progress;
+    this.progress = progress;
     this.#steps = new StepRecords(progress.attempt, progress.settings);
   }
 
   get attempt(): Attempt {
-    return this.#progress.attempt;
+    return this.progress.attempt;
   }
 
   /** Whether `error` was raised here, by this attempt. */
@@ -56,12 +56,12 @@ export class Work {
     } catch (error) {
       throw this.#own(error);
     }
-    this.#progress.begin();
+    this.progress.begin();
     return this.#token(name);
   }
 
   step<T>(name: string, fn: (step: { token: string }) => Promise<T> | T, atMostOnce: boolean): Promise<T> {
-    return this.#track(async () => {
+    return this.track(async () => {
       this.#enter('step()', name);
       const recorded = await this.#steps.find(name);
       if (recorded) return this.#steps.recall<T>(recorded);
@@ -76,7 +76,7 @@ export class Work {
   }
 
   transaction<T>(name: string, given: AtomicWork & { value?: T }): Promise<T> {
-    return this.#track(async () => {
+    return this.track(async () => {
       checkWork('transaction()', given);
       const { value, ...work } = given;
       this.#enter('transaction()', name);
@@ -86,7 +86,7 @@ export class Work {
       const { attempt } = this;
       const step = await this.#steps.done(name, value);
       const claim = { kind: 'check', owner: attempt.owner } as const;
-      const cancelled = await transact(attempt, this.#progress.settings, name, work, { claim, step }).catch(
+      const cancelled = await transact(attempt, this.progress.settings, name, work, { claim, step }).catch(
         (error) => this.#doubted(error),
       );
       if (cancelled === undefined) return value as T;
@@ -100,20 +100,29 @@ export class Work {
   }
 
   commit<R>(given: AtomicWork & { readonly result: R }): Promise<R> {
-    return this.#track(async () => {
+    return this.track(async () => {
       checkWork('commit()', given);
       const { result, ...work } = given;
-      this.#refuseLate();
-      if (this.#pending.size > 0) throw stillRunning();
-      return (await commit(this.#progress, result, isEmpty(work) ? undefined : this.#writing(work))) as R;
+      this.beginCommit();
+      return (await this.complete(work, result)) as R;
     });
+  }
+
+  /** Refuses a commit that comes too late, or while something is running that it would end. */
+  protected beginCommit(): void {
+    this.#refuseLate();
+    if (this.#pending.size > 0) throw stillRunning();
+  }
+
+  protected complete(work: AtomicWork, result: unknown): Promise<unknown> {
+    return commit(this.progress, result, isEmpty(work) ? undefined : this.#writing(work));
   }
 
   /**
    * Refuses whatever is begun from now on, and waits for what is running. Resolves to whether all of it ended in time.
    */
   async close(): Promise<boolean> {
-    this.#progress.isClosed = true;
+    this.progress.isClosed = true;
     if (this.#pending.size === 0) return true;
     const idle = (async () => {
       while (this.#pending.size > 0) await Promise.allSettled(this.#pending);
@@ -126,7 +135,7 @@ export class Work {
   /** Lets nothing more begin after a transaction whose outcome nobody knows. @throws `error` */
   #doubted(error: unknown): never {
     if (IdempotencyError.is(error, 'OUTCOME_UNKNOWN')) {
-      this.#progress.phase = { at: 'in-doubt', isClaimed: true, cause: error };
+      this.progress.phase = { at: 'in-doubt', isClaimed: true, cause: error };
     }
     throw error;
   }
@@ -134,7 +143,7 @@ export class Work {
   /** The record's part of a commit, in one transaction with `work`. */
   #writing(work: AtomicWork): RecordWrite {
     return async (attempt, claim) => {
-      const cancelled = await transact(attempt, this.#progress.settings, 'commit', work, { claim });
+      const cancelled = await transact(attempt, this.progress.settings, 'commit', work, { claim });
       if (cancelled && !cancelled.claim) throw rejected(cancelled);
       return cancelled?.claim;
     };
@@ -171,18 +180,18 @@ export class Work {
       );
     }
     this.#names.add(name);
-    this.#progress.begin();
+    this.progress.begin();
   }
 
   #refuseLate(): void {
-    if (this.#progress.isClosed) {
+    if (this.progress.isClosed) {
       throw new IdempotencyError(
         'NOT_GUARDED',
         'This operation has been settled: its handler has already returned or failed. Await everything before returning.',
         { effect: 'possible' },
       );
     }
-    switch (this.#progress.phase.at) {
+    switch (this.progress.phase.at) {
       case 'unclaimed':
         return;
       case 'claimed':
@@ -202,7 +211,7 @@ export class Work {
   }
 
   #refuseUnclaimed(what: string): void {
-    if (!this.#progress.claimsAtCommit) return;
+    if (!this.progress.claimsAtCommit) return;
     throw new IdempotencyError(
       'BAD_STEP',
       `${what} needs a claim, and with \`claim: 'at-commit'\` there is none before the commit. Do it all in commit(), or leave \`claim\` as it is by default.`,
@@ -210,7 +219,7 @@ export class Work {
   }
 
   /** Runs `work` at once. `close` waits for it. */
-  #track<T>(work: () => Promise<T>): Promise<T> {
+  protected track<T>(work: () => Promise<T>): Promise<T> {
     const running = work().catch((error: unknown) => {
       throw this.#own(error);
     });
@@ -232,12 +241,12 @@ export class Work {
 
   #own(error: unknown): unknown {
     if (!IdempotencyError.is(error) || this.#foreign.has(error)) return error;
-    const ours = this.#progress.leaving(
+    const ours = this.progress.leaving(
       error,
       error.code === 'STORE_UNAVAILABLE' ? storeFailedMidway : undefined,
     );
     // A step's lost value is an operator's concern, so no front door answers for it.
-    if (ours.code === 'RESULT_UNAVAILABLE' && this.#progress.phase.at !== 'duplicate') return ours;
+    if (ours.code === 'RESULT_UNAVAILABLE' && this.progress.phase.at !== 'duplicate') return ours;
     this.#raised.add(ours);
     return ours;
   }
