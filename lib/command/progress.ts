@@ -20,11 +20,19 @@ export class Progress {
 
   /** @param share from 0 to 1 */
   tell(share: number): void {
+    this.#tell(`${Math.floor(share * 100)} % of the operations have begun`);
+  }
+
+  /** Where nobody knows of how many. */
+  count(done: number, what: string): void {
+    this.#tell(`${done.toLocaleString('en-US')} ${what}`);
+  }
+
+  #tell(text: string): void {
     const nowMs = this.#nowMs();
     if (nowMs < this.#nextMs) return;
     const { isLive } = this.#terminal;
     this.#nextMs = nowMs + (isLive ? everyLiveMs : everyMs);
-    const text = `${Math.floor(share * 100)} % of the operations have begun`;
     this.#terminal.error(isLive ? `\r${text} ` : `${text}\n`);
     this.#isShown = isLive;
   }

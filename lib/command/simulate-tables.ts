@@ -2,6 +2,7 @@
 import { figure } from '../figure.ts';
 import {
   type Metrics,
+  type ReplayReport,
   type SimulationProgress,
   type SimulationSettings,
   type SweepReport,
@@ -25,6 +26,27 @@ export function described(template: TemplateName, settings: SimulationSettings, 
       (seconds === undefined ? '' : `, ${figure(seconds)} s of virtual time`),
     ...(changed.length > 0
       ? [`Changed: ${changed.map((name) => `--${typed(name)}=${settings[name]}`).join(' ')}`]
+      : []),
+  ].join('\n');
+}
+
+/** What was replayed, and what of it was left out. Nothing of what the log holds. */
+export function describedLog(
+  settings: SimulationSettings,
+  { log, operations, seconds }: ReplayReport,
+): string {
+  const left = [
+    [log.otherMethods, 'have another method than POST and PATCH'],
+    [log.withoutKey, 'have no key'],
+  ] as const;
+  return [
+    `Replayed log: ${figure(log.requests)} requests with ${figure(operations)} keys in ${figure(seconds)} s, at the level ${settings.level}`,
+    ...left.filter(([count]) => count > 0).map(([count, words]) => `Not played: ${figure(count)} ${words}`),
+    ...(log.outOfOrder > 0
+      ? [`Logged after a later one, and played with it: ${figure(log.outOfOrder)}`]
+      : []),
+    ...(log.forgotten > 0
+      ? [`Keys that were given up early, for want of memory: ${figure(log.forgotten)}`]
       : []),
   ].join('\n');
 }

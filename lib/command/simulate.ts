@@ -3,7 +3,9 @@ import { writeFileSync } from 'node:fs';
 import { IdempotencyError } from '../errors.ts';
 import {
   doubledByCommits,
+  LogError,
   type Metrics,
+  replay,
   type SimulationReport,
   type SimulationSettings,
   type SweepParameter,
@@ -16,14 +18,16 @@ import {
   type TemplateName,
   templateNames,
   templates,
+  withoutFaults,
 } from '../simulate/index.ts';
 import { svgOf } from '../svg-chart.ts';
 import { type Command, type Terminal, UsageError } from './command.ts';
+import { linesOf } from './lines.ts';
 import { nearestOf } from './nearest.ts';
 import { type OptionKinds, read, typed } from './options.ts';
 import { Progress } from './progress.ts';
 import { effectsChart, metricNames, sweepChart } from './simulate-charts.ts';
-import { described, laneTable, sweepTable, timeLineText } from './simulate-tables.ts';
+import { described, describedLog, laneTable, sweepTable, timeLineText } from './simulate-tables.ts';
 
 const settingNames = Object.keys(settingRules) as (keyof SimulationSettings)[];
 
@@ -34,6 +38,7 @@ const own = {
     kind: 'text',
     words: 'N: prints what happened to N operations, doubled ones first (at most 20)',
   },
+  replay: { kind: 'text', words: 'FILE: plays a log of real requests (time, method, key) instead' },
   sweep: { kind: 'text', words: 'PARAMETER=FROM..TO[:STEPS]: varies one parameter' },
   metric: { kind: 'text', words: 'what a sweep draws; doubleEffects by default' },
 } as const;
@@ -57,11 +62,14 @@ interface Wanted {
   readonly svg: string | undefined;
   readonly timeLines: number;
   readonly metric: keyof Metrics;
+  /** A file. */
+  readonly replay: string | undefined;
   readonly sweep: { readonly parameter: SweepParameter; readonly values: readonly number[] } | undefined;
 }
 
 async function run(args: readonly string[], terminal: Terminal): Promise<number> {
   const wanted = asUsage(() => wantedOf(args));
+  if (wanted.replay !== undefined) return runReplay(wanted, wanted.replay, terminal);
   return wanted.sweep ? runSweep(wanted, wanted.sweep, terminal) : runOnce(wanted, terminal);
 }
 
@@ -72,15 +80,45 @@ async function runOnce(wanted: Wanted, terminal: Terminal): Promise<number> {
     onProgress: ({ operations }) => progress.tell(operations / settings.operations),
   });
   progress.end();
+  const { title } = templates[template];
+  return tell(wanted, report, title, described(template, settings, report.seconds), terminal);
+}
+
+/** The log is opened before anything is played: a file that is not there is a mistake in the arguments. */
+async function runReplay(wanted: Wanted, file: string, terminal: Terminal): Promise<number> {
+  const progress = new Progress(terminal);
+  try {
+    const report = await replay(linesOf(file), wanted.settings, {
+      onProgress: ({ lanes }) => progress.count(lanes.without.counts.calls, 'requests'),
+    });
+    progress.end();
+    return tell(wanted, report, 'Replayed log', describedLog(wanted.settings, report), terminal);
+  } catch (error) {
+    progress.end();
+    if (error instanceof LogError) throw new UsageError(`${file}: ${error.message}`, { cause: error });
+    const { code, syscall } = error as NodeJS.ErrnoException;
+    if (code === undefined || syscall === undefined) throw error;
+    throw new UsageError(`${JSON.stringify(file)} could not be read (${code}).`, { cause: error });
+  }
+}
+
+function tell(
+  wanted: Wanted,
+  report: SimulationReport,
+  title: string,
+  introduction: string,
+  terminal: Terminal,
+): number {
+  const { template, settings } = wanted;
   if (wanted.isJson) terminal.out(`${JSON.stringify({ template, ...report }, null, 2)}\n`);
-  else terminal.out(textOf(wanted, report));
-  if (wanted.svg !== undefined) write(wanted.svg, svgOf(effectsChart(templates[template].title, report)));
+  else terminal.out(textOf(introduction, wanted, report));
+  if (wanted.svg !== undefined) write(wanted.svg, svgOf(effectsChart(title, report)));
   return exitCode(settings, [report.lanes], terminal);
 }
 
-function textOf({ template, settings, timeLines }: Wanted, report: SimulationReport): string {
+function textOf(introduction: string, { timeLines }: Wanted, report: SimulationReport): string {
   return [
-    described(template, settings, report.seconds),
+    introduction,
     laneTable(report.lanes),
     ...report.timeLines.slice(0, timeLines).map(timeLineText),
     '',
@@ -131,10 +169,22 @@ function wantedOf(args: readonly string[]): Wanted {
     );
   }
   const name = template as TemplateName;
-  const { json, svg, sweep: swept, metric = 'doubleEffects', 'time-lines': lines = '0' } = options;
+  const {
+    json,
+    svg,
+    replay: log,
+    sweep: swept,
+    metric = 'doubleEffects',
+    'time-lines': lines = '0',
+  } = options;
+  if (log !== undefined && swept !== undefined) {
+    throw new UsageError('--replay and --sweep exclude each other: a log is played once.');
+  }
+  const changes = changesIn(options, templates[name].settings);
   return {
     template: name,
-    settings: settingsFrom(name, changesIn(options, templates[name].settings)),
+    settings: settingsFrom(name, log === undefined ? changes : { ...withoutFaults, ...changes }),
+    replay: log === true ? undefined : log,
     isJson: json === true,
     svg: svg === true ? undefined : svg,
     timeLines: countOf(String(lines)),

@@ -9,6 +9,8 @@ export interface Invocation {
   readonly operation: OpenOperation;
   /** The number of the operation's request, from 1. */
   readonly request: number;
+  /** What the payload says. */
+  readonly amount: number;
 }
 
 export type Guarded = (event: FunctionEvent, context: FunctionContext) => Promise<unknown>;

@@ -3,8 +3,11 @@
  * This room decides what befalls a request, and what is counted. It never decides what a guard does about it, and prints nothing.
  */
 export type { LaneCounts, ObservedCounts } from './counts.ts';
+export { LogError, type LogFindings } from './log.ts';
 export { doubledByCommits, type Metrics } from './metrics.ts';
 export { prices } from './prices.ts';
+export { type ReplayReport, replay, withoutFaults } from './replay.ts';
+export type { LaneReport, SimulateOptions, SimulationProgress, SimulationReport } from './run.ts';
 export {
   type KeyKind,
   keyKinds,
@@ -13,13 +16,7 @@ export {
   type SimulationSettings,
   settingRules,
 } from './settings.ts';
-export {
-  type LaneReport,
-  type SimulateOptions,
-  type SimulationProgress,
-  type SimulationReport,
-  simulate,
-} from './simulate.ts';
+export { simulate } from './simulate.ts';
 export {
   type SweepOptions,
   type SweepParameter,

@@ -83,6 +83,27 @@ export class Lane {
     if (isTwice) time.after(settings.doubleSendGapMs, () => this.#send(operation, false));
   }
 
+  /** An operation whose requests come from a log, until it is closed. */
+  open(intent: Intent): OpenOperation {
+    const operation = new OpenOperation(intent, this.#parts.time.nowMs);
+    operation.isHeld = true;
+    this.#open.set(intent.number, operation);
+    this.counts.operations++;
+    return operation;
+  }
+
+  /** One of its requests. */
+  request(operation: OpenOperation, amount: number): void {
+    this.#send(operation, true, undefined, amount);
+  }
+
+  /** No further request will come. */
+  close(operation: OpenOperation): void {
+    operation.isHeld = false;
+    operation.outcome ??= 'abandoned';
+    this.#endIfOver(operation);
+  }
+
   /** A caller's or a queue's own request, with the next one if it fails. */
   #ask(operation: OpenOperation, attempt: number): void {
     const { settings, time } = this.#parts;
@@ -125,7 +146,12 @@ export class Lane {
   }
 
   /** @returns the number of the request */
-  #send(operation: OpenOperation, isOwn: boolean, answered?: (answer: Answer) => void): number {
+  #send(
+    operation: OpenOperation,
+    isOwn: boolean,
+    answered?: (answer: Answer) => void,
+    amount = operation.intent.amount,
+  ): number {
     const { settings, time, draws } = this.#parts;
     if (!isOwn && operation.isOver) return 0;
     const { number } = operation.intent;
@@ -142,7 +168,7 @@ export class Lane {
     operation.underWay++;
     const reply = (answer: Answer) =>
       this.#reply(operation, request, answer, answered ?? this.#second(operation, request));
-    time.after(delayMs, () => this.#arrive({ operation, request }, reply));
+    time.after(delayMs, () => this.#arrive({ operation, request, amount }, reply));
     return request;
   }
 
@@ -160,7 +186,7 @@ export class Lane {
 
   #arrive(invocation: Invocation, reply: (answer: Answer) => void): void {
     const { settings, time, draws } = this.#parts;
-    const { operation, request } = invocation;
+    const { operation, request, amount } = invocation;
     this.counts.calls++;
     if (operation.calls++ > 0) this.counts.repeats++;
     const environment = this.#fleet.take(
@@ -175,7 +201,7 @@ export class Lane {
       this.counts.timeouts++;
       this.#die(environment, invocation, 'killed');
     });
-    const { key, order, amount } = operation.intent;
+    const { key, order } = operation.intent;
     const context = { getRemainingTimeInMillis: () => untilMs - time.nowMs };
     const end = (answer: Answer, kind: TimeLineKind) => {
       if (environment.isDead) return;
@@ -271,7 +297,7 @@ export class Lane {
     }
   }
 
-  #act({ operation, request }: Invocation, token?: string): void {
+  #act({ operation, request }: Pick<Invocation, 'operation' | 'request'>, token?: string): void {
     if (token !== undefined && this.#parts.settings.downstreamKnowsTokens) {
       operation.tokens ??= new Set();
       if (operation.tokens.has(token)) {

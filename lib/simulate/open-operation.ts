@@ -16,6 +16,8 @@ export class OpenOperation {
   /** Absent while the caller waits. */
   outcome: CallerOutcome | undefined;
   answeredAfterMs: number | undefined;
+  /** Whether further requests may come whose times a log has. */
+  isHeld = false;
   /** The record's partition key; absent until a guard has told it. */
   pk: string | undefined;
   /** Tokens that the effect's service has seen. */
@@ -28,7 +30,7 @@ export class OpenOperation {
   }
 
   get isOver(): boolean {
-    return this.outcome !== undefined && this.underWay === 0;
+    return this.outcome !== undefined && this.underWay === 0 && !this.isHeld;
   }
 
   note(atMs: number, request: number, kind: TimeLineKind, environment?: number): void {

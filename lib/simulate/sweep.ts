@@ -1,7 +1,8 @@
 /** One parameter varied, everything else and every draw the same. */
 import { IdempotencyError, show } from '../errors.ts';
+import type { SimulateOptions, SimulationProgress } from './run.ts';
 import { type SimulationSettings, settingRules } from './settings.ts';
-import { type SimulateOptions, type SimulationProgress, simulate } from './simulate.ts';
+import { simulate } from './simulate.ts';
 import { settingsFrom } from './templates.ts';
 
 /** Parameters that are numbers. */

@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
@@ -80,7 +80,30 @@ describe('idemkit simulate', () => {
     expect(readFileSync(file, 'utf8')).toContain('operations answered, %, by max-attempts');
   });
 
+  test('--replay plays a log, invents no losses beside it, and shows no key', async () => {
+    const file = join(folder, 'log.csv');
+    const line = (second: number, key: string) =>
+      `2026-01-01T00:00:${String(second).padStart(2, '0')}Z,POST,${key}\r\n`;
+    writeFileSync(file, `time,method,key\r\n${line(1, 'secret')}${line(5, 'other')}${line(9, 'secret')}`);
+    const { exitCode, out } = await idemkit('simulate', '--replay', file, '--time-lines=20');
+    expect(exitCode).toBe(0);
+    expect(out).toContain('3 requests with 2 keys');
+    expect(out).toMatch(/double effects +\| 1 +\| 0\n/);
+    expect(out).not.toContain('secret');
+  });
+
+  test('--replay refuses a line by its number, also one that never ends', async () => {
+    const file = join(folder, 'bad.csv');
+    writeFileSync(file, `time,method,key\n${'secret'.repeat(200_000)}`);
+    const { exitCode, out, error } = await idemkit('simulate', '--replay', file);
+    expect({ exitCode, out }).toEqual({ exitCode: 2, out: '' });
+    expect(error).toMatch(/bad\.csv: Line 2: has more than 65536 characters\.\n$/);
+    expect(error).not.toContain('secret');
+  });
+
   test.each([
+    ['a log that is not there', ['--replay=/no/such/log'], /could not be read \(ENOENT\)/],
+    ['a log and a sweep', ['--replay=x', '--sweep=key-bits=1..9'], /exclude each other/],
     ['a template that is unknown', ['pay-buton'], /Unknown template "pay-buton"\. Did you mean pay-button\?/],
     ['two templates', ['webhook', 'pay-button'], /one template/],
     [
