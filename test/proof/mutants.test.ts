@@ -9,7 +9,7 @@ import { mutated, runMutant } from './mutants/run-mutant.ts';
 function sourcesOf(file: string): string {
   const source = readFileSync(file, 'utf8');
   const contract = source.includes('storeContract(')
-    ? ['contract', 'contract-parts', 'contract-sequence']
+    ? ['contract', 'contract-parts', 'contract-sequence', 'contract-lanes']
     : [];
   return [source, ...contract.map((name) => readFileSync(`lib/store/${name}.ts`, 'utf8'))].join('\n');
 }
