@@ -1,4 +1,5 @@
 import { IdempotencyError } from '../errors.ts';
+import { fenced, inDoubt, mismatch, sequenceGap, storageFailed } from './sender-errors.ts';
 import {
   type Delivery,
   type NumberedSenderOptions,
@@ -120,6 +121,8 @@ class Sender<Payload, Answer> {
   #running: Promise<void> | undefined;
   /** Whether this sender may change the state now. */
   #isOpen = false;
+  /** Until when a run takes more messages. Others who share the storage have their turn after those that it has. */
+  #turnEndsAtMs = 0;
   #abort = new AbortController();
   #fenced: IdempotencyError | undefined;
   /** What the last run failed of. */
@@ -185,7 +188,7 @@ class Sender<Payload, Answer> {
     try {
       await this.#change((state) => {
         const room = this.#settings.maxQueued - countOf(state);
-        taken = this.#accepted.splice(0);
+        taken = this.#takesMore() ? this.#accepted.splice(0) : [];
         // Other tabs fill the same queue.
         for (const entry of taken.splice(Math.max(0, room))) entry.waiting?.failed(this.#full());
         return taken.length === 0 ? state : queued(state, taken);
@@ -228,6 +231,8 @@ class Sender<Payload, Answer> {
       this.#refuseAll(error);
       return;
     }
+    const { clock, storage, deadlineMs } = this.#settings;
+    this.#turnEndsAtMs = clock.now() + (storage.exclusively ? deadlineMs : Number.POSITIVE_INFINITY);
     this.#isOpen = true;
     let cause: unknown;
     try {
@@ -269,18 +274,24 @@ class Sender<Payload, Answer> {
         entry.waiting = undefined;
       }
     } while (this.#hasMore());
+    if (this.#fenced) for (const { waiting } of this.#accepted.splice(0)) waiting?.failed(this.#fenced);
     this.#close();
     this.#tell(this.#fenced ? { type: 'fenced' } : { type: 'paused', cause });
   }
 
+  #takesMore(): boolean {
+    return this.#settings.clock.now() < this.#turnEndsAtMs;
+  }
+
   #hasMore(): boolean {
-    return this.#accepted.length > 0 || this.#pendingChanges > 0;
+    return (this.#accepted.length > 0 && this.#takesMore()) || this.#pendingChanges > 0;
   }
 
   /** Ends a run. In the same breath as the look for more: what is accepted from here on needs a run of its own. */
   #close(): void {
     this.#isOpen = false;
     this.#running = undefined;
+    if (this.#accepted.length > 0) void this.#run();
   }
 
   /** Ends a run that could not load its state. */
@@ -451,10 +462,13 @@ class Sender<Payload, Answer> {
 
   async #loadText(): Promise<string | undefined> {
     try {
-      return (await this.#settings.storage.load()) ?? undefined;
+      const text: unknown = (await this.#settings.storage.load()) ?? undefined;
+      if (text === undefined || typeof text === 'string') return text;
     } catch (cause) {
       throw storageFailed(cause);
     }
+    // It may be messages in another form, which the next save would overwrite.
+    throw storageFailed(new TypeError('Expected `load` to return what `save` was given, a string.'));
   }
 
   #decode(text: string | undefined): State<Answer> | undefined {
@@ -525,38 +539,3 @@ function checked<Answer>(delivery: Delivery<Answer>): Delivery<Answer> {
   const cause = new IdempotencyError('BAD_OPTION', 'Expected `send` to return an object with an `outcome`.');
   return { outcome: 'not-accepted', cause };
 }
-
-// --- Errors ---
-
-const storageFailed = (cause: unknown): IdempotencyError =>
-  IdempotencyError.is(cause)
-    ? cause
-    : new IdempotencyError(
-        'STORAGE_FAILED',
-        'The storage of this sender could not be read or written. What was not saved is not sent; look at `cause`.',
-        { cause },
-      );
-
-const fenced = (): IdempotencyError =>
-  new IdempotencyError(
-    'FENCED',
-    'A newer epoch of this producer is at work, so this sender has stopped for ever. Look for a second one with the same `producer`, or for a clock that was set back.',
-    { effect: 'possible' },
-  );
-
-const mismatch = (): IdempotencyError =>
-  new IdempotencyError(
-    'PAYLOAD_MISMATCH',
-    'The number of this message was used for another payload. Look for a second sender with the same `producer`, or for a request that is not the same in each attempt.',
-    { effect: 'possible' },
-  );
-
-const inDoubt = (): IdempotencyError =>
-  new IdempotencyError(
-    'OUTCOME_UNKNOWN',
-    'The server no longer knows this sender, so nobody can tell whether this message was processed. Find out, and say so with `whenInDoubt`.',
-    { effect: 'possible' },
-  );
-
-const sequenceGap = (expectedNumber: number): IdempotencyError =>
-  new IdempotencyError('SEQUENCE_GAP', 'The server was not ready for this message.', { expectedNumber });

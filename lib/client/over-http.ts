@@ -49,7 +49,8 @@ export function overHttp<Payload = unknown>(
         { ...options, attemptTimeoutMs: Number.POSITIVE_INFINITY, deadlineMs: Number.POSITIVE_INFINITY },
       );
       const delivery = await deliveryOf(response);
-      if (delivery.outcome !== 'answered') discard(response);
+      const isRead = delivery.outcome === 'answered' || delivery.outcome === 'not-accepted';
+      if (!isRead) discard(response);
       return delivery;
     } catch (cause) {
       // A request that cannot be sent twice, for example. It has not been sent.

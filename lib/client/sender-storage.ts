@@ -1,5 +1,6 @@
 /** Where a numbered sender keeps its state between two lives. */
 import { IdempotencyError } from '../errors.ts';
+import { check } from '../validate.ts';
 
 /**
  * Keeps one sender's state, which is one text. The text holds the messages that are not acknowledged, in clear: encrypt it in
@@ -43,9 +44,12 @@ interface Browser {
  * Keeps the state in `localStorage`, under `idemkit.sender.<name>`. All tabs of an origin share it: they take turns by a Web Lock of
  * the same name, so that they are one sender with one order.
  *
- * @throws `UNSUPPORTED` where there are no Web Locks: in a page that was not loaded over HTTPS or from localhost, and outside browsers
+ * @throws `BAD_OPTION` for a blank name, and `UNSUPPORTED` where there are no Web Locks: in a page that was not loaded over HTTPS or from localhost, and outside browsers
  */
 export function browserStorage(name: string): SenderStorage {
+  check('name', name ?? null, 'a string that is not blank', (value) => {
+    return typeof value === 'string' && value.trim() !== '';
+  });
   const locks = (globalThis as Browser).navigator?.locks;
   if (!locks || !('localStorage' in globalThis)) {
     throw new IdempotencyError(

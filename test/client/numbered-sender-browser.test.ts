@@ -84,6 +84,7 @@ describe('a numbered sender in a browser', () => {
   });
 
   it('needs a page: elsewhere its storage is refused', () => {
+    expect(() => browserStorage(' ')).toThrow(expect.objectContaining({ code: 'BAD_OPTION' }));
     expect(() => browserStorage('sales')).toThrow(expect.objectContaining({ code: 'UNSUPPORTED' }));
   });
 });

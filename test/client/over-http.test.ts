@@ -100,6 +100,7 @@ describe('a numbered sender over HTTP', () => {
     const sender = senderTo(server.origin);
     const sent = await sender.send(1);
     expect(sent).toMatchObject({ outcome: 'queued', cause: { status: answer.status } });
+    expect(await ((sent as { cause: unknown }).cause as Response).text()).toBe(answer.body ?? '');
     expect(server.received).toHaveLength(1);
     expect(await sender.queued()).toEqual([1]);
   });

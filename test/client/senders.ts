@@ -1,5 +1,6 @@
 import {
   type Delivery,
+  IdempotencyError,
   type NumberedMessage,
   type NumberedSender,
   type NumberedSenderOptions,
@@ -83,3 +84,10 @@ export function senderBench(): SenderBench {
       }),
   };
 }
+
+/** The code that a call fails with. */
+export const codeOf = (promise: Promise<unknown>): Promise<unknown> =>
+  promise.then(
+    () => 'nothing thrown',
+    (error: unknown) => (IdempotencyError.is(error) ? error.code : error),
+  );
