@@ -33,6 +33,18 @@ import type { Parts } from './store.ts';
 const records = keptAnswers + 1;
 const recordOf = (number: number): string => `${sequenceAttribute.record}${number % records}`;
 
+const uuid = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+
+/** The engine's tokens are UUIDs. As bytes, six of them leave the item of a usual sender in one write unit. */
+const token = (text: string): AttributeValue =>
+  uuid.test(text) ? { B: Buffer.from(text.replaceAll('-', ''), 'hex') } : { S: text };
+
+function readToken(value: AttributeValue | undefined): string | undefined {
+  if (value?.B === undefined) return value?.S;
+  const hex = Buffer.from(value.B).toString('hex');
+  return [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20)].join('-');
+}
+
 /** A part of a condition or an update, with the placeholders that it uses. */
 interface Expression {
   readonly text: string;
@@ -67,7 +79,7 @@ export function sequenceItemsOf({ tableName, names, items }: Parts, place: Seque
   const ifMine = (owner: string): Expression => ({
     text: `#epoch = :epoch AND ${isNext} AND #record.#owner = :owner AND #record.#status = :inProgress`,
     names: { ...ofItem, '#owner': attribute.owner, '#status': attribute.status },
-    values: { ...ofPlace, ':owner': { S: owner }, ':inProgress': { S: 'IN_PROGRESS' } },
+    values: { ...ofPlace, ':owner': token(owner), ':inProgress': { S: 'IN_PROGRESS' } },
   });
 
   /**
@@ -147,7 +159,7 @@ export function sequenceItemsOf({ tableName, names, items }: Parts, place: Seque
 
   /** Where `window` is absent it is the owner, and the attempt is the first one. */
   const newRecord = ({ owner, fingerprint, rawKey }: NewClaim): Item => ({
-    [attribute.owner]: { S: owner },
+    [attribute.owner]: token(owner),
     ...(fingerprint !== undefined && { [attribute.fingerprint]: { S: fingerprint } }),
     ...(rawKey !== undefined && { [attribute.key]: { S: rawKey } }),
   });
@@ -178,8 +190,8 @@ export function sequenceItemsOf({ tableName, names, items }: Parts, place: Seque
         const status = record?.[attribute.status]?.S;
         // What shares the place with the next number and is done is the number six before it.
         if (record === undefined || (status !== undefined) !== (of === next)) return undefined;
-        const owner = record[attribute.owner]?.S ?? '';
-        const window = record[attribute.window]?.S ?? owner;
+        const owner = readToken(record[attribute.owner]) ?? '';
+        const window = readToken(record[attribute.window]) ?? owner;
         const fingerprint = record[attribute.fingerprint]?.S;
         return {
           pk,
@@ -243,7 +255,7 @@ export function sequenceItemsOf({ tableName, names, items }: Parts, place: Seque
           '#leaseUntil': attribute.leaseUntil,
         },
         values: {
-          ':newOwner': { S: owner },
+          ':newOwner': token(owner),
           ':attempt': numeric(attempt),
           ':leaseUntil': numeric(leaseUntilMs),
         },
@@ -283,7 +295,7 @@ export function sequenceItemsOf({ tableName, names, items }: Parts, place: Seque
           ':epoch': numeric(epoch),
           ':number': numeric(number),
           ':newest': numeric(number + keptAnswers - 1),
-          ':owner': { S: owner },
+          ':owner': token(owner),
         },
       };
       return update(condition, {
@@ -298,7 +310,7 @@ export function sequenceItemsOf({ tableName, names, items }: Parts, place: Seque
       const [claimable, mine] = [ifClaimable(askedAtMs), ifMine(owner)];
       const record = {
         [attribute.status]: { S: 'RELEASED' },
-        [attribute.owner]: { S: owner },
+        [attribute.owner]: token(owner),
         [attribute.createdAt]: numeric(askedAtMs),
       } as Item;
       const change = begin(record, 0, askedAtMs + 1, false);
