@@ -168,7 +168,10 @@ class Sender<Payload, Answer> {
   #accept(payload: Payload, waiting: Waiting<Answer>): void {
     if (this.#fenced) throw this.#fenced;
     const entry = { payload: encodePayload(payload), waiting, isInDoubt: false };
-    if (countOf(this.#state) + this.#accepted.length >= this.#settings.maxQueued) throw this.#full();
+    // Between two runs, others may have sent what is in a shared storage. Then the next run finds out.
+    const isKnown = this.#isOpen || !this.#settings.storage.exclusively;
+    const held = isKnown ? countOf(this.#state) : 0;
+    if (held + this.#accepted.length >= this.#settings.maxQueued) throw this.#full();
     this.#accepted.push(entry);
     // A run that is under way saves it at once; else it is the first thing that the next run does.
     if (this.#isOpen) void this.#absorb();

@@ -7,6 +7,20 @@ beforeEach(() => {
   bench = senderBench();
 });
 
+/** The storage as two tabs share it. */
+function sharedStorage() {
+  let turn: Promise<unknown> = Promise.resolve();
+  return {
+    ...bench.storage,
+    load: () => bench.storage.text,
+    exclusively<T>(work: () => Promise<T>): Promise<T> {
+      const mine = turn.then(work);
+      turn = mine.catch(() => {});
+      return mine;
+    },
+  };
+}
+
 const payloads = () => bench.server.done.map(({ payload }) => payload);
 
 describe('a numbered sender whose server expects another number', () => {
@@ -161,16 +175,7 @@ describe('a numbered sender that is not alone', () => {
   });
 
   it('takes turns with others on a storage that they share', async () => {
-    let turn: Promise<unknown> = Promise.resolve();
-    const storage = {
-      ...bench.storage,
-      load: () => bench.storage.text,
-      exclusively<T>(work: () => Promise<T>): Promise<T> {
-        const mine = turn.then(work);
-        turn = mine.catch(() => {});
-        return mine;
-      },
-    };
+    const storage = sharedStorage();
     const [one, other] = [bench.sender({ storage, maxAttempts: 2 }), bench.sender({ storage })];
     bench.script('lose-answer', 'drop');
     const sent = await Promise.all([one.send('a'), other.send('b'), one.send('c'), other.send('d')]);
@@ -179,17 +184,18 @@ describe('a numbered sender that is not alone', () => {
     expect(payloads()).toEqual(['a', 'c', 'b', 'd', 'e']);
   });
 
+  it('takes a message again once another one has emptied the queue that was full', async () => {
+    const storage = sharedStorage();
+    const one = bench.sender({ storage, maxQueued: 1, maxAttempts: 1 });
+    bench.script('drop');
+    await one.send('a');
+    expect(await bench.sender({ storage }).resume()).toBe(0);
+    expect(await one.send('b')).toMatchObject({ outcome: 'answered' });
+    expect(payloads()).toEqual(['a', 'b']);
+  });
+
   it('lets the others have their turn though it has always more to send', async () => {
-    let turn: Promise<unknown> = Promise.resolve();
-    const storage = {
-      ...bench.storage,
-      load: () => bench.storage.text,
-      exclusively<T>(work: () => Promise<T>): Promise<T> {
-        const mine = turn.then(work);
-        turn = mine.catch(() => {});
-        return mine;
-      },
-    };
+    const storage = sharedStorage();
     let enqueued = 0;
     let hasStopped = false;
     const busy = bench.sender({
