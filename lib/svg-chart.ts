@@ -3,6 +3,8 @@ import { figure } from './figure.ts';
 
 export interface Line {
   readonly name: string;
+  /** @default the next one of a few that differ */
+  readonly colour?: string;
   readonly points: readonly (readonly [x: number, y: number])[];
 }
 
@@ -85,7 +87,7 @@ export function svgOf({ title, x, y, lines }: Chart): string {
     text(`x="${width - frame.right}" y="${height - 10}" text-anchor="end"`, x.title),
     text(`x="8" y="${frame.top - 12}"`, y.title),
     ...lines.flatMap((line, index) => {
-      const colour = colours[index % colours.length];
+      const colour = line.colour ?? colours[index % colours.length];
       const drawn = line.points.filter(([, value]) => y.scale === 'linear' || value > 0);
       const path = drawn.map(([at, value]) => `${left(at)},${top(value)}`).join(' ');
       const legend = frame.left + 60 + index * 170;

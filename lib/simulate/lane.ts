@@ -68,7 +68,7 @@ export class Lane {
     this.#fleet = new Fleet(settings.environments, (number) => this.#environment(number));
   }
 
-  get #isGuarded(): boolean {
+  get isGuarded(): boolean {
     return this.#parts.name === 'with';
   }
 
@@ -80,7 +80,14 @@ export class Lane {
     this.counts.operations++;
     const isTwice = draws.isTrue(purpose.doubleSend, settings.doubleSendRate, intent.number);
     this.#ask(operation, 1);
-    if (isTwice) time.after(settings.doubleSendGapMs, () => this.#send(operation, false));
+    if (!isTwice) return;
+    // Whoever clicks twice does so whatever came of the first click.
+    operation.underWay++;
+    time.after(settings.doubleSendGapMs, () => {
+      operation.underWay--;
+      this.#send(operation);
+      this.#endIfOver(operation);
+    });
   }
 
   /** An operation whose requests come from a log, until it is closed. */
@@ -94,7 +101,7 @@ export class Lane {
 
   /** One of its requests. */
   request(operation: OpenOperation, amount: number): void {
-    this.#send(operation, true, undefined, amount);
+    this.#send(operation, undefined, amount);
   }
 
   /** No further request will come. */
@@ -122,7 +129,7 @@ export class Lane {
         again(isClient ? this.#backoffMs(operation, attempt) : 0);
       },
     );
-    const request = this.#send(operation, true, (answer) => {
+    const request = this.#send(operation, (answer) => {
       if (operation.outcome !== undefined) return stopWaiting();
       if (answer.kind === 'done') {
         stopWaiting();
@@ -148,12 +155,10 @@ export class Lane {
   /** @returns the number of the request */
   #send(
     operation: OpenOperation,
-    isOwn: boolean,
     answered?: (answer: Answer) => void,
     amount = operation.intent.amount,
   ): number {
     const { settings, time, draws } = this.#parts;
-    if (!isOwn && operation.isOver) return 0;
     const { number } = operation.intent;
     const request = ++operation.requests;
     this.counts.requests++;
@@ -332,7 +337,7 @@ export class Lane {
   }
 
   #guardIn(environment: Environment): Guarded {
-    if (!this.#isGuarded) return handlerIn(environment, 'none', this.#handlerParts);
+    if (!this.isGuarded) return handlerIn(environment, 'none', this.#handlerParts);
     const { settings, time, draws } = this.#parts;
     const { storeP50Ms: p50Ms, storeP99Ms: p99Ms } = settings;
     const store = meteredStore(this.#store, environment, {

@@ -35,10 +35,9 @@ export const guardedCalls = ({ claim, takeover, replay, busy, mismatch }: LaneCo
   claim + takeover + replay + busy + mismatch;
 
 export function metricsOf(
-  counts: Counts | LaneCounts,
+  counts: Counts,
   seconds: number,
   isGuarded: boolean,
-  latency?: Histogram,
   addedLatency?: Histogram,
 ): Metrics {
   const { observed, operations } = counts;
@@ -54,8 +53,8 @@ export function metricsOf(
     lostEffects: counts.lostEffects,
     answeredPercent: percent(counts.answered, operations),
     answeredAfterRetryPercent: percent(counts.answeredAfterRetry, counts.retried),
-    latencyP50Ms: latency?.quantile(0.5) ?? null,
-    latencyP99Ms: latency?.quantile(0.99) ?? null,
+    latencyP50Ms: counts.latency.quantile(0.5),
+    latencyP99Ms: counts.latency.quantile(0.99),
     addedLatencyP50Ms: addedLatency?.quantile(0.5) ?? null,
     addedLatencyP99Ms: addedLatency?.quantile(0.99) ?? null,
     writeUnitsPerOperation: operations === 0 ? null : counts.writeUnits / operations,

@@ -12,6 +12,8 @@ import type { LaneName, TimeLine } from './time-line.ts';
 import { TimeLines } from './time-lines.ts';
 
 export interface LaneReport {
+  /** Of virtual time, from the first arrival on; at the end, until the lane's last operation was over. */
+  readonly seconds: number;
   readonly counts: LaneCounts;
   readonly metrics: Metrics;
 }
@@ -20,7 +22,7 @@ export interface LaneReport {
 export interface SimulationProgress {
   /** Operations that have begun, of `settings.operations`. */
   readonly operations: number;
-  /** Of virtual time, from the first arrival on; at the end, until the last operation was over. */
+  /** Of virtual time: the longer one of the lanes. */
   readonly seconds: number;
   readonly lanes: { readonly without: LaneReport; readonly with?: LaneReport };
 }
@@ -55,7 +57,7 @@ export class Run {
   readonly #addedLatency = new Histogram();
   readonly #timeLines: TimeLines;
   #series: SimulationProgress[] = [];
-  #lastAtMs = startMs;
+  readonly #lastAtMs: Record<LaneName, number> = { without: startMs, with: startMs };
 
   constructor(settings: SimulationSettings, options: SimulateOptions) {
     options.signal?.throwIfAborted();
@@ -80,7 +82,7 @@ export class Run {
 
   /** Keeps how far the run has come, and tells it. */
   mark(): void {
-    const progress = this.#progress(this.time.nowMs);
+    const progress = this.#progress(() => this.time.nowMs);
     this.#series.push(progress);
     // A log does not say how long it is: half of the points are then dropped, again and again.
     if (this.#series.length >= 2 * points) this.#series = this.#series.filter((_, index) => index % 2 === 1);
@@ -91,7 +93,7 @@ export class Run {
   async report(): Promise<SimulationReport> {
     await this.time.untilQuiet(undefined, this.#options.signal);
     // What is planned beyond that is nobody's.
-    const last = this.#progress(this.#lastAtMs);
+    const last = this.#progress((name) => this.#lastAtMs[name]);
     this.#options.onProgress?.(last);
     const series = [...this.#series, last];
     const every = Math.ceil(series.length / points);
@@ -104,7 +106,7 @@ export class Run {
   }
 
   #over(operation: OpenOperation, lane: LaneName): void {
-    this.#lastAtMs = this.time.nowMs;
+    this.#lastAtMs[lane] = this.time.nowMs;
     this.#timeLines.over(operation, lane);
   }
 
@@ -113,23 +115,26 @@ export class Run {
     this.#addedLatency.add(guarded.answeredAfterMs - without.answeredAfterMs);
   }
 
-  #progress(nowMs: number): SimulationProgress {
-    const seconds = (nowMs - startMs) / 1000;
+  /** @param untilMs to which moment a lane has run */
+  #progress(untilMs: (name: LaneName) => number): SimulationProgress {
     const [without, guarded] = this.lanes;
-    const report = (lane: Lane, isGuarded: boolean): LaneReport => ({
-      counts: lane.counts.snapshot(),
-      metrics: metricsOf(
-        lane.counts,
-        seconds,
-        isGuarded,
-        lane.counts.latency,
-        isGuarded ? this.#addedLatency : undefined,
-      ),
-    });
+    const lanes = {
+      without: this.#laneReport(without!, untilMs('without')),
+      ...(guarded && { with: this.#laneReport(guarded, untilMs('with'), this.#addedLatency) }),
+    };
     return {
-      operations: without?.counts.operations ?? 0,
+      operations: lanes.without.counts.operations,
+      seconds: Math.max(lanes.without.seconds, lanes.with?.seconds ?? 0),
+      lanes,
+    };
+  }
+
+  #laneReport({ counts, isGuarded }: Lane, untilMs: number, addedLatency?: Histogram): LaneReport {
+    const seconds = (untilMs - startMs) / 1000;
+    return {
       seconds,
-      lanes: { without: report(without!, false), ...(guarded && { with: report(guarded, true) }) },
+      counts: counts.snapshot(),
+      metrics: metricsOf(counts, seconds, isGuarded, addedLatency),
     };
   }
 }

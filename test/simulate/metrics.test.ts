@@ -90,7 +90,7 @@ describe('the metrics of a run', () => {
     const { retrySuccess, ...byType } = counts.observed;
     expect(Object.fromEntries(Object.entries(byType).filter(([, count]) => count > 0))).toEqual(events);
     expect(sums.RetrySuccess).toBe(retrySuccess);
-    const figures = dashboardFigures(sums, report.seconds);
+    const figures = dashboardFigures(sums, report.lanes.with!.seconds);
     for (const name of [
       'duplicate_detection_rate',
       'idempotency_key_collision_pct',
