@@ -131,6 +131,7 @@ class GuardedTurn implements LaneTurn {
     const lane: Lane = {
       reached: this.#from,
       hasMoved: false,
+      hasAsked: false,
       last: [...positions.values()].at(-1) ?? this.#end,
       end: this.#end,
       startedAtMs: this.#startedAtMs,
@@ -146,10 +147,10 @@ class GuardedTurn implements LaneTurn {
     const lane = this.#lane;
     if (this.#isSettled || lane === undefined) return;
     const isClaimed = !this.#execution.progress.claimsAtCommit;
-    if (lane.reached !== lane.last && (lane.hasMoved || !isClaimed)) throw notCommitted();
+    if (lane.reached !== lane.last && (lane.hasAsked || !isClaimed)) throw notCommitted();
     // Not all records of the claim were given: what is beyond them is not done.
     const isPart = isClaimed && lane.last !== lane.end;
-    if (isPart && !lane.hasMoved) await this.#operation?.advanceToLast();
+    if (isPart && !lane.hasAsked) await this.#operation?.advanceToLast();
     this.#isSettled = true;
     if (isPart) return this.#execution.notStarted();
     await this.#execution.recordReturned(undefined);

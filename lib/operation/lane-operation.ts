@@ -11,7 +11,7 @@ export interface LaneOperation<Record = unknown> extends Omit<Operation, 'commit
   /**
    * Writes, messages and the lane's position in one transaction: all of it happens, once, or nothing. The records up to `upTo` are
    * not given to any handler again. Where they need more than a transaction takes, call it again and again, each time with the
-   * next `upTo`. A handler that has committed must commit to the end: what is beyond its last commit is delivered again.
+   * next `upTo`. A handler that calls it must commit to the end: what is beyond its last commit is delivered again.
    *
    * @returns `result`
    * @throws `OVERTAKEN` where another invocation has moved the position: nothing was written; `COMMIT_REJECTED` with the items

@@ -25,6 +25,8 @@ export interface Lane {
   reached: string | undefined;
   /** Whether this attempt has moved it. */
   hasMoved: boolean;
+  /** Whether the handler has asked for a commit, of whatever outcome. Then only commits say what is done. */
+  hasAsked: boolean;
   /** The position of the last record that the handler was given. */
   readonly last: string;
   /** Where the lane's claim ends. It is beyond `last` where the handler is not given all. */
@@ -61,6 +63,7 @@ export class LaneWork extends Work {
       checkWork('commit()', given);
       const { result, upTo, ...work } = given;
       const { hasMoved } = this.#lane;
+      this.#lane.hasAsked = true;
       try {
         this.beginCommit();
         const to = this.#positionOf(upTo);

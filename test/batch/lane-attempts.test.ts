@@ -227,6 +227,33 @@ describe.each<[string, IdempotentOptions]>([
     expect(await timesOf('a1', 'a2')).toEqual([1, 1]);
   });
 
+  it('after one of which nobody knows begins nothing more', async () => {
+    const client = { maxAttempts: 1, requestHandler: { requestTimeout: 300 } };
+    const store = bench.store({ client });
+    bench.proxy.inject({
+      operation: 'TransactWriteItems',
+      fault: 'drop-after',
+      times: Number.POSITIVE_INFINITY,
+    });
+    const codes: string[] = [];
+    const handler = guarded(
+      async (records, op) => {
+        for (const upTo of records) {
+          await op.commit({ writes: counts([upTo]), upTo }).catch(({ code }) => codes.push(code));
+        }
+      },
+      { ...level, store },
+      0,
+    );
+    const running = handler(batch(1, 2), lambdaContext(800));
+    const advancing = setInterval(() => bench.clock.advance(100), 20);
+    expect(failedIn(await running)).toEqual(['1']);
+    clearInterval(advancing);
+    expect(codes).toEqual(['OUTCOME_UNKNOWN', 'OUTCOME_UNKNOWN']);
+    expect(new Set(bench.transactions().map(({ body }) => body.ClientRequestToken)).size).toBe(1);
+    expect(lanes.failures).toMatchObject([{ error: { code: 'NOT_COMMITTED', effect: 'possible' } }]);
+  });
+
   it('stages each message once, and leaves one item for the lane', async () => {
     await guarded(committing, level)(batch(1, 2, 3), context);
     await guarded(committing, level)(batch(3, 4), context);

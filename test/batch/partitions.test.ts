@@ -275,6 +275,14 @@ describe('eachPartition() with commits', () => {
     expect(bench.given).toEqual([['a1', 'a2', 'a3'], ['a3']]);
   });
 
+  it('under a claim takes nothing for done that was tried in vain', async () => {
+    const taken = writesOf([{ payload: { id: 'tried' } }]);
+    await eager((_, op) => op.commit({ writes: taken }))(kinesisEvent(keyed('b', 1)));
+    const handler = eager(async (_, op) => void (await op.commit({ writes: taken }).catch(() => {})));
+    expect(failedIn(await handler(kinesisEvent(...lane('a', 1, 2))))).toEqual(['1']);
+    expect(bench.failures).toMatchObject([{ error: { code: 'NOT_COMMITTED' }, records: 2 }]);
+  });
+
   it('without a claim needs a commit', async () => {
     const handler = atCommit(() => 'done');
     expect(failedIn(await handler(kinesisEvent(keyed('a', 1))))).toEqual(['1']);

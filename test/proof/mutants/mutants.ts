@@ -5,6 +5,7 @@
 import { batchMutants } from './batch-mutants.ts';
 import { callerMutants } from './caller-mutants.ts';
 import { engineMutants } from './engine-mutants.ts';
+import { laneMutants } from './lane-mutants.ts';
 import type { Mutant } from './mutant.ts';
 import { operationMutants } from './operation-mutants.ts';
 import { storeMutants } from './store-mutants.ts';
@@ -14,5 +15,6 @@ export const mutants: readonly Mutant[] = [
   ...engineMutants,
   ...operationMutants,
   ...batchMutants,
+  ...laneMutants,
   ...callerMutants,
 ];
