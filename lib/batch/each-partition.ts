@@ -40,7 +40,7 @@ export interface EachPartitionOptions<Record extends StreamRecord = KinesisStrea
    * How long a lane's position is kept after it has moved, in seconds; more than 0, at most ten years. It must be longer than the
    * source keeps its records.
    *
-   * @default 2592000, 30 days
+   * @default 30 days, or the guard's `ttlSeconds` where that is longer
    */
   readonly forgetAfterSeconds?: number;
   /**
@@ -97,7 +97,7 @@ export function eachPartition<Record extends StreamRecord = KinesisStreamRecord,
     const arrived = arrivedIn(context);
     if (arrived) {
       refuseForLanes(arrived);
-      return (await partitioned(arrived, forgetAfterSeconds * 1000).go(
+      return (await partitioned(arrived, forgetAfterSeconds).go(
         event,
         context,
         laneHandler,
@@ -112,7 +112,10 @@ export function eachPartition<Record extends StreamRecord = KinesisStreamRecord,
   };
 }
 
-function partitioned(arrived: ArrivedBatch, forgetAfterMs: number): PartitionedBatch {
+function partitioned(arrived: ArrivedBatch, forgetAfterSeconds: number | undefined): PartitionedBatch {
+  const { ttlMs } = arrived.settings;
+  const forgetAfterMs =
+    forgetAfterSeconds === undefined ? Math.max(ttlMs, thirtyDaysMs) : forgetAfterSeconds * 1000;
   const taken = arrived.taken((batch) => new PartitionedBatch(batch, forgetAfterMs));
   if (taken instanceof PartitionedBatch) return taken;
   throw new IdempotencyError(
@@ -124,6 +127,7 @@ function partitioned(arrived: ArrivedBatch, forgetAfterMs: number): PartitionedB
 const noBatch =
   'eachPartition() was given an event that is no batch of Kinesis, DynamoDB Streams or Kafka records. Handle it with a handler of its own.';
 
+const thirtyDaysMs = 2_592_000_000;
 const tenYearsSeconds = 315_360_000;
 
 const rules = {
@@ -131,7 +135,6 @@ const rules = {
   forgetAfterSeconds: {
     expected: 'a number of seconds, more than 0, at most ten years',
     isFine: (value) => isBetween(value, 0, tenYearsSeconds),
-    fallback: 2_592_000,
   },
   onFailure: { expected: 'a function', isFine: isFunction, fallback: logFailure },
 } satisfies Rules<EachPartitionOptions>;

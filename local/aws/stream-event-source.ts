@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import {
   type AttributeValue,
   DescribeStreamCommand,
@@ -29,6 +30,8 @@ export interface StreamEventSourceDescription {
   readonly reportBatchItemFailures?: boolean;
   /** Splits a batch that failed as a whole in two; that is no retry yet. @default false */
   readonly bisectBatchOnFunctionError?: boolean;
+  /** How many batches of one shard are with the function at once, 1 to 10. Records of one item are in one of them. @default 1 */
+  readonly parallelizationFactor?: number;
   /** After that the batch is discarded. @default retries for ever */
   readonly maxRetryAttempts?: number;
   /** A batch that fails when its first record is older than that is discarded. @default any age */
@@ -48,6 +51,12 @@ export function checkStreamEventSource(description: StreamEventSourceDescription
   if (!(Number.isInteger(batchSize) && batchSize >= 1 && batchSize <= 1000)) {
     throw new Error(
       `Event source '${stream}': batchSize is a whole number from 1 to 1000, not ${batchSize}.`,
+    );
+  }
+  const { parallelizationFactor: factor = 1 } = description;
+  if (!(Number.isInteger(factor) && factor >= 1 && factor <= 10)) {
+    throw new Error(
+      `Event source '${stream}': parallelizationFactor is a whole number from 1 to 10, not ${factor}.`,
     );
   }
   for (const filter of filters) compileFilter(filter);
@@ -93,7 +102,7 @@ export function startStreamEventSource(
 ): StreamEventSource {
   const { batchSize = 100, maxRetryAttempts = Number.POSITIVE_INFINITY } = description;
   const { reportBatchItemFailures = false, bisectBatchOnFunctionError = false } = description;
-  const { maxRecordAgeSeconds = Number.POSITIVE_INFINITY } = description;
+  const { maxRecordAgeSeconds = Number.POSITIVE_INFINITY, parallelizationFactor = 1 } = description;
   const filters = (description.filters ?? []).map(compileFilter);
   const stopping = new AbortController();
   const { signal } = stopping;
@@ -132,7 +141,8 @@ export function startStreamEventSource(
         return undefined;
       }
       const records = (page.Records ?? []).map((record) => recordOf(record, streamArn));
-      await handle(ShardId, records.filter(isWanted));
+      const batches = byItem(records.filter(isWanted), parallelizationFactor);
+      await Promise.all(batches.map((batch) => handle(ShardId, batch)));
       if (signal.aborted) return undefined;
       const handledTo = records.at(-1)?.dynamodb?.SequenceNumber;
       if (handledTo !== undefined) positions.set(ShardId, handledTo);
@@ -230,6 +240,17 @@ export function startStreamEventSource(
       } while (shards.size > read);
     },
   };
+}
+
+/** Sorts records into at most `count` batches. Those of one item stay together, in their order. */
+function byItem(records: readonly DynamoDBRecord[], count: number): DynamoDBRecord[][] {
+  const batches = Array.from({ length: count }, (): DynamoDBRecord[] => []);
+  for (const record of records) {
+    const key = JSON.stringify(record.dynamodb?.Keys);
+    const hash = createHash('md5').update(key).digest().readUInt32BE();
+    batches[hash % count]?.push(record);
+  }
+  return batches;
 }
 
 const ageSecondsOf = (record: DynamoDBRecord | undefined): number =>

@@ -137,8 +137,10 @@ function streamOptions(properties: PropertyReader) {
   const maxRetryAttempts = limit(properties.optionalNumber('MaximumRetryAttempts'));
   const maxRecordAgeSeconds = limit(properties.optionalNumber('MaximumRecordAgeInSeconds'));
   const bisectBatchOnFunctionError = properties.optionalFlag('BisectBatchOnFunctionError');
+  const parallelizationFactor = properties.optionalNumber('ParallelizationFactor');
   const filters = filtersOf(properties);
   return {
+    ...(parallelizationFactor !== undefined && { parallelizationFactor }),
     ...(maxRetryAttempts !== undefined && { maxRetryAttempts }),
     ...(maxRecordAgeSeconds !== undefined && { maxRecordAgeSeconds }),
     ...(bisectBatchOnFunctionError !== undefined && { bisectBatchOnFunctionError }),

@@ -1,6 +1,14 @@
+import { randomUUID } from 'node:crypto';
 import type { AttributeValue } from '@aws-sdk/client-dynamodb';
 import { beforeEach, describe, expect, it } from 'vitest';
-import type { IdempotentOptions, LaneOperation } from '../../lib/index.ts';
+import type { DynamoStore, IdempotentOptions, LaneOperation } from '../../lib/index.ts';
+import {
+  completed,
+  type PositionedStore,
+  positionedStore,
+  type Store,
+  type Transacted,
+} from '../../lib/store.ts';
 import { failedIn } from '../support/batch-events.ts';
 import { type Call, doors } from '../support/doors.ts';
 import { deferred } from '../support/hands.ts';
@@ -190,19 +198,9 @@ describe.each<[string, IdempotentOptions]>([
   );
 
   it('is found to be applied where its token was forgotten', async () => {
-    let first = true;
     bench.proxy.inject({ operation: 'TransactWriteItems', fault: 'drop-after', times: sdkAttempts });
-    bench.proxy.inject({
-      operation: 'TransactWriteItems',
-      match: ({ body }) => {
-        // As DynamoDB is ten minutes later: the same request is judged anew.
-        if (first) body.ClientRequestToken = 'forgotten';
-        first = false;
-        return false;
-      },
-      fault: 'drop-before',
-    });
-    expect(failedIn(await guarded(committing, level)(batch(1, 2), context))).toEqual([]);
+    const handler = guarded(committing, { ...level, store: forgetful(bench.store()) });
+    expect(failedIn(await handler(batch(1, 2), context))).toEqual([]);
     expect(await timesOf('a1', 'a2')).toEqual([1, 1]);
   });
 
@@ -271,6 +269,26 @@ describe.each<[string, IdempotentOptions]>([
   });
 });
 
+/** As DynamoDB is ten minutes later: the same transaction, sent again, is judged anew. */
+const forgetful = (store: DynamoStore): Store => ({
+  ...store,
+  positioned(place) {
+    const view = completed(positionedStore(store, place) as PositionedStore);
+    const { transactions } = view;
+    return {
+      ...view,
+      transactions: {
+        async build(request) {
+          const first = await transactions?.build(request);
+          const later = await transactions?.build({ ...request, token: randomUUID() });
+          let sendings = 0;
+          return { send: () => (++sendings === 1 ? first : later)?.send() as Promise<Transacted> };
+        },
+      },
+    };
+  },
+});
+
 describe('a lane under a claim', () => {
   it.each([
     ['the claim', 'claim'],
@@ -287,6 +305,18 @@ describe('a lane under a claim', () => {
     expect(failedIn(await handler(batch(1, 2), context))).toEqual([]);
     expect(failedIn(await handler(batch(1, 2, 3), context))).toEqual([]);
     expect(lanes.given).toEqual([['a1', 'a2'], ['a3']]);
+  });
+
+  it.each([
+    ['thirty days', {}, undefined, 30],
+    ['as long as the guard says, if longer', { ttlSeconds: 100 * 86_400 }, undefined, 100],
+    ['as long as it says itself', { ttlSeconds: 100 * 86_400 }, 7 * 86_400, 7],
+  ])('keeps its position for %s', async (_, more, forgetAfterSeconds, days) => {
+    const handler = lanes.eachPartition(() => {}, { ...(forgetAfterSeconds && { forgetAfterSeconds }) });
+    await wrap(handler, { ...options, ...more })(batch(1), context);
+    const [{ expiresAt } = {}] = await items();
+    // Nothing decides by it, and it is a day later.
+    expect(Number(expiresAt?.N)).toBe(Math.ceil(bench.clock.now() / 1_000) + (days + 1) * 86_400);
   });
 
   it('has its answer, and its records, nowhere in the table', async () => {

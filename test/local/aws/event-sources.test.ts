@@ -88,6 +88,7 @@ test.each([
   [{ queue: 'none' }, "Event source 'none' is none of the queues (raw, raw.fifo)."],
   [{ stream: 'plain' }, "Event source 'plain' is no table with a stream"],
   [{ stream: 'plain', batchSize: 1001 }, 'batchSize is a whole number from 1 to 1000'],
+  [{ stream: 'plain', parallelizationFactor: 11 }, 'parallelizationFactor is a whole number from 1 to 10'],
 ])('a stack refuses the event source %j', async (mapping, problem) => {
   const functions = { echo: { entry: 'examples/payments.ts' } };
   const described = {
