@@ -238,6 +238,22 @@ export function sequenceRules(rule: Rule): void {
     }
   });
 
+  sequence('applies no late request of a number to the one that has its place now', async (sender) => {
+    for (let number = 0; number < 6; number++) {
+      applied(await sender.at(number).claim('a'));
+      applied(await sender.at(number).complete('a'));
+    }
+    const sixth = sender.at(6);
+    applied(await sixth.claim('a'));
+    const before = await sixth.record();
+    const late = sender.at(0);
+    for (const request of [() => late.takeOver('a', 'b', 2), ...owning(late)]) {
+      const found = refused((await request()) as never);
+      assert.deepEqual(found?.answer, { kind: 'unavailable', reason: 'forgotten' });
+    }
+    assert.deepEqual(await sixth.record(), before);
+  });
+
   sequence('keeps a late claim of a number out that was given back, in flight or not yet', async (sender) => {
     await sender.complete(0, 0);
     const hand = sender.at(1);

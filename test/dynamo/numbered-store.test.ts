@@ -152,7 +152,7 @@ describe("a sender's item", () => {
     const before = (await item()).expiresAt;
     await at(1).giveBack({ pk: '', owner: 'a', askedAtMs: nowMs });
     expect((await item()).expiresAt).toEqual(before);
-    await at(1).claim(claimOf(1, 'b', { nowMs: nowMs + 1 }));
+    await at(1).claim(claimOf(1, 'b', { nowMs: nowMs + 1, endsAtMs: nowMs + 100 + month }));
     await at(1).giveBack({ pk: '', owner: 'b', askedAtMs: nowMs + 1 });
     expect((await item()).expiresAt).toEqual(before);
     await at(0, 4).giveBack({ pk: '', owner: 'c', askedAtMs: nowMs + 2 });
@@ -418,6 +418,25 @@ describe('a guarded handler on a place', () => {
       { claim: 'at-commit' },
     );
     expect(await commit.error()).toMatchObject({ code: 'OUTCOME_UNKNOWN', effect: 'possible' });
+    await proxy.stop();
+  });
+
+  test('is in doubt where the SDK had sent its completed claim before, and a newer epoch stops it', async () => {
+    const proxy = await startFaultProxy(dynamodbEndpoint());
+    const client = clientFor(proxy.endpoint);
+    let sendings = 0;
+    client.middlewareStack.add(
+      (next) => async (args) => {
+        // The first sending was applied, and its answer lost.
+        if (++sendings === 2) await at(0, 4).claim(claimOf(0, 'newer'));
+        return next(args);
+      },
+      { step: 'finalizeRequest', priority: 'low' },
+    );
+    proxy.inject({ operation: 'UpdateItem', fault: 'drop-after' });
+    const written = at(0, 3, client).claimCompleted(claimOf(0, 'a'), completionOf(0, 'a'));
+    await expect(written).rejects.toMatchObject({ code: 'STORE_UNAVAILABLE' });
+    expect(sendings).toBe(2);
     await proxy.stop();
   });
 

@@ -8,10 +8,12 @@ import { engineMutants } from './engine-mutants.ts';
 import { laneMutants } from './lane-mutants.ts';
 import type { Mutant } from './mutant.ts';
 import { operationMutants } from './operation-mutants.ts';
+import { sequenceMutants } from './sequence-mutants.ts';
 import { storeMutants } from './store-mutants.ts';
 
 export const mutants: readonly Mutant[] = [
   ...storeMutants,
+  ...sequenceMutants,
   ...engineMutants,
   ...operationMutants,
   ...batchMutants,
