@@ -315,6 +315,7 @@ export function sequenceRules(rule: Rule): void {
     assert.deepEqual(await newer.record(), before);
     // The number and the owner are the same, and the epoch is not.
     applied(await newer.complete('n'));
+    for (const ask of asking(sender.at(0))) await fenced(ask());
     applied(await sender.at(1, { epoch: 4 }).claim('a'));
     assert.notEqual(refused(await sender.at(1).complete('a'))?.owner, 'a');
     assert.equal((await sender.at(1, { epoch: 4 }).record()).status, 'IN_PROGRESS');
