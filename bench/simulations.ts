@@ -2,6 +2,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { pathToFileURL } from 'node:url';
 import { sweepChart } from '../lib/command/simulate-charts.ts';
+import { timeLineText } from '../lib/command/simulate-tables.ts';
 import { figure } from '../lib/figure.ts';
 import {
   type LaneReport,
@@ -70,7 +71,7 @@ export interface Generated {
 
 export async function generated(): Promise<Generated> {
   const files: Record<string, string> = {};
-  const parts: Record<string, string> = { templates: await templatesTable() };
+  const parts: Record<string, string> = { templates: await templatesTable(), 'time-line': await timeLine() };
   for (const { name, template, changes, parameter, values, metric } of pictures) {
     const settings = settingsFrom(template, { ...changes, operations: operationsOfPicture });
     const report = await sweep(settings, parameter, values);
@@ -88,6 +89,12 @@ export async function generated(): Promise<Generated> {
     ]);
   }
   return { files, parts };
+}
+
+/** The first operation that the template's traffic doubles. */
+async function timeLine(): Promise<string> {
+  const { timeLines } = await simulate(settingsFrom('pay-button', { operations: 100 }));
+  return ['```text', timeLineText(timeLines[0]!), '```'].join('\n');
 }
 
 async function templatesTable(): Promise<string> {

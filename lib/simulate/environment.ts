@@ -4,6 +4,12 @@ import type { OpenOperation } from './open-operation.ts';
 import type { Place } from './time/timers.ts';
 import type { Cancel, VirtualTime } from './time/virtual-time.ts';
 
+/** What a call of the function came to, as its caller is told. */
+export type Answer =
+  | { readonly kind: 'done' }
+  | { readonly kind: 'refused' }
+  | { readonly kind: 'failed'; readonly retryAfterMs: number };
+
 /** One call of the function. */
 export interface Invocation {
   readonly operation: OpenOperation;
@@ -11,6 +17,7 @@ export interface Invocation {
   readonly request: number;
   /** What the payload says. */
   readonly amount: number;
+  readonly reply: (answer: Answer) => void;
 }
 
 export type Guarded = (event: FunctionEvent, context: FunctionContext) => Promise<unknown>;

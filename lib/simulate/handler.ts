@@ -1,4 +1,5 @@
 /** The function whose effect is counted: it charges an order, and fails as it was drawn to. */
+import type { Context } from 'aws-lambda';
 import { idempotent } from '../guard/index.ts';
 import type { IdempotencyEvent } from '../observe/index.ts';
 import { operation } from '../operation/index.ts';
@@ -119,16 +120,17 @@ export function guardedIn(
 ): Guarded {
   const { settings } = parts;
   const { level, windowSeconds: ttlSeconds, leaseSeconds, waitForResultMs, cacheItems } = settings;
-  const guarded = idempotent(
-    handlerIn(environment, level, parts) as never,
-    {
-      ...{ namespace: 'simulation', store, ttlSeconds, observe },
-      key: ({ key }: FunctionEvent) => key,
-      fingerprint: ({ body }: FunctionEvent) => body,
-      ...(leaseSeconds > 0 && { lease: { seconds: leaseSeconds } }),
-      ...(waitForResultMs > 0 && { whenBusy: { waitMs: waitForResultMs } }),
-      ...(cacheItems > 0 && { cache: { maxItems: cacheItems } }),
-    } as never,
-  );
-  return guarded as unknown as Guarded;
+  // Of Lambda's context there is only what the guard asks for.
+  const handler = handlerIn(environment, level, parts) as (
+    event: FunctionEvent,
+    context: Context,
+  ) => Promise<unknown>;
+  return idempotent(handler, {
+    ...{ namespace: 'simulation', store, ttlSeconds, observe },
+    key: ({ key }) => key,
+    fingerprint: ({ body }) => body,
+    ...(leaseSeconds > 0 && { lease: { seconds: leaseSeconds } }),
+    ...(waitForResultMs > 0 && { whenBusy: { waitMs: waitForResultMs } }),
+    ...(cacheItems > 0 && { cache: { maxItems: cacheItems } }),
+  }) as Guarded;
 }

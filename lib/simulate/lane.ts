@@ -3,7 +3,7 @@ import { IdempotencyError } from '../errors.ts';
 import type { IdempotencyEvent } from '../observe/index.ts';
 import { memoryStore } from '../store/index.ts';
 import { Counts } from './counts.ts';
-import { Environment, Fleet, type Guarded, type Invocation } from './environment.ts';
+import { type Answer, Environment, Fleet, type Guarded, type Invocation } from './environment.ts';
 import { chargesTable, guardedIn, type HandlerParts, handlerIn } from './handler.ts';
 import { meteredStore } from './metered-store.ts';
 import { type CallerOutcome, OpenOperation } from './open-operation.ts';
@@ -25,12 +25,6 @@ export interface LaneParts {
   /** An operation is over: its caller knows its outcome or has given up, and nothing of it is under way. */
   readonly over: (operation: OpenOperation, lane: LaneName) => void;
 }
-
-/** What a call of the function came to. */
-type Answer =
-  | { readonly kind: 'done' }
-  | { readonly kind: 'refused' }
-  | { readonly kind: 'failed'; readonly retryAfterMs: number };
 
 const failed: Answer = { kind: 'failed', retryAfterMs: 0 };
 
@@ -117,7 +111,11 @@ export class Lane {
     const isClient = settings.delivery === 'client';
     const again = (pauseMs: number) => {
       if (attempt >= settings.maxAttempts) this.#end(operation, 'abandoned');
-      else time.after(pauseMs, () => operation.outcome ?? this.#ask(operation, attempt + 1));
+      else {
+        time.after(pauseMs, () => {
+          if (operation.outcome === undefined) this.#ask(operation, attempt + 1);
+        });
+      }
     };
     let isOver = false;
     const stopWaiting: Cancel = time.after(
@@ -173,7 +171,7 @@ export class Lane {
     operation.underWay++;
     const reply = (answer: Answer) =>
       this.#reply(operation, request, answer, answered ?? this.#second(operation, request));
-    time.after(delayMs, () => this.#arrive({ operation, request, amount }, reply));
+    time.after(delayMs, () => this.#arrive({ operation, request, amount, reply }));
     return request;
   }
 
@@ -189,7 +187,7 @@ export class Lane {
     return this.#parts.draws.milliseconds(of, { p50Ms, p99Ms }, number, request);
   }
 
-  #arrive(invocation: Invocation, reply: (answer: Answer) => void): void {
+  #arrive(invocation: Invocation): void {
     const { settings, time, draws } = this.#parts;
     const { operation, request, amount } = invocation;
     this.counts.calls++;
@@ -199,7 +197,6 @@ export class Lane {
     );
     environment.invocation = invocation;
     this.#note(invocation, 'arrived', environment);
-    this.#replies.set(invocation, reply);
     const untilMs = time.nowMs + settings.functionTimeoutMs;
     const stopClock = time.after(settings.functionTimeoutMs, () => {
       if (environment.isDead || environment.invocation !== invocation) return;
@@ -214,7 +211,7 @@ export class Lane {
       this.#note(invocation, kind, environment);
       environment.invocation = undefined;
       this.#fleet.giveBack(environment);
-      this.#ended(invocation, answer);
+      invocation.reply(answer);
     };
     inPlace(environment, () => {
       environment.guarded({ key, body: { order, amount } }, context).then(
@@ -224,19 +221,11 @@ export class Lane {
     });
   }
 
-  readonly #replies = new Map<Invocation, (answer: Answer) => void>();
-
-  #ended(invocation: Invocation, answer: Answer): void {
-    const reply = this.#replies.get(invocation);
-    this.#replies.delete(invocation);
-    reply?.(answer);
-  }
-
   #die(environment: Environment, invocation: Invocation, kind: 'crashed' | 'killed'): void {
     environment.isDead = true;
     this.#note(invocation, kind, environment);
     this.#fleet.giveBack(this.#environment(environment.number));
-    this.#ended(invocation, failed);
+    invocation.reply(failed);
   }
 
   #reply(operation: OpenOperation, request: number, answer: Answer, deliver: (answer: Answer) => void): void {
