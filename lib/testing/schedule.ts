@@ -316,6 +316,7 @@ function watched(
     giveBack: verb('give the claim back', store.giveBack),
     endLease: verb('end the lease', store.endLease),
     read: verb('read the claim', store.read),
+    numbered: (place) => watched(store.numbered(place), id, pass),
     steps: {
       put: (step) => pass(`record step ${step.name}`, () => steps.put(step)),
       finish: (step) => pass(`record step ${step.name}`, () => steps.finish(step)),

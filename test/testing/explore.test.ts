@@ -1,5 +1,6 @@
+import type { Context } from 'aws-lambda';
 import { describe, expect, it } from 'vitest';
-import { eachRecord, idempotent, operation } from '../../lib/index.ts';
+import { eachRecord, idempotent, numbered, operation } from '../../lib/index.ts';
 import {
   assertIdempotent,
   type ExploredWorld,
@@ -49,6 +50,27 @@ describe('explore', () => {
     expect(report).toMatchObject({ isIdempotent: true, isComplete: true });
     // Five points in two clean deliveries, each with six faults, and the clean run.
     expect(report.schedules).toBe(1 + 5 * 6);
+  });
+
+  it('plays the faults of a numbered sender as those of a key', async () => {
+    const charge = (hasToken: boolean) => (world: ExploredWorld) =>
+      idempotent(
+        async (sale: { number: number }, context: Context) => {
+          await operation(context).step('charge', ({ token }) =>
+            world.effect('charge', hasToken ? token : undefined),
+          );
+          return { sold: sale.number };
+        },
+        {
+          store: world.store,
+          sequence: numbered(({ number }: { number: number }) => ({ producer: 'till-7', epoch: 1, number })),
+        },
+      );
+    const report = await explore(charge(true), { number: 0 });
+    expect(report.effects).toEqual([{ name: 'charge', expected: 1, most: 1, least: 1, verdict: 'as-once' }]);
+    // As many points as with a key.
+    expect(report).toMatchObject({ isIdempotent: true, isComplete: true, schedules: 1 + 5 * 6 });
+    expect(await explore(charge(false), { number: 0 })).toMatchObject({ isIdempotent: false });
   });
 
   it('shows the schedule that repeats an effect without a token, and advises to send one', async () => {
