@@ -40,7 +40,8 @@ export function meteredStore(inner: MemoryStore, environment: Environment, meter
   const completing = (completion: Completion): ((written: Written) => void) =>
     write(writeUnits(bytesOf(completion.answer)));
   const transacted = (request: TransactionRequest) => (_: Transacted) => {
-    counts.writeUnits += 2 * unitsOf(request);
+    // A handler's write is the handler's, with a guard or without; that a transaction doubles its price is the commit's.
+    counts.writeUnits += 2 * unitsOf(request) + request.writes.length;
   };
 
   return {
@@ -90,7 +91,7 @@ const sizeOf = ({ answer }: Partial<ClaimRecord>): number =>
 
 const stepUnits = ({ value }: NewStep): number => writeUnits(bytesOf(value));
 
-/** Of idemkit's own items. A handler's writes are the handler's, with a guard or without. */
+/** Of idemkit's own items, before a transaction doubles them. */
 function unitsOf({ claim, step, messages }: TransactionRequest): number {
   const own =
     claim.kind === 'complete' || claim.kind === 'record'

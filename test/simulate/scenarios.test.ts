@@ -70,6 +70,23 @@ describe('a function that is killed at its timeout', () => {
   });
 });
 
+test.each([
+  // A claim and a completion; a step's record more; a claim, a completion in a transaction, and what that adds to the charge.
+  ['guarded', 2],
+  ['stepped', 3],
+  ['committed', 4],
+] as const)(
+  'an operation at the level %s takes %i write units, as the page on costs says',
+  async (level, units) => {
+    const { metrics } = await guarded({ level });
+    expect(metrics).toMatchObject({ writeUnitsPerOperation: units, dollarsPerMillion: units * 0.625 });
+  },
+);
+
+test('an answer that is larger than a write unit costs more to store', async () => {
+  expect((await guarded({ answerBytes: 3_000 })).metrics.writeUnitsPerOperation).toBeGreaterThan(3);
+});
+
 describe('a queue', () => {
   const queue = { delivery: 'queue', visibilityTimeoutMs: 30_000, maxAttempts: 3 } as const;
 
