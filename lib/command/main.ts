@@ -8,7 +8,8 @@ const commands: readonly Command[] = [simulateCommand];
  * Runs a command.
  *
  * @param args those after the name of the program
- * @returns the exit code: 0; 1 where a command found what must not be; 2 for arguments that are wrong
+ * @returns the exit code: 0; 1 where a command found what must not be; 2 for arguments that are wrong; 3 where
+ * the command itself failed
  */
 export async function main(args: readonly string[], terminal: Terminal): Promise<number> {
   const [name, ...rest] = args;
@@ -25,9 +26,12 @@ export async function main(args: readonly string[], terminal: Terminal): Promise
     }
     return await command.run(rest, terminal);
   } catch (error) {
-    if (!(error instanceof UsageError)) throw error;
-    terminal.error(`${error.message}\n`);
-    return 2;
+    if (error instanceof UsageError) {
+      terminal.error(`${error.message}\n`);
+      return 2;
+    }
+    terminal.error(`${error instanceof Error ? error.stack : String(error)}\n`);
+    return 3;
   }
 }
 

@@ -150,7 +150,7 @@ function help(): string {
     'Parameters, with their values in pay-button:',
     ...settingNames.map((name) => line(typed(name), `${settingWords[name]} (${settings[name]})`)),
     '',
-    'Exit codes: 0; 1 where an effect was doubled at the level committed; 2 for wrong arguments.',
+    'Exit codes: 0; 1 where an effect was doubled at the level committed; 2 for wrong arguments; 3 where the command itself failed.',
     '',
   ].join('\n');
 }

@@ -2,6 +2,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test } from 'vitest';
+import { main } from '../../lib/command/index.ts';
 import { settingRules, settingWords, templateNames } from '../../lib/simulate/index.ts';
 import { idemkit } from './terminal.ts';
 
@@ -20,6 +21,21 @@ describe('the command', () => {
     const { exitCode, error } = await idemkit('simulat');
     expect(exitCode).toBe(2);
     expect(error).toMatch(/Unknown command "simulat".*simulate/);
+  });
+});
+
+test('a command that fails itself is told from one that found something', async () => {
+  const errors: string[] = [];
+  const exitCode = await main(['simulate', '--operations=1'], {
+    out: () => {
+      throw new Error('The disk is full.');
+    },
+    error: (text) => errors.push(text),
+    isLive: false,
+  });
+  expect({ exitCode, errors }).toEqual({
+    exitCode: 3,
+    errors: [expect.stringContaining('The disk is full.')],
   });
 });
 

@@ -86,6 +86,14 @@ describe('the tarball', () => {
       cwd: unpacked,
     });
     expect(JSON.parse(stdout)).toMatchObject({ lanes: { with: { counts: { operations: 200 } } } });
+    const early = await run(
+      'bash',
+      ['-o', 'pipefail', '-c', `node ${idemkit} simulate --operations=2000 --json | head -c 1`],
+      {
+        cwd: unpacked,
+      },
+    );
+    expect(early).toMatchObject({ stdout: '{', stderr: '' });
     await expect(
       run('node', [idemkit, 'simulate', '--operation=200'], { cwd: unpacked }),
     ).rejects.toMatchObject({ code: 2, stdout: '', stderr: expect.stringContaining('--operations') });
