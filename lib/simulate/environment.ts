@@ -15,6 +15,8 @@ export interface Invocation {
   readonly operation: OpenOperation;
   /** The number of the operation's request, from 1. */
   readonly request: number;
+  /** What is drawn for it: the same for the same attempt in both lanes, whenever it is sent. */
+  readonly fate: number;
   /** What the payload says. */
   readonly amount: number;
   readonly reply: (answer: Answer) => void;

@@ -31,9 +31,9 @@ export function handlerIn(environment: Environment, level: Level, parts: Handler
       operation: { intent },
       request,
     } = invocation;
-    const fault = faultOf(settings, draws, intent.number, request);
+    const fault = faultOf(settings, draws, intent.number, invocation.fate);
     const { handlerP50Ms: p50Ms, handlerP99Ms: p99Ms } = settings;
-    const takesMs = draws.milliseconds(purpose.handlerTime, { p50Ms, p99Ms }, intent.number, request);
+    const takesMs = draws.milliseconds(purpose.handlerTime, { p50Ms, p99Ms }, intent.number, invocation.fate);
     const result = answer(settings, event, intent.number);
     const fail = async (): Promise<void> => {
       if (fault === 'crash-after') {

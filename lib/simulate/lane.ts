@@ -26,6 +26,9 @@ export interface LaneParts {
   readonly over: (operation: OpenOperation, lane: LaneName) => void;
 }
 
+/** Of a second click. Attempts have their numbers, from 1. */
+const fateOfSecond = 0;
+
 const failed: Answer = { kind: 'failed', retryAfterMs: 0 };
 
 export class Lane {
@@ -79,7 +82,7 @@ export class Lane {
     operation.underWay++;
     time.after(settings.doubleSendGapMs, () => {
       operation.underWay--;
-      this.#send(operation);
+      this.#send(operation, fateOfSecond);
       this.#endIfOver(operation);
     });
   }
@@ -95,7 +98,7 @@ export class Lane {
 
   /** One of its requests. */
   request(operation: OpenOperation, amount: number): void {
-    this.#send(operation, undefined, amount);
+    this.#send(operation, operation.requests + 1, undefined, amount);
   }
 
   /** No further request will come. */
@@ -127,7 +130,7 @@ export class Lane {
         again(isClient ? this.#backoffMs(operation, attempt) : 0);
       },
     );
-    const request = this.#send(operation, (answer) => {
+    const request = this.#send(operation, attempt, (answer) => {
       if (operation.outcome !== undefined) return stopWaiting();
       if (answer.kind === 'done') {
         stopWaiting();
@@ -153,6 +156,7 @@ export class Lane {
   /** @returns the number of the request */
   #send(
     operation: OpenOperation,
+    fate: number,
     answered?: (answer: Answer) => void,
     amount = operation.intent.amount,
   ): number {
@@ -161,17 +165,17 @@ export class Lane {
     const request = ++operation.requests;
     this.counts.requests++;
     operation.note(this.#nowMs, request, 'sent');
-    if (draws.isTrue(purpose.requestLost, settings.requestLossRate, number, request)) {
+    if (draws.isTrue(purpose.requestLost, settings.requestLossRate, number, fate)) {
       operation.note(this.#nowMs, request, 'request-lost');
       return request;
     }
-    const isLate = draws.isTrue(purpose.requestLate, settings.lateRate, number, request);
+    const isLate = draws.isTrue(purpose.requestLate, settings.lateRate, number, fate);
     if (isLate) operation.note(this.#nowMs, request, 'request-late');
-    const delayMs = this.#networkMs(purpose.requestDelay, number, request) + (isLate ? settings.lateMs : 0);
+    const delayMs = this.#networkMs(purpose.requestDelay, number, fate) + (isLate ? settings.lateMs : 0);
     operation.underWay++;
     const reply = (answer: Answer) =>
-      this.#reply(operation, request, answer, answered ?? this.#second(operation, request));
-    time.after(delayMs, () => this.#arrive({ operation, request, amount, reply }));
+      this.#reply({ operation, request, fate }, answer, answered ?? this.#second(operation, request));
+    time.after(delayMs, () => this.#arrive({ operation, request, fate, amount, reply }));
     return request;
   }
 
@@ -182,19 +186,17 @@ export class Lane {
     };
   }
 
-  #networkMs(of: typeof purpose.requestDelay | typeof purpose.answerDelay, number: number, request: number) {
+  #networkMs(of: typeof purpose.requestDelay | typeof purpose.answerDelay, number: number, fate: number) {
     const { networkP50Ms: p50Ms, networkP99Ms: p99Ms } = this.#parts.settings;
-    return this.#parts.draws.milliseconds(of, { p50Ms, p99Ms }, number, request);
+    return this.#parts.draws.milliseconds(of, { p50Ms, p99Ms }, number, fate);
   }
 
   #arrive(invocation: Invocation): void {
     const { settings, time, draws } = this.#parts;
-    const { operation, request, amount } = invocation;
+    const { operation, fate, amount } = invocation;
     this.counts.calls++;
     if (operation.calls++ > 0) this.counts.repeats++;
-    const environment = this.#fleet.take(
-      draws.fraction(purpose.environment, operation.intent.number, request),
-    );
+    const environment = this.#fleet.take(draws.fraction(purpose.environment, operation.intent.number, fate));
     environment.invocation = invocation;
     this.#note(invocation, 'arrived', environment);
     const untilMs = time.nowMs + settings.functionTimeoutMs;
@@ -228,14 +230,18 @@ export class Lane {
     invocation.reply(failed);
   }
 
-  #reply(operation: OpenOperation, request: number, answer: Answer, deliver: (answer: Answer) => void): void {
+  #reply(
+    { operation, request, fate }: Pick<Invocation, 'operation' | 'request' | 'fate'>,
+    answer: Answer,
+    deliver: (answer: Answer) => void,
+  ): void {
     const { settings, time, draws } = this.#parts;
     const { number } = operation.intent;
-    const isLost = draws.isTrue(purpose.answerLost, settings.answerLossRate, number, request);
-    const isLate = !isLost && draws.isTrue(purpose.answerLate, settings.lateRate, number, request);
+    const isLost = draws.isTrue(purpose.answerLost, settings.answerLossRate, number, fate);
+    const isLate = !isLost && draws.isTrue(purpose.answerLate, settings.lateRate, number, fate);
     if (isLost || isLate) operation.note(this.#nowMs, request, isLost ? 'answer-lost' : 'answer-late');
     if (!isLost) {
-      const delayMs = this.#networkMs(purpose.answerDelay, number, request) + (isLate ? settings.lateMs : 0);
+      const delayMs = this.#networkMs(purpose.answerDelay, number, fate) + (isLate ? settings.lateMs : 0);
       time.after(delayMs, () => deliver(answer));
     }
     operation.underWay--;
