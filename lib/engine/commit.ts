@@ -101,7 +101,7 @@ async function commitUnclaimed(
   const { request } = progress.attempt;
   const ofEarlierCommits = [...owners];
   const standingOf = (record: ClaimRecord | undefined) =>
-    stand(record, request, record && owners.includes(record.owner) ? record.owner : '');
+    stand(record, request, record && owners.includes(record.owner) ? record.owner : undefined);
   const startedAtMs = request.deps.clock.now();
   const settled = <Outcome extends Claimed>(claimed: Outcome): Outcome => {
     const occurrence = claimOccurrence(request.pk, claimed, request.deps.clock.now(), startedAtMs);

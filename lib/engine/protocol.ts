@@ -72,11 +72,15 @@ const maxGiveUpMs = 2_000;
 /** How a record stands towards a call. */
 export type Standing = 'free' | 'mine' | 'mismatch' | 'completed' | 'busy' | 'abandoned';
 
-/** The rows of the second table, in their order. */
+/**
+ * The rows of the second table, in their order.
+ *
+ * @param owner `undefined` for a call that has asked for no claim
+ */
 export function stand(
   record: ClaimRecord | undefined,
   request: Pick<ClaimRequest, 'deps' | 'fingerprint'>,
-  owner: string,
+  owner: string | undefined,
 ): Standing {
   // A released record is nobody's, not even its owner's, who may ask again.
   if (record === undefined || record.status === 'RELEASED') return 'free';
@@ -177,7 +181,7 @@ export function recognised(
 ): Extract<Claimed, { outcome: 'replay' | 'mismatch' }> | undefined {
   const { known } = request;
   if (known === undefined) return undefined;
-  switch (stand(known, request, '')) {
+  switch (stand(known, request, undefined)) {
     case 'completed':
       return { outcome: 'replay', record: known };
     case 'mismatch':

@@ -71,6 +71,13 @@ describe.each(stores)('on %s, a numbered operation', (_, makeStore) => {
       expect(await bench.staged()).toBe(2);
     });
 
+    it('is done already where its answer is forgotten, and is not said to be committed', async () => {
+      const call = booking();
+      for (let number = 0; number <= 5; number++) await call({ number });
+      expect(await errorOf(call({ number: 0 }))).toMatchObject({ code: 'RESULT_UNAVAILABLE' });
+      expect(await bench.staged()).toBe(6);
+    });
+
     it('is stopped by a gap and by a newer epoch, and nothing is written', async () => {
       const call = booking();
       expect(await errorOf(call({ number: 1 }))).toMatchObject({
