@@ -1,11 +1,18 @@
-import { IdempotencyError } from '../../../lib/index.ts';
-import type { Auditor, History } from '../simulation/history.ts';
+import { IdempotencyError, type RecordSummary } from '../../../lib/index.ts';
+import type { Auditor, Call, History } from '../simulation/history.ts';
 
 /** What a handler is told of its attempt is what the record says, and what a caller is told of a record is what it was. */
-export const attempts: Auditor = {
-  promise: 'an attempt is the one that the record names',
-  audit: (history) => [...toldToHandlers(history), ...toldToCallers(history)],
-};
+export const attempts: Auditor = attemptsBut(() => false);
+
+type WasSo = (history: History, call: Call, told: RecordSummary) => boolean;
+
+/** @param wasSoToo whether a protocol of its own has told of a record otherwise, and how it was */
+export function attemptsBut(wasSoToo: WasSo): Auditor {
+  return {
+    promise: 'an attempt is the one that the record names',
+    audit: (history) => [...toldToHandlers(history), ...toldToCallers(history, wasSoToo)],
+  };
+}
 
 const toldToHandlers = ({ executions }: History): string[] =>
   executions.flatMap(({ id, claim: record, attempt, isGuarded, endsAtMs }) => {
@@ -18,14 +25,15 @@ const toldToHandlers = ({ executions }: History): string[] =>
   });
 
 /** The record was so at some time before the call ended. */
-const toldToCallers = ({ calls, transitions }: History): string[] =>
-  calls.flatMap(({ id, pks, outcome, endedAtMs = 0 }) => {
+const toldToCallers = (history: History, wasSoToo: WasSo): string[] =>
+  history.calls.flatMap((call) => {
+    const { id, pks, outcome, endedAtMs = 0 } = call;
     const error = outcome?.kind === 'failed' ? outcome.error : undefined;
     if (!IdempotencyError.is(error) || error.record === undefined) return [];
     const { status, attempt, leaseUntil, endsAt } = error.record;
     // Over HTTP times are text.
     const [leaseUntilMs, endsAtMs] = [leaseUntil, endsAt].map((time) => new Date(time).getTime());
-    const wasSo = transitions.some(
+    const wasSo = history.transitions.some(
       ({ pk, atMs, after }) =>
         pks.has(pk) &&
         atMs <= endedAtMs &&
@@ -34,5 +42,7 @@ const toldToCallers = ({ calls, transitions }: History): string[] =>
         after.leaseUntilMs === leaseUntilMs &&
         after.endsAtMs === endsAtMs,
     );
-    return wasSo ? [] : [`${id} was told of attempt ${attempt}, ${status}, which its record never was`];
+    return wasSo || wasSoToo(history, call, error.record)
+      ? []
+      : [`${id} was told of attempt ${attempt}, ${status}, which its record never was`];
   });

@@ -1,11 +1,19 @@
 import { IdempotencyError } from '../../../lib/index.ts';
 import type { Auditor, Call, History, StepRecorded } from '../simulation/history.ts';
 
-/** Once every lease is over and no fault strikes, every key is answered. */
-export const stuck: Auditor = {
+type IsMeant = (history: History, call: Call, error: unknown) => boolean;
+
+/** @param isMeantToo whether a call is refused for ever for a reason of its own protocol */
+export const stuckBut = (isMeantToo: IsMeant): Auditor => ({
   promise: 'no key is stuck beyond its lease',
-  audit: (history) => [...unanswered(history), ...inItsOwnWay(history)],
-};
+  audit: (history) => [
+    ...unanswered(history, (...asked) => isMeantToo(...asked) || isMeant(...asked)),
+    ...inItsOwnWay(history),
+  ],
+});
+
+/** Once every lease is over and no fault strikes, every key is answered. */
+export const stuck = stuckBut(() => false);
 
 /** A call whose claim was applied without an answer takes it for its own. */
 const inItsOwnWay = ({ calls, transitions }: History): string[] =>
@@ -22,7 +30,7 @@ const inItsOwnWay = ({ calls, transitions }: History): string[] =>
     return isOwn ? [`${id} was told that it is in progress, by itself`] : [];
   });
 
-const unanswered = (history: History): string[] =>
+const unanswered = (history: History, isMeant: IsMeant): string[] =>
   history.calls.flatMap((call) => {
     const { id, isProbe, outcome, key } = call;
     if (!isProbe) return [];

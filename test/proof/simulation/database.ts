@@ -1,6 +1,7 @@
 /** The database of a run. What changes in it is written into the history. */
 import { type Applied, type Change, createDynamoModel, type Item } from '../dynamodb-model/index.ts';
 import type { Call, ClaimItem, History, StagedItem } from './history.ts';
+import { placesChanged } from './sender-item.ts';
 
 export const recordsTable = 'records';
 export const effectsTable = 'effects';
@@ -107,6 +108,10 @@ export class Database {
         ...{ atMs, pk, operation: commandName, call, sentAtClockMs },
         ...{ before: before && claimOf(before), after: after && claimOf(after) },
       });
+    } else if (sk === 'sequence') {
+      const request = { atMs, operation: commandName, call, sentAtClockMs };
+      for (const place of placesChanged(pk, before, after))
+        history.transitions.push({ ...request, ...place });
     } else if (sk.includes('#step#')) {
       const status = after && textIn(after, 'status');
       const step = { pk, sk, atMs, isUnavailable: after?.unavailable !== undefined };

@@ -142,6 +142,12 @@ export interface Kind<Fact> {
 /** @example const arrivals = kindOfFact<{ atMs: number }>('arrivals'); history.facts(arrivals).push({ atMs: 1 }); */
 export const kindOfFact = <Fact>(name: string): Kind<Fact> => ({ name });
 
+/**
+ * Calls of which the network made a second copy of a request, unknown to the sender, and the table took it. Its first copy may have
+ * been refused. Without a claim, nothing stops the second one once its conditions hold.
+ */
+export const copiesApplied = kindOfFact<string>('copies that were applied');
+
 export class History {
   readonly transitions: Transition[] = [];
   readonly calls: Call[] = [];

@@ -5,7 +5,7 @@ import type { VirtualTime } from '../../../lib/simulate/time/virtual-time.ts';
 import { type Applied, sdkError } from '../dynamodb-model/index.ts';
 import { type Database, recordsTable, type Sender } from './database.ts';
 import type { Faults } from './faults.ts';
-import type { Call, History } from './history.ts';
+import { type Call, copiesApplied, type History } from './history.ts';
 import { invocation, type Sandbox } from './sandbox.ts';
 
 /** How often the SDK sends a request at most, and how long it waits for each answer. */
@@ -153,7 +153,11 @@ export class Network implements Wire {
       }
       case 'sent twice': {
         const laterMs = chance.pick(`twice ${here}`, [1, 30, 1_000, 15_000, 120_000]);
-        time.after(laterMs, () => arrive(false));
+        time.after(laterMs, () => {
+          const applied = this.#parts.database.apply(request.input, sender);
+          if (!applied.error && request.call) this.#parts.history.facts(copiesApplied).push(request.call.id);
+          take(applied, false);
+        });
         soon(() => arrive(true));
         break;
       }

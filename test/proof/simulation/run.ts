@@ -107,4 +107,8 @@ export const mostOften = {
   'turned away': 0.1,
   'middleware throws': 0.1,
   'place is lost': 0.2,
+  'other payload': 0.1,
+  'sent ahead': 0.2,
+  'count is lost': 0.15,
+  'goes on unanswered': 0.2,
 } as const;

@@ -244,6 +244,9 @@ export const pkOf = (tenant: string | null, ...parts: readonly unknown[]): strin
     .update(JSON.stringify([tenant, ...parts]))
     .digest('base64url')}`;
 
+/** The partition of a numbered sender's item. */
+export const senderPkOf = (tenant: string, producer: string): string => pkOf('sequence', tenant, producer);
+
 /** Callers do with an answer what they like. */
 function spoil(answer: unknown): void {
   if (typeof answer === 'object' && answer !== null) Object.assign(answer, { execution: 'spoiled' });
