@@ -49,11 +49,15 @@ function unlikeStored(
   const other = first.get(place);
   first.set(place, other ?? { call, answer });
   const problems =
-    other && !isDeepStrictEqual(other.answer, answer)
+    other && !isDeepStrictEqual(other.answer, answer) && !isAmendment(other.answer, answer)
       ? [`${call.id} was answered ${answer.execution}, and ${other.call.id} otherwise in the same window`]
       : [];
   return [...problems, ...unlikeRecord(history, call, execution.id, window)];
 }
+
+/** Who asks between a commit and the amendment of its answer gets what was committed. */
+const isAmendment = (one: Answer, other: Answer): boolean =>
+  one.execution === other.execution && one.isFallback !== other.isFallback;
 
 /** The window must have been completed by the very execution that was answered. */
 function unlikeRecord(history: History, call: Call, id: string, window: string | undefined): string[] {

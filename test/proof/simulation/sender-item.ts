@@ -17,7 +17,13 @@ interface PlaceChange {
   readonly after: ClaimItem | undefined;
 }
 
-type Fields = Readonly<Record<string, { readonly S?: string; readonly N?: string; readonly M?: Fields }>>;
+interface Field {
+  readonly S?: string;
+  readonly N?: string;
+  readonly B?: Uint8Array;
+  readonly M?: Fields;
+}
+type Fields = Readonly<Record<string, Field>>;
 
 const records = 6;
 const neverMs = 8_640_000_000_000_000;
@@ -54,10 +60,10 @@ function placesOf(sender: string, item: Fields): Map<string, ClaimItem> {
     const status = record.status?.S ?? 'COMPLETED';
     const isDone = status === 'COMPLETED';
     const number = isDone ? last - ((last - at + records * 2) % records) : last + 1;
-    const owner = record.owner?.S ?? '';
+    const owner = tokenIn(record.owner);
     places.set(`${sender}:${epoch}:${number}`, {
       ...{ status, owner },
-      window: record.window?.S ?? owner,
+      window: record.window ? tokenIn(record.window) : owner,
       attempt: Number(record.attempt?.N ?? 1),
       leaseUntilMs: isDone ? 0 : Number(item.leaseUntil?.N),
       endsAtMs: isDone ? neverMs : Number(item.endsAt?.N),
@@ -66,6 +72,12 @@ function placesOf(sender: string, item: Fields): Map<string, ClaimItem> {
     });
   }
   return places;
+}
+
+/** A token is a UUID, and the item has its bytes. */
+function tokenIn(field: Field | undefined): string {
+  const hex = Buffer.from(field?.B ?? []).toString('hex');
+  return hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5');
 }
 
 function* recordsOf(item: Fields): Iterable<readonly [number, Fields]> {
