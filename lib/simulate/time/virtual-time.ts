@@ -11,6 +11,9 @@ export type Cancel = () => void;
 // The system's, taken before anything replaces it.
 const nextTurn = setImmediate;
 
+/** So many cancelled events are left where they are. */
+const fewCancelled = 1_000;
+
 /** How many events share one turn of the system's loop. */
 const eventsPerTurn = 64;
 
@@ -18,8 +21,9 @@ export class VirtualTime {
   nowMs: number;
   /** How many events have happened. */
   events = 0;
-  readonly #heap: Planned[] = [];
+  #heap: Planned[] = [];
   #order = 0;
+  #cancelled = 0;
 
   constructor(startMs: number) {
     this.nowMs = startMs;
@@ -31,7 +35,10 @@ export class VirtualTime {
     const planned: Planned = { atMs, order: this.#order++, happen };
     this.#push(planned);
     return () => {
+      if (planned.happen === undefined) return;
       planned.happen = undefined;
+      this.#cancelled++;
+      if (this.#cancelled > fewCancelled && this.#cancelled > this.#heap.length / 2) this.#dropCancelled();
     };
   }
 
@@ -48,7 +55,10 @@ export class VirtualTime {
 
   /** When something happens next; `undefined` where nothing is planned. */
   get nextAtMs(): number | undefined {
-    while (this.#heap[0] && !this.#heap[0].happen) this.#pop();
+    while (this.#heap[0] && !this.#heap[0].happen) {
+      this.#pop();
+      this.#cancelled--;
+    }
     return this.#heap[0]?.atMs;
   }
 
@@ -79,7 +89,10 @@ export class VirtualTime {
         try {
           if (++this.events > mostEvents) throw new Error(`More than ${mostEvents} events: it does not end.`);
           this.nowMs = Math.max(this.nowMs, next.atMs);
-          next.happen?.();
+          const { happen } = next;
+          // It cannot be cancelled any more.
+          next.happen = undefined;
+          happen?.();
         } catch (error) {
           end(() => reject(error));
         }
@@ -94,7 +107,15 @@ export class VirtualTime {
       if (first === undefined || first.atMs > untilMs) return undefined;
       this.#pop();
       if (first.happen) return first;
+      this.#cancelled--;
     }
+  }
+
+  /** Timers are cancelled far more often than they happen. */
+  #dropCancelled(): void {
+    // What is sorted is a heap.
+    this.#heap = this.#heap.filter(({ happen }) => happen !== undefined).sort(inOrder);
+    this.#cancelled = 0;
   }
 
   #push(planned: Planned): void {
@@ -127,6 +148,8 @@ export class VirtualTime {
     return first;
   }
 }
+
+const inOrder = (one: Planned, other: Planned): number => one.atMs - other.atMs || one.order - other.order;
 
 const isBefore = (one: Planned, other: Planned): boolean =>
   one.atMs < other.atMs || (one.atMs === other.atMs && one.order < other.order);

@@ -26,6 +26,32 @@ test('what is planned happens in order, with every promise settled in between', 
   expect(time.events).toBe(4);
 });
 
+test('what is left happens in order, however much is cancelled before and meanwhile', async () => {
+  const time = new VirtualTime(0);
+  const draws = new Draws(3);
+  const happened: (readonly [atMs: number, number: number])[] = [];
+  const expected: (readonly [atMs: number, number: number])[] = [];
+  const cancels: (() => void)[] = [];
+  for (let number = 0; number < 20_000; number++) {
+    const atMs = Math.floor(draws.fraction(purpose.store, number) * 5_000);
+    const isKept = number % 7 === 0;
+    const cancel = time.after(atMs, () => happened.push([atMs, number]));
+    if (isKept) expected.push([atMs, number]);
+    else if (number % 2 === 0) cancel();
+    else cancels.push(cancel);
+  }
+  const cancelAll = () => {
+    for (const cancel of cancels) cancel();
+  };
+  cancelAll();
+  cancelAll();
+  time.after(2_500, cancelAll);
+  await time.untilQuiet();
+  cancelAll();
+  expect(happened).toEqual(expected.sort(([one, a], [other, b]) => one - other || a - b));
+  expect(time.nextAtMs).toBeUndefined();
+});
+
 test('time ends with what an event throws, and with its signal', async () => {
   const time = new VirtualTime(0);
   time.after(1, () => {
