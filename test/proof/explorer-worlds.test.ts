@@ -17,6 +17,8 @@ const leastSchedules: Readonly<Record<string, number>> = {
   released: 600,
   expired: 1_200,
   mismatched: 350,
+  'lane at commit': 550,
+  'lane claimed': 16_000,
 };
 
 test.each(smallWorlds)(

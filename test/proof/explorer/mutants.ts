@@ -42,6 +42,16 @@ export const exploredMutants: readonly ExploredMutant[] = [
   { fault: 'a commit does not complete the operation', world: 'committed', budget: orders },
   { fault: 'a later attempt does not read what was recorded', world: 'stepped', budget: orders },
   { fault: 'every attempt has a token of its own', world: 'stepped', budget: orders },
+  {
+    fault: 'a commit without a claim moves the position from wherever it is',
+    world: 'lane at commit',
+    budget: orders,
+  },
+  {
+    fault: 'a transaction of a lane does not move its position',
+    world: 'lane at commit',
+    budget: orders,
+  },
 ];
 
 export interface FoundBySchedule {

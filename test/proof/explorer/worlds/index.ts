@@ -3,6 +3,7 @@ import type { SmallWorld } from '../small-world.ts';
 import { atCommit, committed } from './committed.ts';
 import { expired } from './expired.ts';
 import { guarded } from './guarded.ts';
+import { laneAtCommit, laneClaimed } from './lanes.ts';
 import { mismatched } from './mismatched.ts';
 import { released } from './released.ts';
 import { stepped } from './stepped.ts';
@@ -15,4 +16,6 @@ export const smallWorlds: readonly SmallWorld[] = [
   released,
   expired,
   mismatched,
+  laneAtCommit,
+  laneClaimed,
 ];
