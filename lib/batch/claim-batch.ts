@@ -45,7 +45,6 @@ export async function claimInTurn(
 ): Promise<void> {
   const { settings } = arrived;
   const state = states.get(record);
-  if (state?.kind === 'follows') failAcrossGroups(states, [record]);
   if (state?.kind !== 'waiting') return;
   try {
     states.set(record, await claimRecord(settings, { ...state.call, startedAtMs: settings.clock().now() }));
@@ -58,7 +57,7 @@ export async function claimInTurn(
 
 /** What each record claims with. Records that claim nothing get their state here. */
 function callsOf(
-  { settings, context, identities }: ArrivedBatch,
+  { settings, context, identities, isNumbered }: ArrivedBatch,
   records: readonly BatchRecord[],
   states: RecordStates,
 ): Map<BatchRecord, Call> {
@@ -76,9 +75,11 @@ function callsOf(
       states.set(record, unguarded(settings));
       continue;
     }
-    const leader = leaders.get(identity.pk);
+    // In turn, a record of another group claims by itself: its leader may come later.
+    const operation = isNumbered ? JSON.stringify([record.group, identity.pk]) : identity.pk;
+    const leader = leaders.get(operation);
     if (leader === undefined) {
-      leaders.set(identity.pk, record);
+      leaders.set(operation, record);
       const startedAtMs = settings.clock().now();
       const { raw: event } = record;
       calls.set(record, { settings, event, context, reply: plainReply, identity, startedAtMs });
@@ -134,8 +135,8 @@ async function claimRecord(settings: Settings, call: Call): Promise<RecordState>
 /**
  * Fails records whose leader is in another group and not done. The rest of a record's group cannot wait for another group.
  */
-function failAcrossGroups(states: RecordStates, records = states.known): void {
-  for (const record of records) {
+function failAcrossGroups(states: RecordStates): void {
+  for (const record of states.known) {
     const state = states.get(record);
     if (state?.kind !== 'follows' || state.leader.group === record.group) continue;
     if (states.get(state.leader)?.kind !== 'done') states.fail(record, busyInBatch(state.leader));
