@@ -3,14 +3,16 @@ import { cp, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
-import type { Texts } from '../bin/page/assets.ts';
+import type { Texts } from '../lib/page/assets.ts';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
-const source = join(root, 'bin', 'page', 'app');
+const source = join(root, 'lib', 'page', 'app');
 
 export async function buildPage(): Promise<Texts> {
   const { outputFiles } = await build({
     ...{ entryPoints: [join(source, 'app.ts')], bundle: true, format: 'esm', platform: 'browser' },
+    // What the page takes of the simulator needs none of these, and the bundle has none of them.
+    external: ['node:*', '@aws-sdk/*'],
     ...{ target: 'es2022', minify: true, legalComments: 'inline', write: false, logLevel: 'silent' },
   });
   return {
@@ -21,7 +23,7 @@ export async function buildPage(): Promise<Texts> {
 }
 
 if (import.meta.main) {
-  const folder = join(root, 'dist', 'bin', 'page', 'app');
+  const folder = join(root, 'dist', 'lib', 'page', 'app');
   await mkdir(folder, { recursive: true });
   for (const [name, text] of Object.entries(await buildPage())) await writeFile(join(folder, name), text);
   await cp(join(root, 'node_modules/uplot/LICENSE'), join(folder, 'uplot.LICENSE'));

@@ -30,6 +30,8 @@ export const own = {
   replay: { kind: 'text', words: 'FILE: plays a log of real requests (time, method, key) instead' },
   sweep: { kind: 'text', words: 'PARAMETER=FROM..TO[:STEPS]: varies one parameter' },
   metric: { kind: 'text', words: 'what a sweep draws; doubleEffects by default' },
+  page: { kind: 'flag', words: 'serves a page with sliders on this machine, until it is interrupted' },
+  port: { kind: 'text', words: 'PORT: where the page is served; a free one by default' },
 } as const;
 
 const kinds: OptionKinds = {
@@ -40,6 +42,8 @@ const kinds: OptionKinds = {
 export interface Wanted {
   readonly template: TemplateName;
   readonly settings: SimulationSettings;
+  /** Where the page is to be served; `undefined` where there is to be none. */
+  readonly pagePort: number | undefined;
   readonly isJson: boolean;
   readonly svg: string | undefined;
   readonly timeLines: number;
@@ -86,6 +90,7 @@ function wantedOf(args: readonly string[]): Wanted {
   const changes = changesIn(options, templates[name].settings);
   return {
     template: name,
+    pagePort: pagePortIn(options),
     settings: settingsFrom(name, log === undefined ? changes : { ...withoutFaults, ...changes }),
     replay: log === true ? undefined : log,
     isJson: json === true,
@@ -94,6 +99,21 @@ function wantedOf(args: readonly string[]): Wanted {
     metric: oneOf(String(metric), metricNames, 'metric'),
     sweep: swept === undefined ? undefined : sweepOf(String(swept)),
   };
+}
+
+function pagePortIn(options: Readonly<Record<string, string | true>>): number | undefined {
+  const { page, port = '0' } = options;
+  if (page === undefined) {
+    if (options.port === undefined) return undefined;
+    throw new UsageError('--port says where the page is served. Write --page as well.');
+  }
+  const other = (Object.keys(own) as (keyof typeof own)[]).find(
+    (name) => name !== 'page' && name !== 'port' && options[name] !== undefined,
+  );
+  if (other !== undefined) throw new UsageError(`--page and --${other} exclude each other.`);
+  const number = Number(port);
+  if (Number.isSafeInteger(number) && number >= 0 && number <= 65_535) return number;
+  throw new UsageError(`Expected --port to be a whole number from 0 to 65535, got ${JSON.stringify(port)}.`);
 }
 
 /** What is typed, as the template's value of the same name is: a number, a word, or whether something is so. */

@@ -1,5 +1,7 @@
 /** `idemkit simulate`: what retries do to a traffic, without idemkit and with. */
+import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
+import { addressOf, servePage } from '../page/index.ts';
 import {
   doubledByCommits,
   LogError,
@@ -30,6 +32,7 @@ export const simulateCommand: Command = {
 
 async function run(args: readonly string[], terminal: Terminal): Promise<number> {
   const wanted = wantedFrom(args);
+  if (wanted.pagePort !== undefined) return showPage(wanted, wanted.pagePort, terminal);
   if (wanted.replay !== undefined) return runReplay(wanted, wanted.replay, terminal);
   return wanted.sweep ? runSweep(wanted, wanted.sweep, terminal) : runOnce(wanted, terminal);
 }
@@ -43,6 +46,21 @@ async function runOnce(wanted: Wanted, terminal: Terminal): Promise<number> {
   progress.end();
   const { title } = templates[template];
   return tell(wanted, report, title, described(template, settings, report.seconds), terminal);
+}
+
+/** Serves the page until somebody interrupts it. */
+async function showPage({ template, settings }: Wanted, port: number, terminal: Terminal): Promise<number> {
+  const page = await servePage(port).catch((cause: NodeJS.ErrnoException) => {
+    if (cause.syscall !== 'listen') throw cause;
+    throw new UsageError(`The page cannot be served on port ${port} (${cause.code}). Give another --port.`, {
+      cause,
+    });
+  });
+  terminal.out(`${page.url}${addressOf(template, settings)}\n`);
+  terminal.error('The page is served to this machine. Ctrl+C ends it.\n');
+  await Promise.race([once(process, 'SIGINT'), once(process, 'SIGTERM')]);
+  await page.close();
+  return 0;
 }
 
 /** The log is opened before anything is played: a file that is not there is a mistake in the arguments. */

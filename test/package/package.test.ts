@@ -1,3 +1,5 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { cpSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join, normalize } from 'node:path';
@@ -63,7 +65,8 @@ describe('the tarball', () => {
       reached.add(module);
       for (const file of [`${module}.js`, `${module}.d.ts`]) {
         for (const [, specifier = ''] of readFileSync(join(unpacked, file), 'utf8').matchAll(
-          /(?:from|import|import\(|require\()\s*['"](\.[^'"]+)['"]/g,
+          // A worker's file is named by a URL.
+          /(?:from|import|import\(|require\(|: (?='\.\/worker\.js', import\.meta))\s*['"](\.[^'"]+)['"]/g,
         )) {
           visit(moduleOf(join(dirname(file), specifier)));
         }
@@ -75,7 +78,10 @@ describe('the tarball', () => {
     ]) {
       if (target.endsWith('.js')) visit(moduleOf(normalize(target)));
     }
-    const modules = files.filter((file) => /^dist\/.*\.js$/.test(file)).map(moduleOf);
+    // The page's script is a bundle of its own, which a browser loads.
+    const modules = files
+      .filter((file) => /^dist\/.*\.js$/.test(file) && file !== 'dist/lib/page/app/app.js')
+      .map(moduleOf);
     expect(modules.filter((module) => !reached.has(module))).toEqual([]);
   });
 
@@ -97,6 +103,29 @@ describe('the tarball', () => {
     await expect(
       run('node', [idemkit, 'simulate', '--operation=200'], { cwd: unpacked }),
     ).rejects.toMatchObject({ code: 2, stdout: '', stderr: expect.stringContaining('--operations') });
+  });
+
+  it('has the page of the command, and plays its runs', async () => {
+    const child = spawn('node', [manifest.bin.idemkit ?? '', 'simulate', '--operations=100', '--page'], {
+      cwd: unpacked,
+    });
+    try {
+      const [line] = (await once(child.stdout, 'data')) as [Buffer];
+      const { origin } = new URL(String(line).trim());
+      const texts = await Promise.all(
+        ['/', '/page.css', '/app.js'].map(async (path) => (await fetch(`${origin}${path}`)).text()),
+      );
+      const parts = ['<script type="module" src="app.js">', '.uplot', '"uplot"'];
+      expect(texts.map((text, index) => text.includes(parts[index] ?? ''))).toEqual([true, true, true]);
+      const played = await fetch(`${origin}/runs`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body: JSON.stringify({ operations: 100 }),
+      });
+      expect((await played.text()).trim().split('\n').at(-1)).toMatch(/^\{"kind":"report"/);
+    } finally {
+      child.kill('SIGKILL');
+    }
   });
 
   it('has a command that names the package that it misses', async () => {

@@ -103,8 +103,8 @@ export const engineMutants: readonly Mutant[] = [
   {
     fault: 'the cache answers after the window',
     file: 'lib/engine/protocol.ts',
-    find: "switch (stand(known, request, '')) {",
-    replace: "switch (known.status === 'COMPLETED' ? 'completed' : stand(known, request, '')) {",
+    find: "switch (stand(known, request, undefined)) {",
+    replace: "switch (known.status === 'COMPLETED' ? 'completed' : stand(known, request, undefined)) {",
   },
   {
     fault: 'what is not to be remembered is remembered',

@@ -1,7 +1,7 @@
 /** Plays one run, and posts what the page is to be told. */
 import { parentPort, workerData } from 'node:worker_threads';
-import { IdempotencyError } from '../../lib/errors.ts';
-import { simulate } from '../../lib/simulate/index.ts';
+import { IdempotencyError } from '../errors.ts';
+import { simulate } from '../simulate/index.ts';
 import { mostOperations, type RunMessage, type RunRequest } from './protocol.ts';
 
 const tell = (message: RunMessage): void => parentPort?.postMessage(message);

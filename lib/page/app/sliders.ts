@@ -1,5 +1,5 @@
 /** The parameters that have a slider, in groups. All others stay as the template has them. */
-import { keyKinds, levels, type SimulationSettings } from '../../../lib/simulate/settings.ts';
+import { keyKinds, levels, type SimulationSettings } from '../../simulate/index.ts';
 
 type NumberName = {
   [Name in keyof SimulationSettings]: SimulationSettings[Name] extends number ? Name : never;

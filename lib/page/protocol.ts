@@ -1,5 +1,5 @@
 /** What the page and the server tell each other: a request to `/runs` is answered with one JSON text a line. */
-import type { SimulationProgress, SimulationReport, SimulationSettings } from '../../lib/simulate/index.ts';
+import type { SimulationProgress, SimulationReport, SimulationSettings } from '../simulate/index.ts';
 
 export interface RunRequest {
   readonly settings: SimulationSettings;

@@ -1,11 +1,12 @@
 /** The form: which settings the visitor has chosen. They are kept in the page's address, so that a run can be shown to others. */
-import type { SimulationSettings } from '../../../lib/simulate/settings.ts';
 import {
+  type SimulationSettings,
   settingsFrom,
   type TemplateName,
   templateNames,
   templates,
-} from '../../../lib/simulate/templates.ts';
+} from '../../simulate/index.ts';
+import { addressOf } from '../address.ts';
 import { byId, make } from './elements.ts';
 import { type Choice, groups, nearestStop, type Slider, words } from './sliders.ts';
 
@@ -110,8 +111,7 @@ export class Controls {
   }
 
   #address(): string {
-    const said = Object.entries(this.#changes).map(([name, value]) => [name, String(value)]);
-    return `#${new URLSearchParams([['template', this.#template], ...said])}`;
+    return addressOf(this.#template, this.settings);
   }
 
   /** What an address says that is no setting, or is out of range, is passed over: anybody may have written it. */

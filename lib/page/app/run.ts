@@ -1,5 +1,5 @@
 /** Asks the server for a run, and tells of it message by message. */
-import type { SimulationSettings } from '../../../lib/simulate/settings.ts';
+import type { SimulationSettings } from '../../simulate/index.ts';
 import type { RunMessage } from '../protocol.ts';
 
 /** @throws Error where the server is gone; the signal's reason */

@@ -1,10 +1,5 @@
 /** Steps through what happened to one operation, in both lanes: why it was charged twice without a guard, and not with one. */
-import {
-  type Actor,
-  type TimeLine,
-  type TimeLineEvent,
-  timeLineKinds,
-} from '../../../lib/simulate/time-line.ts';
+import { type Actor, type TimeLine, type TimeLineEvent, timeLineKinds } from '../../simulate/index.ts';
 import { byId, make } from './elements.ts';
 import { duration } from './sliders.ts';
 

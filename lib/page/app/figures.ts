@@ -1,5 +1,5 @@
 /** The two lanes' large figures, and the table of all of them. */
-import type { LaneReport, Metrics, SimulationProgress } from '../../../lib/simulate/index.ts';
+import type { LaneReport, Metrics, SimulationProgress } from '../../simulate/index.ts';
 import { byId, make } from './elements.ts';
 import { duration } from './sliders.ts';
 

@@ -1,9 +1,13 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { request } from 'node:http';
+import { fileURLToPath } from 'node:url';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { type SimulatorPage, servePage } from '../../bin/page/index.ts';
+import { type SimulatorPage, servePage } from '../../lib/page/index.ts';
 import { settingsFrom, simulate } from '../../lib/simulate/index.ts';
 import { launchChromium } from '../../local/setup/chromium.ts';
+import { idemkit } from '../command/terminal.ts';
 
 /** The simulator's page in a real browser. */
 let browser: Browser;
@@ -201,5 +205,39 @@ describe('the server of the page', () => {
     expect((await post(short)).status).toBe(429);
     gone.abort();
     await expect.poll(async () => (await post(short)).status).toBe(200);
+  });
+});
+
+describe('idemkit simulate --page', () => {
+  const command = fileURLToPath(new URL('../../bin/idemkit.ts', import.meta.url));
+
+  test('serves the page until it is interrupted, with the run that was asked for in its address', async () => {
+    const child = spawn(process.execPath, [command, 'simulate', 'webhook', '--seed=7', '--page']);
+    const ended = once(child, 'exit');
+    try {
+      const [line] = (await once(child.stdout, 'data')) as [Buffer];
+      const url = String(line).trim();
+      expect(url).toMatch(/^http:\/\/127\.0\.0\.1:\d+\/#template=webhook&seed=7$/);
+      expect(await (await fetch(url)).text()).toContain('What retries do to your traffic');
+      child.kill('SIGINT');
+      expect(await ended).toEqual([0, null]);
+    } finally {
+      child.kill('SIGKILL');
+    }
+  });
+
+  test.each([
+    [['--port=80'], '--port says where the page is served'],
+    [['--page', '--json'], '--page and --json exclude each other'],
+    [['--page', '--port=70000'], '--port to be a whole number from 0 to 65535'],
+  ])('refuses %j', async (options, words) => {
+    const { exitCode, error } = await idemkit('simulate', ...options);
+    expect(exitCode).toBe(2);
+    expect(error).toContain(words);
+  });
+
+  test('says that a port is taken', async () => {
+    const { exitCode, error } = await idemkit('simulate', '--page', `--port=${new URL(site.url).port}`);
+    expect({ exitCode, error }).toEqual({ exitCode: 2, error: expect.stringContaining('EADDRINUSE') });
   });
 });

@@ -1,6 +1,6 @@
 /** The charts that follow a run. They are drawn anew when the page turns dark or changes its width. */
 import uPlot from 'uplot';
-import type { Metrics, SimulationProgress } from '../../../lib/simulate/index.ts';
+import type { Metrics, SimulationProgress } from '../../simulate/index.ts';
 import { byId, make } from './elements.ts';
 
 interface Chart {
