@@ -103,7 +103,7 @@ export const engineMutants: readonly Mutant[] = [
   {
     fault: 'the cache answers after the window',
     file: 'lib/engine/protocol.ts',
-    find: "switch (stand(known, request, undefined)) {",
+    find: 'switch (stand(known, request, undefined)) {',
     replace: "switch (known.status === 'COMPLETED' ? 'completed' : stand(known, request, undefined)) {",
   },
   {
