@@ -27,6 +27,8 @@ interface ArrivedLane {
   /** `undefined` where nothing guards it. */
   readonly identity: LaneIdentity | undefined;
   readonly records: PlacedRecord[];
+  /** By their positions. */
+  readonly firsts: Map<string, BatchRecord>;
 }
 
 export class PartitionedBatch implements TakenBatch, BatchOperations, LaneGuard<ArrivedLane> {
@@ -119,8 +121,6 @@ export class PartitionedBatch implements TakenBatch, BatchOperations, LaneGuard<
     const lanes = new Map<string, ArrivedLane>();
     for (const record of records) {
       const original = this.#originals.of(record);
-      // A record that is twice in one batch is given once.
-      if (this.#originals.first(original.id) !== original) continue;
       if (identities) {
         const identity = identifyLane(settings, original, context as Context);
         add(lanes, identity.pk, identity, { original, record, position: identity.position });
@@ -161,9 +161,13 @@ function add(
   identity: LaneIdentity | undefined,
   placed: PlacedRecord,
 ): void {
-  const lane = lanes.get(name);
-  if (lane) lane.records.push(placed);
-  else lanes.set(name, { identity, records: [placed] });
+  const { original, position } = placed;
+  const lane: ArrivedLane = lanes.get(name) ?? { identity, records: [], firsts: new Map() };
+  lanes.set(name, lane);
+  // A record that is twice in one batch is given once. Copies that a middleware has made of one are several.
+  if ((lane.firsts.get(position) ?? original) !== original) return;
+  lane.firsts.set(position, original);
+  lane.records.push(placed);
 }
 
 /** Services send a lane's records in order. A middleware may have changed that. */

@@ -14,9 +14,9 @@ export interface LaneCommit<Record, Result> extends AtomicWork {
   /**
    * The last record that this commit is for, as the handler was given it.
    *
-   * @default the last one of all
+   * @default the last one of all, where the member is left out
    */
-  readonly upTo?: Record;
+  readonly upTo?: Record | undefined;
 }
 
 /** A lane on its way through a handler. */
@@ -66,7 +66,7 @@ export class LaneWork extends Work {
       this.#lane.hasAsked = true;
       try {
         this.beginCommit();
-        const to = this.#positionOf(upTo);
+        const to = Object.hasOwn(given, 'upTo') ? this.#positionOf(upTo) : this.#next(this.#lane.last);
         // The claim's own end is the protocol's.
         if (!this.progress.claimsAtCommit && to === this.#lane.end) await this.complete(work, undefined);
         else await this.#advance(work, to);
@@ -90,14 +90,18 @@ export class LaneWork extends Work {
   }
 
   #positionOf(upTo: unknown): string {
-    const { last, reached } = this.#lane;
-    const to = upTo === undefined ? last : this.#lane.positionOf(upTo);
-    if (to === undefined) {
-      throw new IdempotencyError(
-        'BAD_WRITES',
-        'Expected `upTo` of commit() to be one of the records that the handler was given, and not a copy of one. Nothing was written.',
-      );
-    }
+    const to = this.#lane.positionOf(upTo);
+    // What was looked up and not found must not stand for all records.
+    if (to !== undefined) return this.#next(to);
+    throw new IdempotencyError(
+      'BAD_WRITES',
+      `Expected \`upTo\` of commit() to be one of the records that the handler was given, got ${upTo === undefined ? 'undefined' : 'something else'}. Nothing was written. Give the record itself, and not a copy of it; for all records leave \`upTo\` out.`,
+    );
+  }
+
+  /** A position that the lane has not reached yet. */
+  #next(to: string): string {
+    const { reached } = this.#lane;
     if (reached !== undefined && to <= reached) {
       throw new IdempotencyError(
         'BAD_STEP',

@@ -25,11 +25,22 @@ export interface MemoryLane extends MemoryClaims {
   position(): string | undefined;
 }
 
-/** @param isOver whether an item whose window ends so would be cleaned up by now */
-export function memoryLanes(isOver: (endsAtMs: number) => boolean): (place: LanePlace) => MemoryLane {
-  const lanes = new Map<string, Lane>();
-  return (place) => verbsOf(lanes, isOver, place);
+export interface MemoryLanes {
+  view(place: LanePlace): MemoryLane;
+  /** All lanes that are there now. */
+  records(): ClaimRecord[];
 }
+
+/** @param isOver whether an item whose window ends so would be cleaned up by now */
+export function memoryLanes(isOver: (endsAtMs: number) => boolean): MemoryLanes {
+  const lanes = new Map<string, Lane>();
+  return {
+    view: (place) => verbsOf(lanes, isOver, place),
+    records: () => [...lanes.values()].filter((lane) => !isOver(lane.cleanupEndsAtMs)).map(claimOf),
+  };
+}
+
+const claimOf = ({ reach: _, cleanupEndsAtMs: __, ...record }: Lane): ClaimRecord => record;
 
 function verbsOf(
   lanes: Map<string, Lane>,
@@ -51,7 +62,7 @@ function verbsOf(
     lane?.position === undefined || lane.position < other;
 
   const recordOf = (lane: Lane): ClaimRecord => {
-    const { reach: _, cleanupEndsAtMs: __, ...record } = lane;
+    const record = claimOf(lane);
     if (!isBehind(lane)) {
       const { completedAtMs = record.createdAtMs } = record;
       const answer = { kind: 'unavailable', reason: 'forgotten' } as const;

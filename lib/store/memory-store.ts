@@ -8,7 +8,9 @@ import { memorySequences } from './memory-sequence.ts';
 import {
   type ClaimRecord,
   type Clock,
+  type LanePlace,
   type NewStep,
+  type PositionedStore,
   type Rejection,
   type SequencePlace,
   type StagedMessage,
@@ -72,13 +74,14 @@ export interface MemoryRecord extends ClaimRecord {
 
 export interface MemoryStore extends Store {
   numbered(place: SequencePlace): MemoryStore;
+  positioned(place: LanePlace): MemoryStore & PositionedStore;
   readonly steps: StepStore;
   readonly transactions: TransactionStore;
   /** All messages that transactions and commits have staged, in their order. */
   readonly messages: readonly StagedMessage[];
   /** All writes of transactions and commits that were applied, in their order, with values as DynamoDB would give them back. */
   readonly writes: readonly TransactWrite[];
-  /** All operations that are there now, in the order in which they were first claimed. */
+  /** All operations that are there now, in the order in which they were first claimed, and then all lanes of streams. */
   readonly records: readonly MemoryRecord[];
   /**
    * Deletes an operation's record and steps, as a table's TTL does one day. For stores that live through millions of operations.
@@ -184,7 +187,7 @@ export function memoryStore({
     id,
     numbered: (of) => storeOf(memoryClaims(sequences(of))),
     positioned(of) {
-      const lane = lanes(of);
+      const lane = lanes.view(of);
       return { ...storeOf(lane), position: lane.position };
     },
     defaultNamespace: 'memory',
@@ -195,7 +198,7 @@ export function memoryStore({
 
     get records() {
       const held = [...claims.keys()].map(current).filter((record) => record !== undefined);
-      return held.map((record) => ({ ...record, steps: stepsOf(record) }));
+      return [...held, ...lanes.records()].map((record) => ({ ...record, steps: stepsOf(record) }));
     },
 
     forget(pk) {

@@ -317,6 +317,10 @@ function watched(
     endLease: verb('end the lease', store.endLease),
     read: verb('read the claim', store.read),
     numbered: (place) => watched(store.numbered(place), id, pass),
+    positioned(place) {
+      const lane = store.positioned(place);
+      return { ...watched(lane, id, pass), position: lane.position };
+    },
     steps: {
       put: (step) => pass(`record step ${step.name}`, () => steps.put(step)),
       finish: (step) => pass(`record step ${step.name}`, () => steps.finish(step)),

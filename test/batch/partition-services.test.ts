@@ -1,3 +1,4 @@
+import middy from '@middy/core';
 import type { DynamoDBRecord } from 'aws-lambda';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import {
@@ -11,7 +12,7 @@ import {
   operation,
 } from '../../lib/index.ts';
 import type { Store } from '../../lib/store.ts';
-import { dynamoStreamEvent, memoryStore } from '../../lib/testing.ts';
+import { dynamoStreamEvent, manualClock, memoryStore } from '../../lib/testing.ts';
 import {
   failedIn,
   kafkaMessage,
@@ -25,6 +26,7 @@ import {
   sqsMessage,
 } from '../support/batch-events.ts';
 import { type Call, doors } from '../support/doors.ts';
+import { deferred } from '../support/hands.ts';
 import { lambdaContext } from '../support/invocation.ts';
 import { failureOf } from '../support/work.ts';
 import { keyed, kinesisEvent, lanesBench, type Work } from './lanes-bench.ts';
@@ -340,6 +342,50 @@ describe('eachPartition() among middlewares', () => {
     const handler = doors[1]?.[1](bench.eachPartition() as never, options, making as never) as Call;
     expect(await failureOf(handler(kinesisEvent(keyed('a', 1))))).toMatchObject({ code: 'UNSUPPORTED' });
     expect(bench.given).toEqual([]);
+  });
+
+  it('leaves its claims to their leases where Middy has run out of time', async () => {
+    const clock = manualClock();
+    const end = deferred();
+    const ended = deferred<string>();
+    const guard = { ...options, store: memoryStore({ clock }) };
+    const handler = middy({ timeoutEarlyInMillis: 100 })
+      .use(idempotent(guard))
+      .handler(
+        bench.eachPartition(
+          async (_, op) => {
+            await end.promise;
+            await op.commit().catch(({ code }) => ended.resolve(code));
+          },
+          { stopBeforeDeadlineMs: 0, concurrency: 1 },
+        ) as never,
+      ) as unknown as Call;
+    const event = kinesisEvent(keyed('a', 1), keyed('b', 2));
+    expect(await failureOf(handler(event, lambdaContext(110)))).toMatchObject({ name: 'TimeoutError' });
+    end.resolve();
+    // What comes too late commits nothing, and no other lane is begun.
+    expect(await ended.promise).toBe('NOT_GUARDED');
+    expect(bench.types()).toEqual(['claim', 'abandon']);
+    clock.advance(61_000);
+    const next = wrap(bench.eachPartition(), guard);
+    expect(failedIn(await next(event))).toEqual([]);
+    expect(bench.given.sort()).toEqual([['a1'], ['a1'], ['b2']]);
+  });
+
+  it('waits for a lane that is busy, where the guard is to', async () => {
+    const [started, end] = [deferred(), deferred()];
+    const slow = guarded(async () => {
+      started.resolve();
+      await end.promise;
+    })(kinesisEvent(keyed('a', 1)));
+    await started.promise;
+    const waiting = guarded(() => {}, { whenBusy: { waitMs: 5_000 } })(
+      kinesisEvent(keyed('a', 1), keyed('a', 2)),
+    );
+    end.resolve();
+    expect(failedIn(await slow)).toEqual([]);
+    expect(failedIn(await waiting)).toEqual([]);
+    expect(bench.given).toEqual([['a1'], ['a2']]);
   });
 
   it('gives a record once that is twice in one batch', async () => {

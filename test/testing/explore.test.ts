@@ -1,12 +1,13 @@
 import type { Context } from 'aws-lambda';
 import { describe, expect, it } from 'vitest';
-import { eachRecord, idempotent, numbered, operation } from '../../lib/index.ts';
+import { eachPartition, eachRecord, idempotent, numbered, operation } from '../../lib/index.ts';
 import {
   assertIdempotent,
   type ExploredWorld,
   explore,
   type IdempotencyMatchers,
   idempotencyMatchers,
+  kinesisEvent,
   sqsEvent,
 } from '../../lib/testing.ts';
 
@@ -142,6 +143,28 @@ describe('explore', () => {
       ['write to stock', 'as-once'],
     ]);
     expect([...left]).toEqual([1]);
+  });
+
+  it.each(['eager', 'at-commit'] as const)('explores the lanes of a stream (%s)', async (claim) => {
+    const quiet = { onFailure: () => {} };
+    const book = (isGuarded: boolean) => (world: ExploredWorld) => {
+      const handler = eachPartition(async (records, op) => {
+        for (const upTo of records) {
+          const Item = { id: upTo.kinesis.sequenceNumber };
+          await op.commit({ writes: [{ Put: { TableName: 'ledger', Item } }], upTo });
+          if (!isGuarded) await world.effect(`mail ${Item.id}`);
+        }
+      }, quiet);
+      return idempotent(handler, { store: world.store, claim });
+    };
+    const stream = kinesisEvent(
+      { data: 1, partitionKey: 'a', sequenceNumber: '1' },
+      { data: 2, partitionKey: 'a', sequenceNumber: '2' },
+    );
+    const report = await explore(book(true), stream);
+    expect(report, String(report)).toMatchObject({ isIdempotent: true, isComplete: true });
+    expect(report.schedules).toBeGreaterThan(10);
+    expect((await explore(book(false), stream)).isIdempotent).toBe(false);
   });
 
   it('explores the records of a batch', async () => {
