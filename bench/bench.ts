@@ -5,6 +5,7 @@
  *   npm run bench -- [--quick] [--only cpu,bundles] [--json FILE] [--docs]
  *   npm run bench -- --from FILE --docs
  */
+import './as-in-lambda.ts';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { writeDocument } from './document.ts';

@@ -19,6 +19,7 @@ Both refuse a key that comes again with another payload.
 The peer does so by its option \`payloadValidationJmesPath\`.
 "Own CPU" is measured on a client that answers in the next turn of the event loop.
 It leaves out the SDK, the network and DynamoDB.
+The processes are told that they were started on demand, as Lambda tells them.
 `;
 
 export function writeDocument({ machine, parts }: Result, folder: string): void {

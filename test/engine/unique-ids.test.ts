@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { build } from 'esbuild';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 
 const run = promisify(execFile);
 const lib = new URL('../../lib/', import.meta.url);
@@ -96,5 +96,27 @@ describe('an id that is drawn', () => {
     expect(drawing.sort()).toEqual([
       ...['store/contract-hand.ts', 'testing/batch-events.ts', 'testing/http-events.ts', 'unique-id.ts'],
     ]);
+  });
+
+  it.each([
+    ['on-demand', false],
+    ['provisioned-concurrency', false],
+    ['snap-start', true],
+    ['lambda-managed-instances', true],
+    ['', true],
+  ])('in a process that Lambda has started %j, is drawn when it is asked for: %s', async (type, isDrawn) => {
+    vi.stubEnv('AWS_LAMBDA_INITIALIZATION_TYPE', type);
+    vi.resetModules();
+    const randomUUID = vi.fn();
+    vi.doMock('node:crypto', () => ({ randomUUID }));
+    try {
+      const { uniqueId } = await import('../../lib/unique-id.ts');
+      uniqueId();
+      expect(randomUUID.mock.calls).toEqual([[{ disableEntropyCache: isDrawn }]]);
+    } finally {
+      vi.doUnmock('node:crypto');
+      vi.resetModules();
+      vi.unstubAllEnvs();
+    }
   });
 });
