@@ -169,6 +169,19 @@ export class IdempotencyDashboard extends Construct {
         [
           ...(
             [
+              ['Numbered senders: refused by a newer epoch', metric.count.fenced],
+              ['Numbered senders: refused before a predecessor', metric.count.gap],
+            ] as const
+          ).map(([title, name]) =>
+            graph(
+              title,
+              guards.map(({ count }) => count(name)),
+            ),
+          ),
+        ],
+        [
+          ...(
+            [
               ['Latency of claiming', metric.claimLatency],
               ['Latency of settling', metric.settleLatency],
             ] as const

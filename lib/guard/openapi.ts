@@ -1,5 +1,6 @@
 import { maxKeyLength } from '../events/index.ts';
 import { type ErrorProfile, refusals, statusPhrase } from '../http/index.ts';
+import { sequenceHeader } from '../sequence/index.ts';
 import type { GuardOptions } from './options.ts';
 import { type GuardSettings, resolveOptions } from './resolve-options.ts';
 
@@ -35,10 +36,15 @@ export interface OpenApiFragment {
 export function openApi(options: GuardOptions = {}): OpenApiFragment {
   const settings = resolveOptions(options);
   const { http } = settings;
-  const responses = refusalResponses(settings);
+  const { sequence } = options;
+  const refusalsOf = sequence ? Object.entries(refusals) : refusalsOfKeys;
+  const responses = refusalResponses(settings, refusalsOf);
+  const parameters: Record<string, object> = sequence
+    ? { ...(sequence.isInHeader && { IdempotencySequence: sequenceParameter(settings) }) }
+    : { IdempotencyKey: keyParameter(settings) };
   return {
     components: {
-      parameters: { IdempotencyKey: keyParameter(settings) },
+      parameters,
       headers: {
         IdempotentReplayed: {
           description:
@@ -51,11 +57,12 @@ export function openApi(options: GuardOptions = {}): OpenApiFragment {
           schema: { type: 'integer', minimum: 1 },
         },
       },
-      schemas: typeof http.errors === 'function' ? {} : { IdempotencyError: errorSchema(http.errors) },
+      schemas:
+        typeof http.errors === 'function' ? {} : { IdempotencyError: errorSchema(http.errors, refusalsOf) },
       responses: Object.fromEntries(responses.map(({ name, response }) => [name, response])),
     },
     operation: {
-      parameters: [{ $ref: '#/components/parameters/IdempotencyKey' }],
+      parameters: Object.keys(parameters).map((name) => ({ $ref: `#/components/parameters/${name}` })),
       responses: Object.fromEntries(
         responses.map(({ status, name }) => [status, { $ref: `#/components/responses/${name}` }]),
       ),
@@ -93,6 +100,29 @@ function keyParameter({ required, ttlMs, http }: GuardSettings): object {
   };
 }
 
+function sequenceParameter({ required, ttlMs, http }: GuardSettings): object {
+  const producer = '"(?:[ !#-\\[\\]-~]|\\\\["\\\\])+"';
+  return {
+    name: sequenceHeader,
+    in: 'header',
+    required,
+    description: [
+      `The sender, its epoch and the request's number: a Dictionary of RFC 9651 with a String of 1 to ${maxKeyLength} characters and two Integers, in any order. The first number of an epoch is 0, each one is its predecessor plus 1, and a retry has the same. A sender that has lost its count begins a higher epoch.`,
+      `A number is done once for as long as its sender is known, which is ${ttlMs / 1000} seconds after it was last heard of. The last five answers are sent again to a repeat, marked with \`Idempotent-Replayed: true\`. A repeat must have the same method, path, query and body.`,
+      'A number that comes before its predecessor is refused with a 409, whose `expected` is the number to go on from. A number of an older epoch is refused with a 409 without `Retry-After`: stop sending.',
+      ...(http.docsUrl ? [`See ${http.docsUrl}.`] : []),
+    ].join('\n\n'),
+    // In any order: each member once, and nothing else.
+    schema: {
+      type: 'string',
+      pattern: `^(?=.*producer=${producer})(?=.*epoch=\\d{1,15})(?=.*number=\\d{1,15})`,
+      maxLength: 1_024,
+    },
+    examples: { till: { value: 'producer="till-7", epoch=3, number=42' } },
+    'x-expires-after-seconds': ttlMs / 1000,
+  };
+}
+
 /** An operation with a key has no number, so it is never refused for one. */
 const refusalsOfKeys = Object.entries(refusals).filter(
   ([code]) => code !== 'FENCED' && code !== 'SEQUENCE_GAP',
@@ -105,10 +135,13 @@ interface RefusalResponse {
 }
 
 /** One response for each status: several refusals may share a status, and OpenAPI allows one response for it. */
-function refusalResponses({ required, http }: GuardSettings): RefusalResponse[] {
+function refusalResponses(
+  { required, http }: GuardSettings,
+  refusalsOf: typeof refusalsOfKeys,
+): RefusalResponse[] {
   const isStripe = http.errors === 'stripe';
   const titles = new Map<number, string[]>();
-  for (const [code, { status, title, stripe }] of refusalsOfKeys) {
+  for (const [code, { status, title, stripe }] of refusalsOf) {
     if (code === 'MISSING_KEY' && !required) continue;
     const answered = isStripe ? stripe.status : status;
     titles.set(answered, [...(titles.get(answered) ?? []), title]);
@@ -132,7 +165,10 @@ function refusalResponses({ required, http }: GuardSettings): RefusalResponse[] 
   }));
 }
 
-function errorSchema(profile: ErrorProfile): object {
+function errorSchema(profile: ErrorProfile, refusalsOf: typeof refusalsOfKeys): object {
+  const expected = refusalsOf !== refusalsOfKeys && {
+    expected: { type: 'integer', minimum: 0, description: 'The number to go on from.' },
+  };
   if (profile !== 'stripe') {
     return {
       type: 'object',
@@ -142,11 +178,12 @@ function errorSchema(profile: ErrorProfile): object {
         title: { type: 'string' },
         status: { type: 'integer' },
         detail: { type: 'string' },
-        code: { type: 'string', enum: refusalsOfKeys.map(([code]) => code) },
+        code: { type: 'string', enum: refusalsOf.map(([code]) => code) },
+        ...expected,
       },
     };
   }
-  const shapes = refusalsOfKeys.map(([, { stripe }]) => stripe);
+  const shapes = refusalsOf.map(([, { stripe }]) => stripe);
   return {
     type: 'object',
     required: ['error'],
@@ -158,6 +195,7 @@ function errorSchema(profile: ErrorProfile): object {
           type: { type: 'string', enum: [...new Set(shapes.map(({ type }) => type))] },
           code: { type: 'string', enum: [...new Set(shapes.flatMap(({ code }) => code ?? []))] },
           message: { type: 'string' },
+          ...expected,
         },
       },
     },

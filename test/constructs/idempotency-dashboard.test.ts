@@ -73,7 +73,7 @@ describe('the dashboard', () => {
     expect(evaluate(expression, {})).toBe(whenIdle);
   });
 
-  it('shows conflicts, takeovers, overtaken and unrecorded attempts, and both latencies', () => {
+  it('shows conflicts, takeovers, overtaken and unrecorded attempts, fences and gaps, and both latencies', () => {
     const rows = rowsOf(create());
     const shown = rows.flatMap(([namespace, name, , dimension, options]) =>
       namespace === 'idemkit' && (options as { visible?: boolean }).visible !== false
@@ -85,6 +85,8 @@ describe('the dashboard', () => {
       'Takeover Test/Payments Sum',
       'Overtaken Test/Payments Sum',
       'Unrecorded Test/Payments Sum',
+      'Fenced Test/Payments Sum',
+      'Gap Test/Payments Sum',
       'ClaimLatency Test/Payments p50',
       'ClaimLatency Test/Payments p99',
       'SettleLatency Test/Payments p50',

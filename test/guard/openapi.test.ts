@@ -1,12 +1,18 @@
 import { Validator } from '@seriousme/openapi-schema-validator';
 import { describe, expect, test } from 'vitest';
 import type { HttpResponse } from '../../lib/index.ts';
-import { type IdempotentOptions, idempotent, openApi } from '../../lib/index.ts';
+import {
+  type IdempotentOptions,
+  idempotent,
+  numbered,
+  openApi,
+  type SequencedOptions,
+} from '../../lib/index.ts';
 import { memoryStore } from '../../lib/testing.ts';
 import { paymentEvent } from '../support/http-events.ts';
 
 /** A document of one guarded operation, as its author would put the fragment in. */
-function documentOf(options?: IdempotentOptions) {
+function documentOf(options?: IdempotentOptions | SequencedOptions) {
   const { components, operation, methods, responseHeaders } = openApi(options);
   const own = {
     summary: 'Pays',
@@ -27,12 +33,15 @@ function documentOf(options?: IdempotentOptions) {
   };
 }
 
-const documents: [string, IdempotentOptions | undefined][] = [
+const documents: [string, IdempotentOptions | SequencedOptions | undefined][] = [
   ['no options', undefined],
   ['the strict syntax', { http: { keySyntax: 'strict' } }],
   ['a link', { http: { errors: 'problem-link', docsUrl: 'https://api.example.com/docs' } }],
   ["Stripe's errors", { http: { errors: 'stripe' } }],
   ['errors of its own', { http: { errors: () => ({ statusCode: 400 }) } }],
+  ['numbered senders', { sequence: numbered() }],
+  ['numbered senders of its own', { sequence: numbered(() => undefined) }],
+  ["numbered senders and Stripe's errors", { sequence: numbered(), http: { errors: 'stripe' } }],
   ['an optional key in another header', { required: false, http: { keyHeader: 'PayPal-Request-Id' } }],
 ];
 
@@ -72,6 +81,49 @@ describe('the OpenAPI fragment', () => {
     expect(parameter.description).toContain('kept for 3600 seconds');
     expect(parameter.description).toContain('https://api.example.com/docs');
     expect(methods).toEqual(['post', 'patch']);
+  });
+
+  test('says of numbered senders what the header looks like, and which refusals are theirs', () => {
+    const { components, operation } = openApi({ sequence: numbered({ forgetAfterSeconds: 60 }) });
+    expect(Object.keys(components.parameters)).toEqual(['IdempotencySequence']);
+    expect(operation.parameters).toEqual([{ $ref: '#/components/parameters/IdempotencySequence' }]);
+    const parameter = components.parameters.IdempotencySequence as { schema: { pattern: string } };
+    expect(parameter).toMatchObject({
+      name: 'Idempotency-Sequence',
+      required: true,
+      'x-expires-after-seconds': 60,
+      schema: { maxLength: 1_024 },
+    });
+    const pattern = new RegExp(parameter.schema.pattern);
+    for (const good of ['producer="till-7", epoch=3, number=42', 'number=0,epoch=0,producer="a\\"b"']) {
+      expect(pattern.test(good), good).toBe(true);
+    }
+    for (const bad of [
+      '',
+      'epoch=3, number=42',
+      'producer="", epoch=3, number=42',
+      'producer="a", epoch=x, number=1',
+    ]) {
+      expect(pattern.test(bad), bad).toBe(false);
+    }
+    const { code, expected } = (
+      components.schemas.IdempotencyError as { properties: Record<string, { enum: string[] }> }
+    ).properties;
+    expect(code?.enum).toEqual(expect.arrayContaining(['FENCED', 'SEQUENCE_GAP']));
+    expect(expected).toMatchObject({ type: 'integer' });
+    expect(components.responses.IdempotencyConflict).toMatchObject({
+      description: expect.stringContaining(
+        'A newer epoch of this sender has taken over. An operation before this one is missing.',
+      ),
+    });
+    // A guard by keys has neither.
+    expect(JSON.stringify(openApi())).not.toMatch(/FENCED|SEQUENCE_GAP|"expected"|epoch/);
+  });
+
+  test('describes no header where a function says what the number is', () => {
+    const { components, operation } = openApi({ sequence: numbered(() => undefined) });
+    expect(components.parameters).toEqual({});
+    expect(operation.parameters).toEqual([]);
   });
 
   test.each([

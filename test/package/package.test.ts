@@ -9,7 +9,7 @@ import { type Manifest, pack, root, run, type Target } from './packed.ts';
 
 /** What a Lambda may carry, minified and without the AWS SDK. Raised only in the commit that needs it. */
 const bundles: readonly [what: string, source: string, ceilingBytes: number][] = [
-  ['everything', "export * from './dist/lib/index.js'", 178_100],
+  ['everything', "export * from './dist/lib/index.js'", 179_500],
   ['a guard on a table', "export { dynamoStore, idempotent } from './dist/lib/index.js'", 75_200],
   [
     'a guard on a table, with its operation',
