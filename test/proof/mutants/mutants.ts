@@ -7,6 +7,7 @@ import { callerMutants } from './caller-mutants.ts';
 import { engineMutants } from './engine-mutants.ts';
 import { laneMutants } from './lane-mutants.ts';
 import type { Mutant } from './mutant.ts';
+import { numberedMutants } from './numbered-mutants.ts';
 import { operationMutants } from './operation-mutants.ts';
 import { sequenceMutants } from './sequence-mutants.ts';
 import { storeMutants } from './store-mutants.ts';
@@ -18,5 +19,6 @@ export const mutants: readonly Mutant[] = [
   ...operationMutants,
   ...batchMutants,
   ...laneMutants,
+  ...numberedMutants,
   ...callerMutants,
 ];
