@@ -85,7 +85,15 @@ describe('emf', () => {
     for (const event of everyEvent) observe(event);
     const withLatency = (latency: string) =>
       names().flatMap((all) => (all?.includes(latency) ? [all[0]] : []));
-    expect(withLatency(metric.claimLatency)).toEqual(['Claim', 'Takeover', 'Replay', 'Busy', 'Mismatch']);
+    expect(withLatency(metric.claimLatency)).toEqual([
+      'Claim',
+      'Takeover',
+      'Replay',
+      'Busy',
+      'Mismatch',
+      'Fenced',
+      'Gap',
+    ]);
     expect(withLatency(metric.settleLatency)).toEqual(['Overtaken', 'Complete', 'Release', 'Unrecorded']);
   });
 
@@ -157,6 +165,8 @@ const everyEvent: readonly IdempotencyEvent[] = [
   { ...occurred, ...attempted, type: 'replay', durationMs: 1, ageMs: 1 },
   { ...occurred, ...attempted, type: 'busy', durationMs: 1, ageMs: 1, leaseLeftMs: 1 },
   { ...occurred, ...attempted, type: 'mismatch', durationMs: 1, ageMs: 1 },
+  { ...occurred, type: 'fenced', operation: 'payments#hash', durationMs: 1 },
+  { ...occurred, type: 'gap', operation: 'payments#hash', durationMs: 1, expectedNumber: 2 },
   { ...occurred, ...attempted, type: 'overtaken', durationMs: 1, runMs: 1 },
   { ...occurred, ...attempted, type: 'complete', durationMs: 1, runMs: 1, answerBytes: 1 },
   { ...occurred, ...attempted, type: 'release', durationMs: 1, runMs: 1 },
