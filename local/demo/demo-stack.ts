@@ -42,6 +42,15 @@ export class DemoStack extends PaymentsStack {
     // Refuses a duplicate for no longer than its lease, and that is its timeout and a second.
     this.#addPayments('PayPage', { entry: variants, handler: 'keyOptional', timeout: three });
 
+    // Tills number what they send.
+    const sales = this.#createFunction(this, 'BookSale', { entry: 'examples/sales.ts', timeout: three });
+    this.#addRoute(HttpMethod.POST, '/sales', sales);
+
+    // A stream's records, which a scenario delivers as Lambda does.
+    this.#createFunction(this, 'EnterSales', {
+      ...{ entry: 'examples/sales-ledger.ts', keepsPositions: true, timeout: three },
+    });
+
     // Its messages have no deduplication ids at all.
     const standard = this.#createFunction(this, 'EnterFromStandardQueue', {
       ...{ entry: 'examples/ledger.ts', namesKey: true, timeout: three },

@@ -108,6 +108,13 @@ export async function startDemo(options: DemoOptions): Promise<Demo> {
             return { shop, roles: { payments: shop.payments, ledger: shop.ledger, pipe } };
           }),
           { shop: relayed, roles: { relay } },
+          {
+            shop: shopOf(demo.names),
+            roles: {
+              sales: present(demo.names.functions, 'BookSale'),
+              stream: present(demo.names.functions, 'EnterSales'),
+            },
+          },
         ],
       },
       payPagePath: '/PayPage/payments',

@@ -1,10 +1,8 @@
-import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Order } from '../../examples/payment-provider.ts';
-import { retryingFetch } from '../../lib/client.ts';
 import type { Disturbance, KillPoint, Stack } from '../stack/index.ts';
+import { type Errand, payment, sale, streamed } from './errands.ts';
 import type { PaymentProvider } from './payment-provider.ts';
-import { effectsOf, present, type Shop, settled } from './shop.ts';
+import { present, type Shop, settled } from './shop.ts';
 
 /** A shop, and what of it is killed there. */
 export interface Lane {
@@ -20,8 +18,14 @@ export interface KillStage {
   readonly lanes: readonly Lane[];
 }
 
-const roles = ['payments', 'relay', 'ledger', 'pipe'] as const;
+const roles = ['payments', 'relay', 'ledger', 'pipe', 'sales', 'stream'] as const;
 type Role = (typeof roles)[number];
+
+/** What is under way while a part is killed. */
+const errands: Readonly<Record<Role, (stage: KillStage, shop: Shop, functionName: string) => Errand>> = {
+  ...{ payments: payment, relay: payment, ledger: payment, pipe: payment },
+  ...{ sales: sale, stream: streamed },
+};
 
 /** What a pipe sends. It asks for records all the time, so its requests have no number. */
 const pipeOperations = ['DescribeStream', 'GetShardIterator', 'GetRecords', 'SendMessageBatch'] as const;
@@ -38,7 +42,7 @@ export interface KillRow extends Point {
   readonly operation: string | undefined;
   /** All that the function sent in this run. */
   readonly sent: readonly string[];
-  /** What the client got for its payment, each try. */
+  /** What the client got, each try. */
   readonly statuses: readonly number[];
   /** Empty where there is exactly one effect of everything. */
   readonly problems: readonly string[];
@@ -58,8 +62,8 @@ export interface DisturbedRun {
 }
 
 /**
- * Pays again and again, and kills one function or pipe each time: before its first request is sent, after that was applied,
- * before the second, … until a run ends without having been struck. The client retries with its key until it has an
+ * Pays or sells again and again, and kills one function or pipe each time: before its first request is sent, after that was applied,
+ * before the second, … until a run ends without having been struck. The client retries with its key or number until it has an
  * answer; when all is quiet there must be one effect of everything.
  */
 export async function killEverywhere(
@@ -181,22 +185,19 @@ async function playPoint(stage: KillStage, { shop, roles }: Lane, point: Point):
   const { stack } = stage;
   const { role, request, when } = point;
   const functionName = present(roles, role);
-  const id = randomUUID().slice(0, 8);
-  const order = { customer: `killed-${id}`, amount: 4200, currency: 'EUR', sku: `book-${id}` };
-  const client = new Client(`${stack.url}${shop.path}`, order);
+  const errand = errands[role](stage, shop, functionName);
   const before = stack.requests.length;
   const kill =
     role === 'pipe'
       ? killPipe(stack, functionName, point)
       : stack.killAt({ request, when, function: functionName });
-  const count = (): Promise<string[]> => problemsOf(stage, shop, order, client);
+  const count = () => errand.count();
   let problems: string[];
   try {
     await inTime(async () => {
-      await client.pay();
+      await errand.run();
       await settled(stack, shop);
-      // A repeat, once it is all over.
-      await client.pay();
+      await errand.repeat();
       await settled(stack, shop);
     });
     problems = await count();
@@ -207,7 +208,7 @@ async function playPoint(stage: KillStage, { shop, roles }: Lane, point: Point):
     .slice(before)
     .filter((sent) => sent.functionName === functionName)
     .map(({ operation }) => operation);
-  const row = { ...point, operation: kill.disarm()?.operation, sent, statuses: client.statuses, problems };
+  const row = { ...point, operation: kill.disarm()?.operation, sent, statuses: errand.statuses, problems };
   return { row, count };
 }
 
@@ -217,52 +218,6 @@ function killPipe(stack: Stack, name: string, { request, when }: Point): KillPoi
   // A pipe asks for an iterator only where it begins.
   if (operation === 'GetShardIterator') stack.pipe(name).crash();
   return kill;
-}
-
-class Client {
-  readonly statuses: number[] = [];
-  readonly successes: string[] = [];
-  readonly #url: string;
-  readonly #key = randomUUID();
-  readonly #body: string;
-
-  constructor(url: string, order: Order) {
-    this.#url = url;
-    this.#body = JSON.stringify(order);
-  }
-
-  async pay(): Promise<void> {
-    const init = { method: 'POST', headers: { 'content-type': 'application/json' }, body: this.#body };
-    await retryingFetch(this.#url, init, {
-      key: this.#key,
-      maxAttempts: 10,
-      fetch: async (input, init) => {
-        const response = await fetch(input, init);
-        this.statuses.push(response.status);
-        if (response.ok) this.successes.push(await response.clone().text());
-        return response;
-      },
-    });
-  }
-}
-
-async function problemsOf(
-  stage: KillStage,
-  shop: Shop,
-  order: Order,
-  { successes }: Client,
-): Promise<string[]> {
-  const effects = await effectsOf(stage, shop, order);
-  const expected = { charges: 1, orders: 1, entries: 1, balance: order.amount, sold: 1 };
-  const problems = Object.entries(expected).flatMap(([what, count]) => {
-    const found = effects[what as keyof typeof effects];
-    return found === count ? [] : [`${what}: ${found} instead of ${count}`];
-  });
-  if (successes.length !== 2) problems.push(`answers with a payment: ${successes.length} instead of 2`);
-  if (new Set(successes).size > 1) problems.push('the answers are not the same');
-  const dead = stage.stack.queue(shop.deadLetters).messages.length;
-  if (dead > 0) problems.push(`dead letters: ${dead} instead of 0`);
-  return problems;
 }
 
 const patienceMs = 180_000;

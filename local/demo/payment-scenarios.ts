@@ -6,7 +6,7 @@ import { type AttributeValue, PutItemCommand, ScanCommand } from '@aws-sdk/clien
 import type { Order } from '../../examples/payment-provider.ts';
 import { attribute, claimSortKey } from '../../lib/record.ts';
 import { creditLimit } from './payment-provider.ts';
-import type { Answer, Played, Scenario, Stage } from './scenario.ts';
+import { type Answer, answerOf, areSame, type Played, parse, type Scenario, type Stage } from './scenario.ts';
 import { effectsOf, present } from './shop.ts';
 
 export const paymentScenarios: readonly Scenario[] = [
@@ -193,20 +193,9 @@ async function post({ stack }: Stage, path: string, key: string, order: Order): 
     headers: { 'content-type': 'application/json', 'idempotency-key': key },
     body: JSON.stringify(order),
   });
-  const body = Buffer.from(await response.arrayBuffer());
-  const { status, headers } = response;
-  return {
-    status,
-    label: headers.get('idempotent-replayed') === 'true' ? `${status} replayed` : `${status}`,
-    body,
-    code: headers.get('content-type') === 'application/problem+json' ? parse(body).code : undefined,
-    retryAfterSeconds: Number(headers.get('retry-after') ?? 0),
-  };
+  return answerOf(response);
 }
 
-const parse = (body: Buffer): { readonly id?: string; readonly code?: string } => JSON.parse(body.toString());
-const areSame = (...answers: readonly Answer[]): boolean =>
-  answers.every(({ body }) => answers[0]?.body.equals(body));
 const chargeOf = ({ status, body }: Answer): string | undefined =>
   status === 201 ? parse(body).id : undefined;
 

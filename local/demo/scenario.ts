@@ -96,6 +96,7 @@ export async function playScenario(scenario: Scenario, stage: Stage): Promise<Ro
   const checks = {
     ...played.checks,
     'the balance is the sum of the entries': effects.balance === effects.entries * order.amount,
+    'the takings are the sum of the sales': effects.takings === effects.sales * order.amount,
   };
   const problems = [
     ...differences('handler runs', observed.runs, expected.runs),
@@ -109,19 +110,38 @@ export async function playScenario(scenario: Scenario, stage: Stage): Promise<Ro
   return { scenario, observed, problems, complaints: [...new Set(complaints)] };
 }
 
+export async function answerOf(response: Response): Promise<Answer> {
+  const body = Buffer.from(await response.arrayBuffer());
+  const { status, headers } = response;
+  return {
+    status,
+    label: headers.get('idempotent-replayed') === 'true' ? `${status} replayed` : `${status}`,
+    body,
+    code: headers.get('content-type') === 'application/problem+json' ? parse(body).code : undefined,
+    retryAfterSeconds: Number(headers.get('retry-after') ?? 0),
+  };
+}
+
+export const parse = (body: Buffer): { readonly id?: string; readonly code?: string } =>
+  JSON.parse(body.toString());
+
+export const areSame = (...answers: readonly Answer[]): boolean =>
+  answers.every(({ body }) => answers[0]?.body.equals(body));
+
 /** What `emf()` writes for CloudWatch. */
 export const isMetric = (text: string): boolean => text.startsWith('{"_aws":');
 
-/** A scenario without answers is about the consumer of a queue, any other one about the payments. */
+/** A scenario without answers is about the consumer of a queue or a stream, any other one about the payments. */
 const isOf = ({ expected }: Scenario, { functions }: Stage, functionName: string): boolean =>
-  [functions.EnterInLedger, functions.EnterFromStandardQueue].includes(functionName) ===
+  [functions.EnterInLedger, functions.EnterFromStandardQueue, functions.EnterSales].includes(functionName) ===
   (expected.answers.length === 0);
 
-const worded = ({ charges, orders, entries }: Effects): string =>
+const worded = ({ charges, orders, entries, sales }: Effects): string =>
   [
     counted(charges, 'charge', 'charges'),
     counted(orders, 'order', 'orders'),
     counted(entries, 'entry', 'entries'),
+    counted(sales, 'sale', 'sales'),
   ]
     .filter((words) => words !== '')
     .join(', ') || 'none';

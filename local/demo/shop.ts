@@ -75,6 +75,9 @@ export interface Effects {
   readonly balance: number;
   /** How many pieces of the article have gone. */
   readonly sold: number;
+  /** What a till has booked, and the sum of it as it is kept. */
+  readonly sales: number;
+  readonly takings: number;
 }
 
 export async function effectsOf(
@@ -88,10 +91,11 @@ export async function effectsOf(
     FilterExpression: 'customer = :customer',
     ExpressionAttributeValues: { ':customer': { S: customer } },
   });
-  const [{ Items: items = [] }, balance, stock] = await Promise.all([
+  const [{ Items: items = [] }, balance, stock, takings] = await Promise.all([
     stack.dynamodb.send(scan),
     read(stack, shop, `balance#${customer}#${currency}`),
     read(stack, shop, `stock#${sku}`),
+    read(stack, shop, `takings#${customer}#${currency}`),
   ]);
   const count = (kind: string): number => items.filter(({ id }) => id?.S?.startsWith(`${kind}#`)).length;
   return {
@@ -100,6 +104,8 @@ export async function effectsOf(
     entries: count('entry'),
     balance: Number(balance?.balance?.N ?? 0),
     sold: initialStock - Number(stock?.stock?.N ?? initialStock),
+    sales: count('sale'),
+    takings: Number(takings?.takings?.N ?? 0),
   };
 }
 

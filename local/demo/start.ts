@@ -11,6 +11,8 @@ import { type PayPage, startPayPage } from './pay-page.ts';
 import { type PaymentProvider, startPaymentProvider } from './payment-provider.ts';
 import { paymentScenarios } from './payment-scenarios.ts';
 import { isMetric, playScenario, type Row, type Stage, summary } from './scenario.ts';
+import { streamScenarios } from './stream-scenarios.ts';
+import { tillScenarios } from './till-scenarios.ts';
 
 const usage = `Usage: npm start [-- options]
 
@@ -25,7 +27,7 @@ DYNAMODB_ENDPOINT takes a DynamoDB Local that already runs (http://…) instead 
 const footnote = `(1) The guarded level, idempotent(handler) alone, cannot know whether an attempt that vanished has charged. So the
     retry charges, and 2 is what the guarantee says. The row after it is the same at the committed level.`;
 
-const scenarios = [...paymentScenarios, ...messageScenarios];
+const scenarios = [...paymentScenarios, ...messageScenarios, ...tillScenarios, ...streamScenarios];
 
 interface Flags {
   readonly serve: boolean;
@@ -129,7 +131,7 @@ async function playAll(stage: Stage): Promise<Row[]> {
 }
 
 async function killAll(stage: KillStage): Promise<KillRow[]> {
-  say('  a payment, a relay, a ledger and a pipe killed at every request ');
+  say('  payments, relay, ledger, pipe, sales and stream killed at every request ');
   const startedAtMs = Date.now();
   const rows = await killEverywhere(stage, {
     onRow: ({ problems }) => say(problems.length === 0 ? '.' : 'X'),
@@ -170,9 +172,10 @@ const killColumns: readonly Column<KillRow>[] = [
   { title: 'ok', width: 3, cell: ({ problems }) => (problems.length === 0 ? 'yes' : 'NO') },
 ];
 
-const killIntroduction = `A payment with a new key, and one kill: before a request of a function or pipe is sent, or after it was applied. The client retries
-until it has its answer, and asks once more at the end. Each time there must be one charge, one order, one piece less in
-stock, one entry in the ledger, the right balance, and one answer.`;
+const killIntroduction = `A payment with a new key, a sale with the till's next number, or a batch of a stream, and one kill: before a request of a function or pipe is
+sent, or after it was applied. The client retries until it has its answer, and asks once more at the end. Each time there
+must be one answer, and of a payment one charge, one order, one piece less in stock, one entry in the ledger and the right
+balance; of a sale one sale and the right takings; of a batch and one that overlaps it six entries.`;
 
 function report(rows: readonly Row[], kills: readonly KillRow[], { unguarded }: Flags): number {
   say(`\n${formatTable(columns, rows)}\n\n${footnote}\n\n`);

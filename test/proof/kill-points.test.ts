@@ -27,7 +27,7 @@ afterAll(async () => {
   await provider?.stop();
 });
 
-test('a kill before or after any request leaves one charge, one order, one entry, and one answer', () => {
+test('a kill before or after any request leaves one effect of everything, and one answer', () => {
   expect(rows.filter(({ problems }) => problems.length > 0)).toEqual([]);
 });
 
@@ -46,6 +46,9 @@ test.each([
   ],
   ['relay', ['SendMessage']],
   ['ledger', ['PutItem', 'TransactWriteItems']], // claim, commit
+  ['sales', ['UpdateItem', 'TransactWriteItems', 'UpdateItem']], // claim, commit, the repeat's claim
+  // position, commit; the same of the batch that overlaps
+  ['stream', ['GetItem', 'TransactWriteItems', 'GetItem', 'TransactWriteItems']],
 ] as const)(
   '%s is killed before and after each of its requests %j, until there is none left',
   (role, sent) => {
@@ -84,7 +87,9 @@ describe('while requests and answers are late, repeated and cut', () => {
       relay: struck('relay') >= 2,
       ledger: struck('ledger') >= 4,
       pipe: struck('pipe') >= 6,
-    }).toEqual({ payments: true, relay: true, ledger: true, pipe: true });
+      sales: struck('sales') >= 6,
+      stream: struck('stream') >= 8,
+    }).toEqual({ payments: true, relay: true, ledger: true, pipe: true, sales: true, stream: true });
   });
 
   test('faults of every kind have happened', () => {

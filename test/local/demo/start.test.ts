@@ -51,7 +51,7 @@ function rowsOf(output: string): string[][] {
 
 /** The rows of the second table, one line each but where the client had to ask often. */
 function killsOf(output: string): string[][] {
-  const table = output.slice(output.indexOf('\nkilled part '), output.indexOf('\n\nAll 20'));
+  const table = output.slice(output.indexOf('\nkilled part '), output.indexOf('\n\nAll 23'));
   return table
     .trim()
     .split('\n')
@@ -105,8 +105,11 @@ describe('npm start', { timeout: 600_000 }, () => {
         ['Poison in a FIFO group', '2', '2 entries', '–', 'yes'],
         ['Finished neighbour redriven', '1', '1 entry', '–', 'yes'],
         ['Dead letter, sent anew and redriven', '6', '1 entry', '–', 'yes'],
+        ['A till crashes and sends again', '2', '2 sales', '500, 201 replayed, 201', 'yes'],
+        ['A replaced till is switched on once more', '2', '2 sales', '2 × 201, 409', 'yes'],
+        ['A stream batch, cut at a commit', '4', '120 entries', '–', 'yes'],
       ]);
-      expect(output()).toContain('All 20 scenarios ended as the guarantee says.');
+      expect(output()).toContain('All 23 scenarios ended as the guarantee says.');
       const kills = killsOf(output());
       expect(kills.filter((row) => row.at(-1) !== 'yes')).toEqual([]);
       expect(kills.map(([role, request, when]) => `${role} ${request} ${when}`)).toEqual(
@@ -115,6 +118,8 @@ describe('npm start', { timeout: 600_000 }, () => {
           'relay 1  SendMessage after',
           'ledger 2  TransactWriteItems before',
           'pipe 4  SendMessageBatch after',
+          'sales 2  TransactWriteItems after',
+          'stream 2  TransactWriteItems after',
         ]),
       );
       expect(output()).toContain(`All ${kills.length} runs with a kill point ended as the guarantee says.`);
@@ -153,14 +158,14 @@ describe('npm start', { timeout: 600_000 }, () => {
     try {
       expect(await exitCode).toBe(1);
       const rows = rowsOf(output());
-      expect(rows).toHaveLength(20);
-      expect(rows.map((row) => row.at(-1))).toEqual(Array(20).fill('NO'));
+      expect(rows).toHaveLength(23);
+      expect(rows.map((row) => row.at(-1))).toEqual(Array(23).fill('NO'));
       const thrice = '3 charges, 3 orders, 3 entries';
       expect(rows.map(withoutGuarantee)[0]).toEqual(['Double click', '3', thrice, '3 × 201', 'NO']);
       expect(output()).toContain(
         `\nDouble click\n  - handler runs: 3 instead of 1\n  - side effects: ${thrice} instead of ${oneOfEach}\n`,
       );
-      expect(output()).toContain('20 of 20 scenarios did not end as the guarantee says.');
+      expect(output()).toContain('23 of 23 scenarios did not end as the guarantee says.');
       expect(output()).toMatch(/\n(\d+) of \1 runs with a kill point did not end as the guarantee says\.\n/);
     } finally {
       child.kill('SIGKILL');
