@@ -183,7 +183,7 @@ describe('the event source of a function that keeps positions', () => {
     ],
     ['a table’s stream keeps records', dynamodb, 1],
     ['Kafka keeps records by default', () => msk, 7],
-  ])('keeps positions for as long as %s', (_, sourceOf, days) => {
+  ])('has a default window for as long as %s', (_, sourceOf, days) => {
     expect(variablesOf(Template.fromStack(create(sourceOf).stack), 'Consumer')).toMatchObject({
       IDEMPOTENCY_TTL_SECONDS: `${days * 86_400}`,
     });
