@@ -4,11 +4,13 @@
  *
  *   npm run bench -- [--quick] [--only cpu,bundles] [--json FILE] [--docs]
  *   npm run bench -- --from FILE --docs
+ *
+ * With --only, --docs replaces the sections of those parts.
  */
 import './as-in-lambda.ts';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
-import { writeDocument } from './document.ts';
+import { updateDocument, writeDocument } from './document.ts';
 import { bundles } from './parts/bundles.ts';
 import { cold } from './parts/cold.ts';
 import { cpu } from './parts/cpu.ts';
@@ -18,12 +20,25 @@ import { payloads } from './parts/payloads.ts';
 import { requests } from './parts/requests.ts';
 import { scale } from './parts/scale.ts';
 import { sdk } from './parts/sdk.ts';
+import { sequences } from './parts/sequences.ts';
 import { units } from './parts/units.ts';
 import { tableOf } from './report.ts';
 import { describeMachine, machineText, type PartResult, type Result, root } from './result.ts';
 import type { Part } from './runner.ts';
 
-const parts: readonly Part[] = [cpu, bundles, requests, sdk, payloads, memory, cold, units, latency, scale];
+const parts: readonly Part[] = [
+  cpu,
+  bundles,
+  requests,
+  sdk,
+  payloads,
+  memory,
+  cold,
+  units,
+  latency,
+  scale,
+  sequences,
+];
 
 const { values } = parseArgs({
   options: {
@@ -67,4 +82,4 @@ for (const { name, title, run } of parts) {
 }
 const result: Result = { machine, parts: results };
 if (values.json !== undefined) writeFileSync(values.json, `${JSON.stringify(result, null, 2)}\n`);
-if (values.docs) writeDocument(result, `${root}docs`);
+if (values.docs) (wanted ? updateDocument : writeDocument)(result, `${root}docs`);

@@ -1,9 +1,9 @@
 /** Writes `docs/performance.md` and its charts from what a run found. */
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { svgOf } from '../lib/svg-chart.ts';
 import { cellsOf } from './report.ts';
-import type { Result } from './result.ts';
+import type { PartResult, Result } from './result.ts';
 
 const introduction = `# Performance
 
@@ -35,13 +35,31 @@ export function writeDocument({ machine, parts }: Result, folder: string): void 
     `| Node | ${node} |`,
     ...Object.entries(packages).map(([name, version]) => `| \`${name}\` | ${version} |`),
   ];
-  for (const part of parts) {
-    lines.push('', `## ${part.title}`, '', '| | idemkit | peer | ratio | |', '|---|---|---|---|---|');
-    for (const row of part.rows) lines.push(`| ${cellsOf(row).join(' | ')} |`);
-    for (const chart of part.charts ?? []) {
-      writeFileSync(join(charts, `${chart.name}.svg`), svgOf(chart));
-      lines.push('', `![${chart.title}](charts/${chart.name}.svg)`);
-    }
-  }
+  for (const part of parts) lines.push('', ...sectionOf(part, charts));
   writeFileSync(join(folder, 'performance.md'), `${lines.join('\n')}\n`);
+}
+
+/** Replaces the sections of these parts in the page, and adds those that it does not have. The others stay as they were measured. */
+export function updateDocument({ parts }: Result, folder: string): void {
+  const file = join(folder, 'performance.md');
+  const charts = join(folder, 'charts');
+  const [head = '', ...sections] = readFileSync(file, 'utf8').split(/^(?=## )/m);
+  for (const part of parts) {
+    const text = `${sectionOf(part, charts).join('\n')}\n`;
+    const at = sections.findIndex((section) => section.startsWith(`## ${part.title}\n`));
+    if (at < 0) sections.push(text);
+    else sections[at] = text;
+  }
+  const all = [head, ...sections].map((section) => section.trimEnd());
+  writeFileSync(file, `${all.join('\n\n')}\n`);
+}
+
+function sectionOf(part: PartResult, charts: string): string[] {
+  const lines = [`## ${part.title}`, '', '| | idemkit | peer | ratio | |', '|---|---|---|---|---|'];
+  for (const row of part.rows) lines.push(`| ${cellsOf(row).join(' | ')} |`);
+  for (const chart of part.charts ?? []) {
+    writeFileSync(join(charts, `${chart.name}.svg`), svgOf(chart));
+    lines.push('', `![${chart.title}](charts/${chart.name}.svg)`);
+  }
+  return lines;
 }
