@@ -1,5 +1,4 @@
 /** Items and conditions of steps, staged messages and transactions, which a guard without them does not carry. */
-import type { TransactWriteItem } from '@aws-sdk/client-dynamodb';
 import {
   attribute,
   cleanupAtSeconds,
@@ -33,7 +32,15 @@ import {
 
 export type WorkItems = ReturnType<typeof workItemsOf>;
 
-type ConditionCheck = NonNullable<TransactWriteItem['ConditionCheck']>;
+/**
+ * The claim's part of a transaction. Its types are not the SDK's: declarations that an entry reaches compile where the SDK is
+ * not installed.
+ */
+type ClaimPart =
+  | { readonly Put: ReturnType<Items['completedClaim']> }
+  | { readonly Update: ReturnType<Items['upsert']> };
+
+type ConditionCheck = Omit<ReturnType<Items['upsert']>, 'UpdateExpression'>;
 
 /** The same as {@link Items}, with those. */
 export function workItemsOf(items: Items) {
@@ -56,12 +63,7 @@ export function workItemsOf(items: Items) {
     }),
 
     /** Puts a claim that is completed at once. @param isProven whether the table is known to take the record's keys */
-    recorded(
-      claim: NewClaim,
-      completion: Completion,
-      answer: AnswerInItems,
-      isProven: boolean,
-    ): TransactWriteItem {
+    recorded(claim: NewClaim, completion: Completion, answer: AnswerInItems, isProven: boolean): ClaimPart {
       const put = items.completedClaim(claim, completion, answer);
       return isProven ? { Put: put } : { Update: items.upsert(put) };
     },

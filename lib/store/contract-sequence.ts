@@ -1,7 +1,7 @@
 /** What a store must do that keeps numbered senders. */
 import assert from 'node:assert/strict';
-import { randomUUID } from 'node:crypto';
 import { IdempotencyError, type IdempotencyErrorCode } from '../errors.ts';
+import { uniqueId } from '../unique-id.ts';
 import { applied, day, Hand, type Rule, refused, stoppedByClaim } from './contract-hand.ts';
 import type { ClaimRecord, SequencePlace, Store } from './store.ts';
 
@@ -21,7 +21,7 @@ export const onAPlace =
 /** One sender of a store, at a fixed time. */
 class Sender {
   readonly #store: Store;
-  readonly name = `contract#${randomUUID()}`;
+  readonly name = `contract#${uniqueId()}`;
 
   readonly #nowMs: number;
 

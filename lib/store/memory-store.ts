@@ -99,12 +99,8 @@ export interface MemoryStore extends Store {
  * given. With `tables` they are applied to these. Without, their expressions are not evaluated: neither that they are well formed, nor
  * whether a condition holds, nor what an update makes of an item. `conditionFails` plays a condition that fails.
  */
-export function memoryStore({
-  clock = systemClock,
-  conditionFails,
-  tables,
-  keepsHistory = true,
-}: MemoryStoreOptions = {}): MemoryStore {
+export function memoryStore(options: MemoryStoreOptions = {}): MemoryStore {
+  const { clock = systemClock, conditionFails, tables, keepsHistory = true } = options;
   const claims = new Map<string, ClaimRecord>();
   /** By operation, then by window and name. */
   const steps = new Map<string, Map<string, NewStep>>();

@@ -80,8 +80,8 @@ export const callerMutants: readonly Mutant[] = [
   {
     fault: 'an answer that the operation is in progress is final',
     file: 'lib/client/answer.ts',
-    find: 'if (status === 409) return retryAfterMs !== undefined || inProgressCodes.includes(await codeOf(response));',
-    replace: 'if (status === 409) return false;',
+    find: 'return retryAfterMs !== undefined || inProgressCodes.includes((await problemOf(response)).code);',
+    replace: 'return false;',
     test: 'test/client/retrying-fetch-answers.test.ts: is a 409 IN_PROGRESS',
   },
   {
