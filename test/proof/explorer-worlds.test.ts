@@ -19,6 +19,9 @@ const leastSchedules: Readonly<Record<string, number>> = {
   mismatched: 350,
   'lane at commit': 550,
   'lane claimed': 16_000,
+  numbered: 600,
+  'numbered, two epochs': 550,
+  'numbered, two epochs, at commit': 80,
 };
 
 test.each(smallWorlds)(

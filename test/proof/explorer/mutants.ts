@@ -52,6 +52,17 @@ export const exploredMutants: readonly ExploredMutant[] = [
     world: 'lane at commit',
     budget: orders,
   },
+  {
+    fault: 'the first number of a sender is won again in the same epoch',
+    world: 'numbered',
+    budget: orders,
+  },
+  {
+    fault: 'a higher epoch of a sender does not wait for the lease of the attempt in flight',
+    world: 'numbered, two epochs',
+    budget: orders,
+  },
+  { fault: 'an older epoch of a sender takes its item back', world: 'numbered, two epochs', budget: orders },
 ];
 
 export interface FoundBySchedule {

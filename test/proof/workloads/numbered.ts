@@ -4,16 +4,16 @@
  */
 import type { Context } from 'aws-lambda';
 import { IdempotencyError, idempotent, numbered, operation } from '../../../lib/index.ts';
-import { numberedAuditors, placesAsked, senderChanges } from '../auditors/numbered.ts';
+import { numberedAuditors, placesAsked } from '../auditors/numbered.ts';
 import { effectsTable } from '../simulation/database.ts';
 import type { CallOutcome } from '../simulation/history.ts';
-import { senderItem } from '../simulation/sender-item.ts';
 import { namespace, senderPkOf, type World } from '../simulation/world.ts';
 import { Fleet } from './fleet.ts';
 import { type Level, levels } from './levels.ts';
 import { type Plan, planOf } from './plan.ts';
 import { sealIn } from './seal.ts';
 import { Stream } from './stream.ts';
+import { watchSenders } from './watch-senders.ts';
 import type { Workload } from './workload.ts';
 
 /** One message of a sender. */
@@ -42,7 +42,7 @@ export const numberedSenders: readonly Workload[] = levels
       const { cache: _, ...options } = drawn.options;
       const plan = { ...drawn, options };
       const run = new Run(world, level, plan);
-      run.watch();
+      watchSenders(world);
       const senders = ['till 1', 'till 2']
         .slice(0, world.chance.between('senders', 1, 2))
         .map((producer) => new Sender(world, run, producer, 0, messagesOf(world, producer)));
@@ -97,22 +97,6 @@ class Run {
         options as never,
       ) as Guarded;
       return (message, context) => guarded({ ...message }, context);
-    });
-  }
-
-  /** Writes down what becomes of the senders' items. */
-  watch(): void {
-    const { database, history, time } = this.#world;
-    database.watch(({ key, before, after }, sender) => {
-      if ((key.sk as { S?: string }).S !== 'sequence') return;
-      history.facts(senderChanges).push({
-        atMs: time.nowMs,
-        sender: (key.pk as { S?: string }).S ?? '',
-        before: before && senderItem(before),
-        after: after && senderItem(after),
-        sentAtClockMs: sender?.sentAtClockMs ?? time.nowMs,
-        call: sender?.call,
-      });
     });
   }
 

@@ -5,6 +5,7 @@ import { expired } from './expired.ts';
 import { guarded } from './guarded.ts';
 import { laneAtCommit, laneClaimed } from './lanes.ts';
 import { mismatched } from './mismatched.ts';
+import { numberedAtCommit, numberedEpochs, numberedTwice } from './numbered.ts';
 import { released } from './released.ts';
 import { stepped } from './stepped.ts';
 
@@ -18,4 +19,7 @@ export const smallWorlds: readonly SmallWorld[] = [
   mismatched,
   laneAtCommit,
   laneClaimed,
+  numberedTwice,
+  numberedEpochs,
+  numberedAtCommit,
 ];
