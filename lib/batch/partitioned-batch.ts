@@ -182,14 +182,14 @@ function inOrder(lanes: ReadonlyMap<string, ArrivedLane>): ArrivedLane[] {
 export function refuseForLanes({ settings, outer, isNumbered }: ArrivedBatch): void {
   if (isNumbered)
     throw unsupported(
-      'the option `sequence` around eachPartition()',
+      'Option `sequence` does not go with eachPartition()',
       'The stream numbers its records itself: leave the option out, or use eachRecord()',
     );
-  if (outer) throw unsupported('two guards around one eachPartition()', 'Leave one of them out');
+  if (outer) throw unsupported('There are two guards around one eachPartition()', 'Leave one of them out');
   for (const name of ['key', 'fingerprint'] as const) {
     if (typeof settings[name] === 'function') {
       throw unsupported(
-        `option \`${name}\` around eachPartition()`,
+        `Option \`${name}\` does not go with eachPartition()`,
         'A lane is named by its stream, and its records by their sequence numbers: leave the option out, or use eachRecord()',
       );
     }
@@ -197,4 +197,4 @@ export function refuseForLanes({ settings, outer, isNumbered }: ArrivedBatch): v
 }
 
 const unsupported = (what: string, fix: string): IdempotencyError =>
-  new IdempotencyError('UNSUPPORTED', `There cannot be ${what}. ${fix}.`);
+  new IdempotencyError('UNSUPPORTED', `${what}. ${fix}.`);

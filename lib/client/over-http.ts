@@ -1,5 +1,6 @@
 /** How a numbered message goes over HTTP, and what its answers mean. */
 import { IdempotencyError } from '../errors.ts';
+import { check, checkKnown, isFunction } from '../validate.ts';
 import { discard, mayChange, type Problem, problemOf, retryAfterMsOf } from './answer.ts';
 import type { RetryingFetchOptions } from './options.ts';
 import { retryingFetch } from './retrying-fetch.ts';
@@ -27,26 +28,30 @@ export interface OverHttpOptions<Payload> {
 /**
  * Makes the `send` of a numbered sender: one request for each attempt, with the header `Idempotency-Sequence`.
  *
+ * @param url in a page it may be relative; a function is given the payload
+ * @throws {IdempotencyError} `BAD_OPTION`
+ *
  * @example
  * numberedSender({ producer, storage, send: overHttp('https://api.example.com/sales') })
  */
 export function overHttp<Payload = unknown>(
   url: string | URL | ((payload: Payload) => string | URL),
-  { request, fetch }: OverHttpOptions<Payload> = {},
+  options: OverHttpOptions<Payload> = {},
 ): SendOnce<Payload, Response> {
+  const { request, fetch } = checked(url, options);
   return async ({ payload, signal, ...place }) => {
     const { headers: given, ...init } = request?.(payload) ?? {};
     const headers = new Headers(given);
     headers.set(headerName, sequenceHeader(place));
     const hasBody = init.body !== undefined && init.body !== null;
     if (!hasBody && !headers.has('Content-Type')) headers.set('Content-Type', 'application/json');
-    const options = { header: headerName, maxAttempts: 1, ...(fetch && { fetch }) };
+    const once = { header: headerName, maxAttempts: 1, ...(fetch && { fetch }) };
     try {
       const response = await retryingFetch(
         typeof url === 'function' ? url(payload) : url,
         { method: 'POST', body: JSON.stringify(payload), ...init, headers, signal },
         // The sender's own timeouts end the attempt.
-        { ...options, attemptTimeoutMs: Number.POSITIVE_INFINITY, deadlineMs: Number.POSITIVE_INFINITY },
+        { ...once, attemptTimeoutMs: Number.POSITIVE_INFINITY, deadlineMs: Number.POSITIVE_INFINITY },
       );
       const delivery = await deliveryOf(response);
       const isRead = delivery.outcome === 'answered' || delivery.outcome === 'not-accepted';
@@ -58,6 +63,17 @@ export function overHttp<Payload = unknown>(
       throw cause;
     }
   };
+}
+
+/** Each mistake here would otherwise be met by the first message, which would stay queued. */
+function checked<Payload>(url: unknown, options: OverHttpOptions<Payload>): OverHttpOptions<Payload> {
+  check('url', url ?? null, 'a string, a URL or a function', (value) => {
+    return (typeof value === 'string' && value !== '') || value instanceof URL || isFunction(value);
+  });
+  checkKnown('', options, ['request', 'fetch'], { elsewhere: { headers: 'request', method: 'request' } });
+  check('request', options.request, 'a function that returns what fetch() takes for a payload', isFunction);
+  check('fetch', options.fetch, 'a function', isFunction);
+  return options;
 }
 
 /** What an answer says of the message. */

@@ -23,7 +23,8 @@ import { type WorkItems, workItemsOf } from './work-items.ts';
 const inlineBytes = 512;
 
 /**
- * `store` for one operation of a sender that numbers what it sends.
+ * The store as it stands for one operation of a sender that numbers what it sends. `numbered()` makes it by itself. It is for a
+ * wrapper around the parts of a store.
  *
  * @throws `UNSUPPORTED` where the store does not keep numbered senders
  */

@@ -133,6 +133,7 @@ export interface IdempotentOptions<Event = any> extends SharedOptions<Event> {
    * @default none
    */
   readonly cache?: CacheOptions;
+  /** Takes the place of `key`, `ttlSeconds` and `cache`: see {@link SequencedOptions}. */
   readonly sequence?: undefined;
 }
 
@@ -144,6 +145,7 @@ export interface SequencedOptions<Event = any> extends SharedOptions<Event> {
    * @default none: operations have keys
    */
   readonly sequence: Sequence<Event>;
+  /** A numbered operation has no other key. */
   readonly key?: undefined;
   /** `forgetAfterSeconds` of `numbered()` takes its place. */
   readonly ttlSeconds?: undefined;

@@ -20,7 +20,7 @@ export interface NumberedOptions {
   readonly forgetAfterSeconds?: number;
   /**
    * With which number a sender may begin that is not known. `'zero'`: with 0; any other is refused (`SEQUENCE_GAP`).
-   * `'anywhere'`: with any. It is for senders that counted before they were guarded.
+   * `'anywhere'`: with any, and all numbers below it count as done. It is for senders that counted before they were guarded.
    *
    * @default 'zero'
    */
@@ -71,8 +71,11 @@ export function numbered(
       `Expected a function before the options of numbered(), got ${show(first)}. Call numbered((event) => ({ producer, epoch, number }), options), or numbered(options) for the header.`,
     );
   }
-  const options = (isInHeader ? first : second) ?? {};
-  const { forgetAfterSeconds, start } = complete<NumberedOptions, typeof rules>(options, rules);
+  const options = isInHeader ? first : second;
+  const { forgetAfterSeconds, start } = complete<NumberedOptions, typeof rules>(
+    options === undefined ? {} : options,
+    rules,
+  );
   const numberingOf = isInHeader ? numberingInHeader : first;
   return {
     numberingOf,

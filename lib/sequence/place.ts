@@ -42,7 +42,9 @@ function checkedCount(name: string, value: unknown): number {
   const what = typeof value === 'number' ? 'no whole number from 0 to 2^53 − 1' : kindOf(value);
   throw badKey(
     `\`${name}\` is ${what}`,
-    typeof value === 'string' ? 'Give it as a number: Number(…).' : 'Count up by one, from 0.',
+    typeof value === 'string' || typeof value === 'bigint'
+      ? 'Give it as a number: Number(…).'
+      : 'Count up by one, from 0.',
   );
 }
 

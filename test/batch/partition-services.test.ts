@@ -157,7 +157,8 @@ describe('eachPartition() refuses', () => {
     const failure = await failureOf(
       wrap(bench.eachPartition(), { ...options, ...more } as IdempotentOptions)(kinesisEvent(keyed('a', 1))),
     );
-    expect(failure).toMatchObject({ code: 'UNSUPPORTED', message: expect.stringContaining(`\`${name}\``) });
+    const message = expect.stringContaining(`Option \`${name}\` does not go with eachPartition().`);
+    expect(failure).toMatchObject({ code: 'UNSUPPORTED', message });
   });
 
   it('a second guard around it, and a batch that is taken otherwise', async () => {

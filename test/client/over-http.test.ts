@@ -20,6 +20,24 @@ const senderTo = (origin: string, options: { maxAttempts?: number } = {}, http =
 const sequences = ({ received }: ScriptedServer) =>
   received.map(({ headers }) => headers['idempotency-sequence']);
 
+describe('what sends over HTTP', () => {
+  it.each([
+    [undefined, {}, 'Expected option `url` to be a string, a URL or a function, got null.'],
+    ['', {}, 'Expected option `url` to be a string, a URL or a function, got "" (string).'],
+    ['/sales', { headers: {} }, 'Unknown option `headers`. Did you mean `request`? Known: request, fetch.'],
+    [
+      '/sales',
+      { request: { headers: {} } },
+      'Expected option `request` to be a function that returns what fetch() takes for a payload, got {"headers":{}} (object).',
+    ],
+    ['/sales', { fetch: 'fetch' }, 'Expected option `fetch` to be a function, got "fetch" (string).'],
+  ])('is refused with %j and %j before there is a message', (url, options, message) => {
+    expect(() => overHttp(url as never, options as never)).toThrow(
+      expect.objectContaining({ code: 'BAD_OPTION', message }),
+    );
+  });
+});
+
 describe('the header of a numbered message', () => {
   it.each(['till-7', 'a "quoted" \\ name', ' ', 'x, epoch=9'].filter((name) => name.trim() !== ''))(
     'is a dictionary of structured fields, with the producer %s',

@@ -84,6 +84,10 @@ describe('the option `sequence`', () => {
     expect(refusalOf(() => numbered(options as never))).toContain(message);
   });
 
+  it('is refused with options that are null', () => {
+    expect(refusalOf(() => numbered(null as never))).toBe('Expected the options to be an object, got null.');
+  });
+
   it('is refused with a place that is no function', () => {
     expect(refusalOf(() => numbered('till-7' as never, {}))).toContain(
       'Expected a function before the options of numbered()',
@@ -176,7 +180,7 @@ describe('what names a sender', () => {
       { ...good, number: 2 ** 53 },
       '`number` is no whole number from 0 to 2^53 − 1',
     ],
-    ['a bigint', { ...good, number: 2n }, '`number` is a bigint'],
+    ['a bigint', { ...good, number: 2n }, '`number` is a bigint. Give it as a number: Number(…).'],
     ['NaN', { ...good, number: Number.NaN }, '`number` is no whole number'],
   ])(
     'is refused with %s, before anything has happened, and nothing of it is shown',
