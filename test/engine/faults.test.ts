@@ -13,7 +13,7 @@ import { clientFor, createTable, dynamodbEndpoint, type TestTable } from '../sup
 import { deferred, incompressible, observer } from '../support/hands.ts';
 import type { HttpCall } from '../support/http-events.ts';
 import { paymentEvent } from '../support/http-events.ts';
-import { lambdaContext } from '../support/invocation.ts';
+import { invocationOf } from '../support/invocation.ts';
 
 interface Order {
   readonly id: string;
@@ -269,16 +269,11 @@ describe('a store that fails to claim', () => {
 
   test('that hangs does not take the invocation with it', async () => {
     proxy.inject({ operation: 'PutItem', fault: 'hang', times: Infinity });
-    const deadline = Date.now() + 1_500;
+    const invocation = invocationOf(1_500);
     const handler = guarded();
-    const error = await failure(
-      handler(
-        { id },
-        lambdaContext(() => deadline - Date.now()),
-      ),
-    );
+    const error = await failure(handler({ id }, invocation.context));
     expect(error).toMatchObject({ code: 'STORE_UNAVAILABLE' });
-    expect(Date.now()).toBeLessThan(deadline);
+    expect(invocation.isOver()).toBe(false);
   });
 
   test('that hangs is given up by the default client, too', async () => {
@@ -347,15 +342,10 @@ describe('a store that fails to complete', () => {
       fault: { status: 500, type: 'InternalServerError' },
       times: Infinity,
     });
-    const deadline = Date.now() + 3_000;
+    const invocation = invocationOf(3_000);
     const handler = guarded();
-    expect(
-      await handler(
-        { id },
-        lambdaContext(() => deadline - Date.now()),
-      ),
-    ).toBe('done');
-    expect(Date.now()).toBeLessThan(deadline);
+    expect(await handler({ id }, invocation.context)).toBe('done');
+    expect(invocation.isOver()).toBe(false);
     expect(seen.seen.at(-1)).toMatchObject({ type: 'unrecorded', cause: { code: 'STORE_UNAVAILABLE' } });
     expect(sent().filter((one) => one.startsWith('UpdateItem')).length).toBeGreaterThan(attempts);
     expect(sent().some((one) => one.startsWith('DeleteItem'))).toBe(false);
@@ -365,15 +355,10 @@ describe('a store that fails to complete', () => {
 
   test('by hanging leaves the caller with its result before the deadline', async () => {
     proxy.inject({ operation: 'UpdateItem', fault: 'hang', times: Infinity });
-    const deadline = Date.now() + 1_500;
+    const invocation = invocationOf(1_500);
     const handler = guarded();
-    expect(
-      await handler(
-        { id },
-        lambdaContext(() => deadline - Date.now()),
-      ),
-    ).toBe('done');
-    expect(Date.now()).toBeLessThan(deadline);
+    expect(await handler({ id }, invocation.context)).toBe('done');
+    expect(invocation.isOver()).toBe(false);
     expect(seen.types()).toEqual(['claim', 'unrecorded']);
   });
 

@@ -4,6 +4,7 @@ import { describe, expect, test } from 'vitest';
 import { keyFromHeader, maxKeyLength } from '../../lib/events/key-syntax.ts';
 import { IdempotencyError, idempotent } from '../../lib/index.ts';
 import { memoryStore } from '../../lib/testing.ts';
+import { cpuMs } from '../support/cpu.ts';
 import { paymentEvent } from '../support/http-events.ts';
 
 /** The key that a header's text holds, `undefined` where it is refused. */
@@ -143,11 +144,12 @@ describe('a lenient key', () => {
   });
 
   test('is read in time linear in its length', () => {
-    const startedAtMs = performance.now();
-    keyOf(`"a"${';a'.repeat(20_000)}!`, 'lenient');
-    keyOf(`"a"${'; '.repeat(20_000)}`, 'lenient');
-    keyOf(`"${'\\"'.repeat(20_000)}`, 'lenient');
-    expect(performance.now() - startedAtMs).toBeLessThan(1_000);
+    const work = (): void => {
+      keyOf(`"a"${';a'.repeat(20_000)}!`, 'lenient');
+      keyOf(`"a"${'; '.repeat(20_000)}`, 'lenient');
+      keyOf(`"${'\\"'.repeat(20_000)}`, 'lenient');
+    };
+    expect(cpuMs(work)).toBeLessThan(1_000);
   });
 });
 

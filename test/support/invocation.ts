@@ -26,3 +26,16 @@ export function lambdaContext(remainingMs: number | (() => number) = 30_000): Co
     succeed: () => {},
   };
 }
+
+/**
+ * An invocation that Lambda ends after `ms`. Its end is a timer of this process: a busy machine delays it as much as what it is
+ * compared with.
+ */
+export function invocationOf(ms: number): { readonly context: Context; isOver(): boolean } {
+  const endsAtMs = Date.now() + ms;
+  let isOver = false;
+  setTimeout(() => {
+    isOver = true;
+  }, ms).unref();
+  return { context: lambdaContext(() => endsAtMs - Date.now()), isOver: () => isOver };
+}
