@@ -60,10 +60,10 @@ export class LaneWork extends Work {
 
   commitUpTo<Result>(given: LaneCommit<unknown, Result>): Promise<Result> {
     return this.track(async () => {
-      checkWork('commit()', given);
+      this.#lane.hasAsked = true;
+      checkWork('commit()', given, 'result', 'upTo');
       const { result, upTo, ...work } = given;
       const { hasMoved } = this.#lane;
-      this.#lane.hasAsked = true;
       try {
         this.beginCommit();
         const to = Object.hasOwn(given, 'upTo') ? this.#positionOf(upTo) : this.#next(this.#lane.last);

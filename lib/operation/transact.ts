@@ -16,7 +16,7 @@ import type {
   TransactWrite,
 } from '../store/index.ts';
 import { uniqueId } from '../unique-id.ts';
-import { isRecord, kindOf } from '../validate.ts';
+import { isRecord, kindOf, memberPath } from '../validate.ts';
 import { type Message, staged } from './outbox.ts';
 
 /** Writes and messages that happen together or not at all. */
@@ -33,12 +33,24 @@ export interface AtomicWork {
 export const isEmpty = ({ writes = [], messages = [] }: AtomicWork): boolean =>
   writes.length === 0 && messages.length === 0;
 
-/** @throws `BAD_WRITES` if `work` is not an object, or its lists are not arrays */
-export function checkWork(what: string, work: unknown): void {
+/**
+ * @param others what `work` may have beside its lists
+ * @throws `BAD_WRITES` if `work` is not an object, has other members, or its lists are not arrays
+ */
+export function checkWork(what: string, work: unknown, ...others: readonly string[]): void {
   if (!isRecord(work)) {
     throw new IdempotencyError(
       'BAD_WRITES',
       `Expected ${what} to be given an object, got ${kindOf(work)}. Nothing was written. Write \`commit({ result, writes, messages })\`, or \`transaction(name, { value, writes, messages })\`.`,
+    );
+  }
+  // A mistyped list would be left out of the transaction, and the operation would be done without it.
+  const known = ['writes', 'messages', ...others];
+  const unknown = Object.keys(work).find((name) => !known.includes(name));
+  if (unknown !== undefined) {
+    throw new IdempotencyError(
+      'BAD_WRITES',
+      `${what} takes no member \`${memberPath(unknown)}\`, but ${known.join(', ')}. Nothing was written.`,
     );
   }
   const { writes = [], messages = [] } = work;

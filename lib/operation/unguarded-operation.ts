@@ -38,14 +38,15 @@ export class UnguardedOperation implements Operation {
   }
 
   async transaction<T>(name: string, given: AtomicWork & { readonly value?: T }): Promise<T> {
-    checkWork('transaction()', given);
+    checkWork('transaction()', given, 'value');
     const { value, ...work } = given;
     await this.#sendAny(name, work);
     return value as T;
   }
 
   async commit<R>(given: AtomicWork & { readonly result: R }): Promise<R> {
-    checkWork('commit()', given);
+    // `upTo`: of a lane that nothing guards.
+    checkWork('commit()', given, 'result', 'upTo');
     const { result, ...work } = given;
     await this.#sendAny('commit', work);
     return result;

@@ -77,7 +77,7 @@ export class Work {
 
   transaction<T>(name: string, given: AtomicWork & { value?: T }): Promise<T> {
     return this.track(async () => {
-      checkWork('transaction()', given);
+      checkWork('transaction()', given, 'value');
       const { value, ...work } = given;
       this.#enter('transaction()', name);
       const recorded = await this.#steps.find(name);
@@ -101,7 +101,7 @@ export class Work {
 
   commit<R>(given: AtomicWork & { readonly result: R }): Promise<R> {
     return this.track(async () => {
-      checkWork('commit()', given);
+      checkWork('commit()', given, 'result');
       const { result, ...work } = given;
       this.beginCommit();
       return (await this.complete(work, result)) as R;

@@ -334,6 +334,20 @@ describe('eachPartition() with commits', () => {
   it.each([
     ['without a claim', atCommit],
     ['under a claim', eager],
+  ])('%s moves no position for a commit with a member that is mistyped', async (_, guarded) => {
+    const errors: unknown[] = [];
+    const mistyped = { write: [] } as object;
+    const handler = guarded(async (_, op) => {
+      await op.commit(mistyped).catch((error) => errors.push(error));
+    });
+    const batch = kinesisEvent(keyed('a', 1));
+    expect(failedIn(await handler(batch))).toHaveLength(1);
+    expect(errors).toMatchObject([{ code: 'BAD_WRITES', message: expect.stringContaining('`.write`') }]);
+  });
+
+  it.each([
+    ['without a claim', atCommit],
+    ['under a claim', eager],
   ])('%s refuses what is no record of the handler, and a part that is done', async (_, guarded) => {
     const seen: unknown[] = [];
     const handler = guarded(async (records, op) => {

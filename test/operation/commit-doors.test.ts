@@ -128,6 +128,31 @@ describe('a commit over HTTP', () => {
   });
 });
 
+test.each([
+  [
+    'a commit',
+    (op: Operation) => op.commit({ result: 1, write: [] } as never),
+    '`.write`, but writes, messages, result',
+  ],
+  [
+    'a transaction',
+    (op: Operation) => op.transaction('book', { values: 1 } as never),
+    '`.values`, but writes, messages, value',
+  ],
+  [
+    'a commit with data for a name',
+    (op: Operation) => op.commit({ result: 1, 'ada@example.com': [] } as never),
+    '`[…]`, but',
+  ],
+])('%s refuses a member that it does not know, which would be left out', async (_, act, message) => {
+  const call = bench.guard(act as never, http) as HttpCall;
+  expect(await failureOf(call(paymentEvent({ key: bench.id })))).toMatchObject({
+    code: 'BAD_WRITES',
+    message: expect.stringContaining(message),
+  });
+  expect(bench.transactions()).toEqual([]);
+});
+
 test('a commit or transaction under a claim that is given no object says what to give', async () => {
   for (const none of [null, undefined, 'done']) {
     const acts = [

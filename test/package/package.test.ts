@@ -9,22 +9,22 @@ import { type Manifest, pack, root, run, type Target } from './packed.ts';
 
 /** What a Lambda may carry, minified and without the AWS SDK. Raised only in the commit that needs it. */
 const bundles: readonly [what: string, source: string, ceilingBytes: number][] = [
-  ['everything', "export * from './dist/lib/index.js'", 180_300],
+  ['everything', "export * from './dist/lib/index.js'", 180_600],
   ['a guard on a table', "export { dynamoStore, idempotent } from './dist/lib/index.js'", 75_400],
   [
     'a guard on a table, with its operation',
     "export { dynamoStore, idempotent, operation } from './dist/lib/index.js'",
-    108_500,
+    108_800,
   ],
   [
     'a guard of records on a table',
     "export { dynamoStore, eachRecord, idempotent } from './dist/lib/index.js'",
-    125_400,
+    125_700,
   ],
   [
     'a guard of lanes on a table',
     "export { dynamoStore, eachPartition, idempotent } from './dist/lib/index.js'",
-    133_000,
+    133_300,
   ],
   [
     'a guard of numbered senders on a table',
