@@ -179,4 +179,10 @@ export const laneMutants: readonly Mutant[] = [
     replace: 'const moved = cleanup(endsAtMs);',
     test: `${faults}: counts each record once, whichever one request never arrives`,
   },
+  {
+    fault: "a write under a lane's claim is made without asking whose it is",
+    file: 'lib/dynamo/position-items.ts',
+    find: 'ConditionExpression: items.ifMine,',
+    replace: 'ConditionExpression: `(${items.ifMine} OR #owner <> :owner)`,',
+  },
 ];

@@ -2,7 +2,7 @@
 
 import { Chance } from '../../../lib/simulate/time/chance.ts';
 import { type Auditor, auditors } from '../auditors/index.ts';
-import { workloads } from '../workloads/index.ts';
+import { workloadOf, workloads } from '../workloads/index.ts';
 import type { Rates } from './faults.ts';
 import { replaceGlobals } from './globals.ts';
 import { reachedIn } from './reached.ts';
@@ -38,7 +38,7 @@ export async function runSeed(
   { only, workload: name, auditors: more = [] }: RunOptions = {},
 ): Promise<Report> {
   const chance = new Chance(seed);
-  const workload = workloads.find((one) => one.name === name) ?? chance.pick('workload', workloads);
+  const workload = workloads.find((one) => one.name === name) ?? workloadOf(seed, chance);
   const world = new World(seed, ratesOf(chance), only);
   const restore = replaceGlobals(world.time, world.chance, (line) => world.log('console', line));
   const complaints: string[] = [];

@@ -37,10 +37,17 @@ export const streams: readonly Workload[] = (['Kinesis', 'DynamoDB'] as const).m
   },
 }));
 
-class Lane {
+/** Whom a lane's batches are given to. */
+export interface Consumer {
+  readonly timeoutMs: number;
+  invoke(batch: readonly Entry[], ended: (outcome: CallOutcome) => void): void;
+}
+
+/** What one poller reads, batch after batch. */
+export class Lane {
   readonly entries: readonly Entry[];
   readonly #world: World;
-  readonly #fleet: BatchFleet;
+  readonly #fleet: Consumer;
   readonly #name: string;
   readonly #batchSize: number;
   readonly #isCut: boolean;
@@ -54,7 +61,7 @@ class Lane {
   /** What was given up, to be sent again by hand. */
   #givenUp: Entry[] = [];
 
-  constructor(world: World, fleet: BatchFleet, entries: readonly Entry[], number: number) {
+  constructor(world: World, fleet: Consumer, entries: readonly Entry[], number: number) {
     this.#world = world;
     this.#fleet = fleet;
     this.entries = entries;
@@ -178,7 +185,7 @@ function entryOf(service: Service, group: string, number: number): Entry {
   return { key: sequence, group, record, pk: pkOf(record.eventSourceARN ?? null, record.eventID) };
 }
 
-const kinesisRecord = (sequenceNumber: string, partitionKey: string): KinesisStreamRecord => ({
+export const kinesisRecord = (sequenceNumber: string, partitionKey: string): KinesisStreamRecord => ({
   awsRegion: 'eu-west-1',
   eventID: `shardId-000000000000:${sequenceNumber}`,
   eventName: 'aws:kinesis:record',
@@ -195,7 +202,7 @@ const kinesisRecord = (sequenceNumber: string, partitionKey: string): KinesisStr
   },
 });
 
-const dynamoRecord = (SequenceNumber: string, id: string): DynamoDBRecord => ({
+export const dynamoRecord = (SequenceNumber: string, id: string): DynamoDBRecord => ({
   awsRegion: 'eu-west-1',
   eventID: `event ${SequenceNumber}`,
   eventName: 'INSERT',
