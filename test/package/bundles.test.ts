@@ -247,7 +247,7 @@ const importing = (names: string): string =>
 describe.each<[name: string, bundle: (from: string, contents: string) => Promise<Bundled>]>([
   ['esbuild', (from, contents) => withEsbuild(from, contents, 'esm')],
   ['webpack', (from, contents) => withWebpack(from, contents, 'production')],
-])('a handler, bundled by %s', (_, bundle) => {
+])('a handler, bundled by %s', { timeout: 60_000 }, (_, bundle) => {
   it('refuses a batch before it is called, where it imports nothing that takes one', async () => {
     const { folder } = await bundle(projectWithAll, importing('idempotent'));
     const refused = 'UNSUPPORTED none';
