@@ -4,7 +4,7 @@ import { browserBench, bundled, type ClientWindow } from './site.ts';
 
 /** What a page may weigh, minified. Raised only in the commit that needs it. */
 const bundles: readonly [what: string, source: string, ceilingBytes: number][] = [
-  ['all of `idemkit/client`', "export * from './lib/client.ts'", 24_500],
+  ['all of `idemkit/client`', "export * from './lib/client.ts'", 24_700],
   ['`retryingFetch` alone', "export { retryingFetch } from './lib/client.ts'", 10_250],
 ];
 
