@@ -10,6 +10,8 @@ export default defineConfig({
     testTimeout: 20_000,
     hookTimeout: 60_000,
     teardownTimeout: 10_000,
+    // By default one core is left free, which is half of a machine with two: no test watches files here.
+    maxWorkers: '100%',
     // A poll ends with what it waits for. On a busy machine a process may take seconds to start.
     expect: { poll: { timeout: 15_000 } },
   },
