@@ -133,7 +133,10 @@ async function staged(): Promise<string[]> {
   return found;
 }
 
-test('each sale of a topic is one message, in order, over rebalances and kills', async () => {
+// A rebalance waits for seconds, and there are several.
+test('each sale of a topic is one message, in order, over rebalances and kills', {
+  timeout: 180_000,
+}, async () => {
   const topic = `sales-${randomUUID()}`;
   const delivered: string[] = [];
   const killed: string[] = [];

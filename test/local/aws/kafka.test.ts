@@ -1,6 +1,6 @@
 import type { MSKEvent } from 'aws-lambda';
 import { Kafka, logLevel, type Producer } from 'kafkajs';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import type { EventSource } from '../../../local/aws/event-source.ts';
 import { type KafkaBrokers, startKafka } from '../../../local/aws/kafka.ts';
 import { startKafkaEventSource } from '../../../local/aws/kafka-event-source.ts';
@@ -68,6 +68,9 @@ function member(topic: string, consumerGroupId: string, invoke: (event: MSKEvent
   sources.push(source);
   return { source, events, dealt, values: () => events.flatMap(valuesIn) };
 }
+
+// A rebalance waits for seconds.
+vi.setConfig({ testTimeout: 60_000 });
 
 const until = (isSo: () => boolean): Promise<void> => expect.poll(isSo, { timeout: 30_000 }).toBe(true);
 
