@@ -135,6 +135,9 @@ export const metric = {
 /** How long an answer is replayed by default: one day. */
 export const defaultTtlSeconds = 86_400;
 
+/** How long a silent sender, and a lane that does not move, are kept by default: thirty days. */
+export const defaultForgetAfterSeconds = 2_592_000;
+
 const cleanupDelaySeconds = 86_400;
 
 /**

@@ -153,6 +153,12 @@ export const isOneOf =
   (value: unknown): boolean =>
     values.includes(value);
 
+/** For options and variables that say how long something lasts. */
+export const lifetimeInSeconds = {
+  expected: 'a number of seconds, more than 0, at most ten years',
+  isFine: (value: unknown): boolean => isBetween(value, 0, 315_360_000),
+} satisfies Rule;
+
 /** How far a typed name is from a known one. `ttl` means `ttlSeconds`, though fewer letters lead to `http`. */
 export const unlikeness = (typed: string, known: string): number =>
   known.toLowerCase().startsWith(typed.toLowerCase()) ? 0 : distance(typed, known);

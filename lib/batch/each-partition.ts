@@ -3,7 +3,8 @@ import type { Context, DynamoDBRecord, KinesisStreamRecord, MSKRecord } from 'aw
 import { IdempotencyError, show } from '../errors.ts';
 import { asBatch } from '../events/index.ts';
 import type { LaneOperation } from '../operation/index.ts';
-import { complete, isBetween, isFunction, type Rules } from '../validate.ts';
+import { defaultForgetAfterSeconds } from '../record.ts';
+import { complete, isFunction, lifetimeInSeconds, type Rules } from '../validate.ts';
 import { type ArrivedBatch, arrivedIn } from './arrived-batch.ts';
 import { batchRules } from './batch-rules.ts';
 import type { BatchAnswer, EventOf, WithPayload } from './each-record.ts';
@@ -115,7 +116,9 @@ export function eachPartition<Record extends StreamRecord = KinesisStreamRecord,
 function partitioned(arrived: ArrivedBatch, forgetAfterSeconds: number | undefined): PartitionedBatch {
   const { ttlMs } = arrived.settings;
   const forgetAfterMs =
-    forgetAfterSeconds === undefined ? Math.max(ttlMs, thirtyDaysMs) : forgetAfterSeconds * 1000;
+    forgetAfterSeconds === undefined
+      ? Math.max(ttlMs, defaultForgetAfterSeconds * 1000)
+      : forgetAfterSeconds * 1000;
   const taken = arrived.taken((batch) => new PartitionedBatch(batch, forgetAfterMs));
   if (taken instanceof PartitionedBatch) return taken;
   throw new IdempotencyError(
@@ -127,15 +130,9 @@ function partitioned(arrived: ArrivedBatch, forgetAfterSeconds: number | undefin
 const noBatch =
   'eachPartition() was given an event that is no batch of Kinesis, DynamoDB Streams or Kafka records. Handle it with a handler of its own.';
 
-const thirtyDaysMs = 2_592_000_000;
-const tenYearsSeconds = 315_360_000;
-
 const rules = {
   ...batchRules,
-  forgetAfterSeconds: {
-    expected: 'a number of seconds, more than 0, at most ten years',
-    isFine: (value) => isBetween(value, 0, tenYearsSeconds),
-  },
+  forgetAfterSeconds: lifetimeInSeconds,
   onFailure: { expected: 'a function', isFine: isFunction, fallback: logFailure },
 } satisfies Rules<EachPartitionOptions>;
 

@@ -1,18 +1,16 @@
 /** The item of a lane: its position, and the attempt in flight. The lane's records that have come are read from it as one claim. */
 import { attribute, cleanupAtSeconds, laneAttribute, positionSortKey } from '../record.ts';
-import type {
-  Advance,
-  ClaimRecord,
-  Completion,
-  LanePlace,
-  NewClaim,
-  Return,
-  Takeover,
+import {
+  type Advance,
+  type ClaimRecord,
+  type Completion,
+  type LanePlace,
+  type NewClaim,
+  neverMs,
+  type Return,
+  type Takeover,
 } from '../store/index.ts';
 import { assignment, type Item, type Items, number, type Owned } from './items.ts';
-
-/** Later than any window. The largest time that a Date can hold. */
-const endOfTimeMs = 8.64e15;
 
 export type PositionItems = ReturnType<typeof positionItemsOf>;
 
@@ -80,7 +78,7 @@ export function positionItemsOf(items: Items, { lane, upTo }: LanePlace, reach: 
     const { answer: _, completedAtMs = record.createdAtMs, ...claim } = record;
     if (position !== undefined && position >= upTo) {
       const answer = { kind: 'unavailable', reason: 'forgotten' } as const;
-      return { ...claim, status: 'COMPLETED', completedAtMs, endsAtMs: endOfTimeMs, answer };
+      return { ...claim, status: 'COMPLETED', completedAtMs, endsAtMs: neverMs, answer };
     }
     // Nothing of the lane is in flight: it is anybody's.
     return record.status === 'COMPLETED' ? { ...claim, status: 'RELEASED', endsAtMs: 0 } : claim;
@@ -210,7 +208,7 @@ export function positionItemsOf(items: Items, { lane, upTo }: LanePlace, reach: 
     readOvertaken(item: Item, owner: string): ClaimRecord {
       const record = readClaim(item);
       if (record.status !== 'RELEASED' || record.owner === owner) return record;
-      return { ...record, status: 'IN_PROGRESS', leaseUntilMs: 0, endsAtMs: endOfTimeMs };
+      return { ...record, status: 'IN_PROGRESS', leaseUntilMs: 0, endsAtMs: neverMs };
     },
 
     positionIn: (item: Item): string | undefined => item[laneAttribute.position]?.S,

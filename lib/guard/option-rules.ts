@@ -6,13 +6,13 @@ import {
   isFunction,
   isOneOf,
   isRecord,
+  lifetimeInSeconds,
   type OtherNames,
   type Rule,
   type Rules,
 } from '../validate.ts';
 import type { HttpOptions, IdempotentOptions } from './options.ts';
 
-const maxTtlSeconds = 315_360_000;
 export const maxNamespaceLength = 255;
 
 /** DynamoDB stores every lone half of a surrogate pair as one and the same character. */
@@ -21,7 +21,6 @@ const isString =
   (pattern: RegExp) =>
   (value: unknown): boolean =>
     typeof value === 'string' && pattern.test(value);
-export const isTtl = (value: unknown): boolean => isBetween(value, 0, maxTtlSeconds);
 
 /** These statuses say "not now": they are no answer to the operation. */
 const passingStatuses = new Set([408, 409, 425, 429]);
@@ -94,10 +93,7 @@ export const rules = {
     isFine: (value) => value === false || isFunction(value),
   },
   required: { ...yesOrNo, fallback: true },
-  ttlSeconds: {
-    expected: 'a number of seconds, more than 0, at most ten years',
-    isFine: isTtl,
-  },
+  ttlSeconds: lifetimeInSeconds,
   lease: {
     expected: 'an object such as { seconds: 30 }',
     isFine: (value) => isRecord(value) && isBetween(value.seconds, 0, 86_400),

@@ -7,8 +7,8 @@ import type { ReplySettings } from '../http/index.ts';
 import type { IdempotencyEvent } from '../observe/index.ts';
 import { defaultTtlSeconds, environment } from '../record.ts';
 import { type Store, systemClock } from '../store/index.ts';
-import { complete } from '../validate.ts';
-import { isNamespace, isTtl, maxNamespaceLength, otherNames, rules } from './option-rules.ts';
+import { complete, lifetimeInSeconds } from '../validate.ts';
+import { isNamespace, maxNamespaceLength, otherNames, rules } from './option-rules.ts';
 import type { GuardOptions } from './options.ts';
 
 /** A guard's options, with all defaults filled in. */
@@ -122,10 +122,10 @@ function ttlFromEnvironment(): number | undefined {
   const text = process.env[environment.ttlSeconds];
   if (text === undefined || text === '') return undefined;
   const seconds = Number(text);
-  if (isTtl(seconds)) return seconds;
+  if (lifetimeInSeconds.isFine(seconds)) return seconds;
   throw new IdempotencyError(
     'BAD_OPTION',
-    `Expected ${environment.ttlSeconds} to be a number of seconds, more than 0, at most ten years; got ${show(text)}.`,
+    `Expected ${environment.ttlSeconds} to be ${lifetimeInSeconds.expected}, got ${show(text)}.`,
   );
 }
 

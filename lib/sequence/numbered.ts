@@ -5,7 +5,8 @@ import type { Settings } from '../engine/index.ts';
 import { IdempotencyError, show } from '../errors.ts';
 import { headerLinesOf, type IdentitySettings, type SenderPlace } from '../events/index.ts';
 import { sha256 } from '../hash.ts';
-import { complete, isBetween, isOneOf, isRecord, type Rules } from '../validate.ts';
+import { defaultForgetAfterSeconds } from '../record.ts';
+import { complete, isOneOf, isRecord, lifetimeInSeconds, type Rules } from '../validate.ts';
 import { howToWrite, numberingIn, sequenceHeader } from './header.ts';
 import { checkedNumbering, type Numbering } from './place.ts';
 
@@ -173,13 +174,7 @@ function refuseBeside(options: object): void {
   }
 }
 
-const maxForgetAfterSeconds = 315_360_000;
-
 const rules = {
-  forgetAfterSeconds: {
-    expected: 'a number of seconds, more than 0, at most ten years',
-    isFine: (value) => isBetween(value, 0, maxForgetAfterSeconds),
-    fallback: 2_592_000,
-  },
+  forgetAfterSeconds: { ...lifetimeInSeconds, fallback: defaultForgetAfterSeconds },
   start: { expected: "'zero' or 'anywhere'", isFine: isOneOf('zero', 'anywhere'), fallback: 'zero' },
 } satisfies Rules<NumberedOptions>;

@@ -18,7 +18,15 @@ export {
   memoryStore,
   type WritableTables,
 } from './memory-store.ts';
-export { keptAnswers, metByClaim, metByOwner, type Placed, placed, type Sender } from './sequence.ts';
+export {
+  keptAnswers,
+  metByClaim,
+  metByOwner,
+  neverMs,
+  type Placed,
+  placed,
+  type Sender,
+} from './sequence.ts';
 export {
   type Advance,
   type ClaimRecord,

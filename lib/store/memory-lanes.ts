@@ -1,5 +1,6 @@
 /** Lanes and their positions in this process's memory: what the store in memory shows of each. */
 import type { MemoryClaims } from './memory-claims.ts';
+import { neverMs } from './sequence.ts';
 import type {
   Advance,
   ClaimRecord,
@@ -16,8 +17,6 @@ interface Lane extends ClaimRecord {
   readonly cleanupEndsAtMs: number;
 }
 
-/** Later than any window. The largest time that a Date can hold. */
-const endOfTimeMs = 8.64e15;
 const applied: Written = { outcome: 'applied' };
 
 /** One lane, up to a position. */
@@ -66,7 +65,7 @@ function verbsOf(
     if (!isBehind(lane)) {
       const { completedAtMs = record.createdAtMs } = record;
       const answer = { kind: 'unavailable', reason: 'forgotten' } as const;
-      return { ...record, status: 'COMPLETED', completedAtMs, endsAtMs: endOfTimeMs, answer };
+      return { ...record, status: 'COMPLETED', completedAtMs, endsAtMs: neverMs, answer };
     }
     const { completedAtMs: ___, ...claim } = record;
     return claim.status === 'COMPLETED' ? { ...claim, status: 'RELEASED', endsAtMs: 0 } : claim;
@@ -83,7 +82,7 @@ function verbsOf(
     const isGone = found?.status === 'RELEASED' && found.owner !== owner;
     return {
       outcome: 'stopped',
-      found: isGone ? { ...found, status: 'IN_PROGRESS', leaseUntilMs: 0, endsAtMs: endOfTimeMs } : found,
+      found: isGone ? { ...found, status: 'IN_PROGRESS', leaseUntilMs: 0, endsAtMs: neverMs } : found,
     };
   };
 

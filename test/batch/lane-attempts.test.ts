@@ -185,6 +185,24 @@ describe.each<[string, IdempotentOptions]>([
     }
   };
 
+  /** An invocation whose transactions take effect, and which never hears an answer to them. */
+  async function deaf(work: Work) {
+    const client = { maxAttempts: 1, requestHandler: { requestTimeout: 300 } };
+    const store = bench.store({ client });
+    bench.proxy.inject({
+      operation: 'TransactWriteItems',
+      fault: 'drop-after',
+      times: Number.POSITIVE_INFINITY,
+    });
+    const running = guarded(work, { ...level, store }, 0)(batch(1, 2), lambdaContext(800));
+    const advancing = setInterval(() => bench.clock.advance(100), 20);
+    try {
+      return await running;
+    } finally {
+      clearInterval(advancing);
+    }
+  }
+
   it.each([1, sdkAttempts, sdkAttempts + 1])(
     'is applied once where its answer is lost %i times',
     async (lost) => {
@@ -205,19 +223,7 @@ describe.each<[string, IdempotentOptions]>([
   });
 
   it('of which nobody knows is found out by the next delivery', async () => {
-    const client = { maxAttempts: 1, requestHandler: { requestTimeout: 300 } };
-    const store = bench.store({ client });
-    // It takes effect, and never is an answer heard.
-    bench.proxy.inject({
-      operation: 'TransactWriteItems',
-      fault: 'drop-after',
-      times: Number.POSITIVE_INFINITY,
-    });
-    const handler = guarded(committing, { ...level, store }, 0);
-    const running = handler(batch(1, 2), lambdaContext(800));
-    const advancing = setInterval(() => bench.clock.advance(100), 20);
-    expect(failedIn(await running)).toEqual(['1']);
-    clearInterval(advancing);
+    expect(failedIn(await deaf(committing))).toEqual(['1']);
     expect(lanes.failures).toMatchObject([{ error: { code: 'OUTCOME_UNKNOWN', effect: 'possible' } }]);
     bench.proxy.reset();
     bench.clock.advance(61_000);
@@ -226,27 +232,13 @@ describe.each<[string, IdempotentOptions]>([
   });
 
   it('after one of which nobody knows begins nothing more', async () => {
-    const client = { maxAttempts: 1, requestHandler: { requestTimeout: 300 } };
-    const store = bench.store({ client });
-    bench.proxy.inject({
-      operation: 'TransactWriteItems',
-      fault: 'drop-after',
-      times: Number.POSITIVE_INFINITY,
-    });
     const codes: string[] = [];
-    const handler = guarded(
-      async (records, op) => {
-        for (const upTo of records) {
-          await op.commit({ writes: counts([upTo]), upTo }).catch(({ code }) => codes.push(code));
-        }
-      },
-      { ...level, store },
-      0,
-    );
-    const running = handler(batch(1, 2), lambdaContext(800));
-    const advancing = setInterval(() => bench.clock.advance(100), 20);
-    expect(failedIn(await running)).toEqual(['1']);
-    clearInterval(advancing);
+    const call = deaf(async (records, op) => {
+      for (const upTo of records) {
+        await op.commit({ writes: counts([upTo]), upTo }).catch(({ code }) => codes.push(code));
+      }
+    });
+    expect(failedIn(await call)).toEqual(['1']);
     expect(codes).toEqual(['OUTCOME_UNKNOWN', 'OUTCOME_UNKNOWN']);
     expect(new Set(bench.transactions().map(({ body }) => body.ClientRequestToken)).size).toBe(1);
     expect(lanes.failures).toMatchObject([{ error: { code: 'NOT_COMMITTED', effect: 'possible' } }]);

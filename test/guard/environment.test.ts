@@ -35,7 +35,7 @@ describe('the time that an answer is kept', () => {
     (text) => {
       vi.stubEnv('IDEMPOTENCY_TTL_SECONDS', text);
       expect(refusalOf({})).toBe(
-        `Expected IDEMPOTENCY_TTL_SECONDS to be a number of seconds, more than 0, at most ten years; got ${JSON.stringify(text)} (string).`,
+        `Expected IDEMPOTENCY_TTL_SECONDS to be a number of seconds, more than 0, at most ten years, got ${JSON.stringify(text)} (string).`,
       );
       make({ ttlSeconds: 60 });
     },

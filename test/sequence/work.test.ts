@@ -1,10 +1,32 @@
 import { describe, expect, it, vi } from 'vitest';
-import { IdempotencyError, idempotent, operation } from '../../lib/index.ts';
+import { IdempotencyError, idempotent, type Operation, operation } from '../../lib/index.ts';
 import { deferred } from '../support/hands.ts';
 import { bookings, codeOf, errorOf, numberedBench, type Sale, stores } from './bench.ts';
 
 describe.each(stores)('on %s, a numbered operation', (_, makeStore) => {
   const bench = numberedBench(makeStore);
+
+  /** What an attempt of epoch 0 is told that goes on only after epoch 1 has done the same number. */
+  async function codeOfOvertaken(work: (epoch: number, op: Operation) => Promise<number>, more: object = {}) {
+    const end = deferred();
+    const started = deferred();
+    const call = idempotent(
+      async ({ epoch = 0 }: Sale, context) => {
+        if (epoch === 0) {
+          started.resolve();
+          await end.promise;
+        }
+        return work(epoch, operation(context));
+      },
+      bench.options({ destinations: ['ledger'], lease: { seconds: 30 }, ...more }),
+    );
+    const older = codeOf(call({ number: 0 }));
+    await started.promise;
+    bench.clock.advance(30_001);
+    expect(await call({ epoch: 1, number: 0 })).toBe(1);
+    end.resolve();
+    return older;
+  }
 
   describe('with steps', () => {
     it('continues after the steps of an attempt that crashed, with the same tokens', async () => {
@@ -101,53 +123,27 @@ describe.each(stores)('on %s, a numbered operation', (_, makeStore) => {
     });
 
     it('does not commit for an attempt of an older epoch that was overtaken', async () => {
-      const end = deferred();
-      const started = deferred();
-      const call = idempotent(
-        async ({ epoch = 0 }: Sale, context) => {
-          if (epoch === 0) {
-            started.resolve();
-            await end.promise;
-          }
-          return operation(context).commit({
+      const code = await codeOfOvertaken(
+        (epoch, op) =>
+          op.commit({
             result: epoch,
             messages: [{ destination: 'ledger', groupId: 'till', body: { epoch } }],
-          });
-        },
-        bench.options({ claim, destinations: ['ledger'], lease: { seconds: 30 } }),
+          }),
+        { claim },
       );
-      const older = errorOf(call({ number: 0 }));
-      await started.promise;
-      bench.clock.advance(30_001);
-      expect(await call({ epoch: 1, number: 0 })).toBe(1);
-      end.resolve();
-      expect(['OVERTAKEN', 'FENCED']).toContain((await older).code);
+      expect(['OVERTAKEN', 'FENCED']).toContain(code);
       expect(await bench.staged()).toBe(1);
     });
   });
 
   it('has a transaction that an overtaken attempt cannot send', async () => {
-    const end = deferred();
-    const started = deferred();
-    const call = idempotent(
-      async ({ epoch = 0 }: Sale, context) => {
-        if (epoch === 0) {
-          started.resolve();
-          await end.promise;
-        }
-        await operation(context).transaction('note', {
-          messages: [{ destination: 'ledger', groupId: 'till', body: { epoch } }],
-        });
-        return epoch;
-      },
-      bench.options({ destinations: ['ledger'], lease: { seconds: 30 } }),
-    );
-    const older = codeOf(call({ number: 0 }));
-    await started.promise;
-    bench.clock.advance(30_001);
-    expect(await call({ epoch: 1, number: 0 })).toBe(1);
-    end.resolve();
-    expect(await older).toBe('OVERTAKEN');
+    const code = await codeOfOvertaken(async (epoch, op) => {
+      await op.transaction('note', {
+        messages: [{ destination: 'ledger', groupId: 'till', body: { epoch } }],
+      });
+      return epoch;
+    });
+    expect(code).toBe('OVERTAKEN');
   });
 
   it('waits for a running repeat with `whenBusy`', async () => {

@@ -49,7 +49,8 @@ function replaced(): () => void {
   };
 }
 
-class Timer {
+/** What `setTimeout` returns: a timer of a run. */
+export class Timer {
   readonly cancel: Cancel;
   constructor(cancel: Cancel) {
     this.cancel = cancel;

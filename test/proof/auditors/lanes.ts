@@ -57,6 +57,18 @@ export const laneItem = (item: Item): LaneItem => ({
   position: textIn(item, 'position'),
 });
 
+/** Changes after which the position of its lane is not before `entry`. */
+const changesTo = (history: History, { pk, position }: PlacedEntry): LaneChange[] =>
+  history.facts(laneChanges).filter((one) => one.lane === pk && (one.after?.position ?? '') >= position);
+
+/** Executions that were given `entry`, do not commit, and have returned. */
+const returnedWith = (history: History, { key }: PlacedEntry, byMs: number): Execution[] =>
+  history
+    .facts(laneRuns)
+    .filter(({ commits, entries }) => !commits && entries.some((entry) => entry.key === key))
+    .map(({ execution }) => execution)
+    .filter(({ ended, endedAtMs = Number.POSITIVE_INFINITY }) => ended === 'returned' && endedAtMs <= byMs);
+
 const once: Auditor = {
   promise: 'a commit has one effect for each record of a lane, with its position',
   audit(history) {
@@ -70,16 +82,9 @@ const once: Auditor = {
       if (before && before.number >= entry.number)
         problems.push(`${execution} had its effect after that of ${before.key}`);
       last.set(entry.pk, entry);
-      const { position } = entry;
-      const isMoved = history
-        .facts(laneChanges)
-        .some(
-          (one) =>
-            one.lane === entry.pk &&
-            one.atMs === atMs &&
-            (one.before?.position ?? '') < position &&
-            (one.after?.position ?? '') >= position,
-        );
+      const isMoved = changesTo(history, entry).some(
+        (one) => one.atMs === atMs && (one.before?.position ?? '') < entry.position,
+      );
       if (!isMoved) problems.push(`${execution} had its effect without the position`);
     }
     return problems;
@@ -100,21 +105,10 @@ const noneSkipped: Auditor = {
 };
 
 /** Its effect is there, its handler has returned, or its stream has given it up. */
-function isDone(history: History, { key }: PlacedEntry, byMs: number): boolean {
-  return (
-    history.committed.some((one) => one.pk === key && one.atMs <= byMs) ||
-    history.takenOut.some((one) => one.key === key && one.atMs <= byMs) ||
-    history
-      .facts(laneRuns)
-      .some(
-        ({ execution, entries, commits }) =>
-          !commits &&
-          execution.ended === 'returned' &&
-          (execution.endedAtMs ?? Number.POSITIVE_INFINITY) <= byMs &&
-          entries.some((entry) => entry.key === key),
-      )
-  );
-}
+const isDone = (history: History, entry: PlacedEntry, byMs: number): boolean =>
+  history.committed.some((one) => one.pk === entry.key && one.atMs <= byMs) ||
+  history.takenOut.some((one) => one.key === entry.key && one.atMs <= byMs) ||
+  returnedWith(history, entry, byMs).length > 0;
 
 const protocol: Auditor = {
   promise: "a lane's item changes as the protocol says",
@@ -185,12 +179,7 @@ const acknowledged: Auditor = {
     const records = new Map(history.facts(recordsOfLanes).map((entry) => [entry.key, entry]));
     return history.acknowledged.flatMap(({ key, atMs }) => {
       const entry = records.get(key);
-      const isReached = history
-        .facts(laneChanges)
-        .some(
-          (one) =>
-            one.lane === entry?.pk && one.atMs <= atMs && (one.after?.position ?? '') >= entry.position,
-        );
+      const isReached = entry && changesTo(history, entry).some((one) => one.atMs <= atMs);
       return isReached || (entry && isUnrecorded(history, entry, atMs))
         ? []
         : [`${key} was not reported, and its lane's position is before it`];
@@ -199,17 +188,10 @@ const acknowledged: Auditor = {
 };
 
 /** Its handler has returned, and the guard told that it could not record that. */
-const isUnrecorded = (history: History, { key, pk }: PlacedEntry, byMs: number): boolean =>
-  history
-    .facts(laneRuns)
-    .some(
-      ({ execution, entries, commits }) =>
-        !commits &&
-        execution.ended === 'returned' &&
-        (execution.endedAtMs ?? Number.POSITIVE_INFINITY) <= byMs &&
-        entries.some((entry) => entry.key === key) &&
-        execution.call.observed.some((event) => event.type === 'unrecorded' && event.operation === pk),
-    );
+const isUnrecorded = (history: History, entry: PlacedEntry, byMs: number): boolean =>
+  returnedWith(history, entry, byMs).some(({ call }) =>
+    call.observed.some((event) => event.type === 'unrecorded' && event.operation === entry.pk),
+  );
 
 const nothingDone: Auditor = {
   promise: "`effect: 'none'` only where nothing was done in the lane",

@@ -3,7 +3,8 @@ import crypto from 'node:crypto';
 import { syncBuiltinESMExports } from 'node:module';
 import timers from 'node:timers';
 import type { Chance } from '../../../lib/simulate/time/chance.ts';
-import type { Cancel, VirtualTime } from '../../../lib/simulate/time/virtual-time.ts';
+import { Timer } from '../../../lib/simulate/time/timers.ts';
+import type { VirtualTime } from '../../../lib/simulate/time/virtual-time.ts';
 import { invocation } from './sandbox.ts';
 
 /** @returns what puts the system's back */
@@ -49,17 +50,4 @@ export function replaceGlobals(time: VirtualTime, chance: Chance, log: (line: st
     console.warn = theirs.warn;
     console.error = theirs.error;
   };
-}
-
-class Timer {
-  readonly cancel: Cancel;
-  constructor(cancel: Cancel) {
-    this.cancel = cancel;
-  }
-  unref(): this {
-    return this;
-  }
-  ref(): this {
-    return this;
-  }
 }
