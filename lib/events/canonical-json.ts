@@ -9,30 +9,11 @@ import { arrayText, canonicalText, type Member, maxDepth, objectText, tooDeep } 
  */
 export function canonicalJson(text: string): string {
   const value: unknown = JSON.parse(text);
-  return hasUnsafeNumber(text) || hasEscapedName(text) ? rewritten(text) : canonicalText(value);
+  return unsafeNumber.test(text) || hasEscapedName(text) ? rewritten(text) : canonicalText(value);
 }
 
 /** What may begin a number of 16 digits and more, or one with an exponent: all others survive `JSON.parse`. May be in a string. */
 const unsafeNumber = /(?:^|[[:,\s])-?(?:[\d.]{16}|[\d.]+[eE])/;
-
-/** Most texts have neither, which is seen in a fraction of the time that the exact look takes. */
-const hasUnsafeNumber = (json: string): boolean =>
-  (hasLongNumber(json) || /\d[eE][-+\d]/.test(json)) && unsafeNumber.test(json);
-
-const unsafeLength = 16;
-
-/** Of 16 digits in a row, every 16th character of the text is one. */
-function hasLongNumber(json: string): boolean {
-  for (let at = unsafeLength - 1; at < json.length; at += unsafeLength) {
-    if (!isInNumber(json.charCodeAt(at))) continue;
-    let start = at;
-    let end = at + 1;
-    while (isInNumber(json.charCodeAt(start - 1))) start--;
-    while (isInNumber(json.charCodeAt(end))) end++;
-    if (end - start >= unsafeLength) return true;
-  }
-  return false;
-}
 
 /**
  * Whether a member's name is written with escapes. V8 may read such a name as another one, if it has read a name with a backslash
@@ -46,16 +27,17 @@ function hasEscapedName(json: string): boolean {
   let start = json.indexOf('"');
   while (start !== -1) {
     const end = endOfString(json, start + 1);
-    let next = end;
-    while (isBlank(json.charCodeAt(next))) next++;
-    if (json[next] === ':' && json.slice(start, end).includes('\\')) return true;
-    start = json.indexOf('"', next);
+    colon.lastIndex = end;
+    if (json.slice(start, end).includes('\\') && colon.test(json)) return true;
+    start = json.indexOf('"', end);
   }
   return false;
 }
 
-/** What JSON allows between its tokens. */
-const isBlank = (code: number): boolean => code === 0x20 || code === 0x0a || code === 0x0d || code === 0x09;
+/** What follows a name. */
+const colon = /\s*:/y;
+/** A number, or `true`, `false`, `null`. */
+const bareToken = /[-+.\w]+/y;
 
 /** An array or an object whose end has not been read yet. */
 interface Open {
@@ -110,14 +92,6 @@ function rewritten(json: string): string {
         else put(isCanonical ? text : JSON.stringify(JSON.parse(text)));
         break;
       }
-      case 't':
-      case 'f':
-      case 'n': {
-        const literal = first === 't' ? 'true' : first === 'f' ? 'false' : 'null';
-        at = start + literal.length;
-        put(literal);
-        break;
-      }
       case ',':
       case ':':
       case ' ':
@@ -125,9 +99,13 @@ function rewritten(json: string): string {
       case '\r':
       case '\t':
         break;
-      default:
-        while (isInNumber(json.charCodeAt(at))) at++;
-        put(number(json.slice(start, at)));
+      default: {
+        bareToken.lastIndex = start;
+        bareToken.test(json);
+        at = bareToken.lastIndex;
+        const text = json.slice(start, at);
+        put(first > '9' ? text : number(text));
+      }
     }
   }
   return open.items[0] ?? '';
@@ -145,15 +123,6 @@ function isEscaped(json: string, at: number, from: number): boolean {
   while (at - backslashes > from && json[at - backslashes - 1] === '\\') backslashes++;
   return backslashes % 2 === 1;
 }
-
-/** Digits, `+`, `-`, `.`, `e`, `E`. In JSON none of them follows a number. Beyond the text `code` is `NaN`. */
-const isInNumber = (code: number): boolean =>
-  (code >= 0x30 && code <= 0x39) ||
-  code === 0x2b ||
-  code === 0x2d ||
-  code === 0x2e ||
-  code === 0x45 ||
-  code === 0x65;
 
 /** A number by its value: as JavaScript writes it, if a double holds it exactly, else its digits and a power of ten. */
 function number(source: string): string {
