@@ -141,7 +141,7 @@ function refusalResponses(
 ): RefusalResponse[] {
   const isStripe = http.errors === 'stripe';
   const titles = new Map<number, string[]>();
-  for (const [code, { status, title, stripe }] of refusalsOf) {
+  for (const [code, [status, title, stripe]] of refusalsOf) {
     if (code === 'MISSING_KEY' && !required) continue;
     const answered = isStripe ? stripe.status : status;
     titles.set(answered, [...(titles.get(answered) ?? []), title]);
@@ -183,7 +183,7 @@ function errorSchema(profile: ErrorProfile, refusalsOf: typeof refusalsOfKeys): 
       },
     };
   }
-  const shapes = refusalsOf.map(([, { stripe }]) => stripe);
+  const shapes = refusalsOf.map(([, [, , stripe]]) => stripe);
   return {
     type: 'object',
     required: ['error'],

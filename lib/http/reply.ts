@@ -13,53 +13,34 @@ export interface ReplySettings {
 }
 
 /** The reply of a call that came over HTTP. */
-export const httpReply = (settings: ReplySettings, http: HttpEvent): Reply => new HttpReply(settings, http);
+export const httpReply = (settings: ReplySettings, http: HttpEvent): Reply => ({
+  isAmended: true,
+  toStore: (answer) => withoutPrivateHeaders(http, answer),
+  statusOf(answer) {
+    const { statusCode } = responseOf(http, answer) ?? {};
+    return statusCode === undefined ? undefined : Number(statusCode);
+  },
+  replayed: (answer) => replayed(settings, http, answer),
+  refused: (error) => refused(settings, http, error),
+});
 
-class HttpReply implements Reply {
-  readonly isAmended = true;
-  readonly #settings: ReplySettings;
-  readonly #http: HttpEvent;
-
-  constructor(settings: ReplySettings, http: HttpEvent) {
-    this.#settings = settings;
-    this.#http = http;
-  }
-
-  toStore(answer: unknown): unknown {
-    return withoutPrivateHeaders(this.#http, answer);
-  }
-
-  statusOf(answer: unknown): number | undefined {
-    return statusCodeOf(this.#http, answer);
-  }
-
-  replayed(answer: unknown): unknown {
-    return replayed(this.#settings, this.#http, answer);
-  }
-
-  refused(error: IdempotencyError): Ended {
-    const answer = refused(this.#settings, this.#http, error);
-    return answer ? { kind: 'answer', answer } : { kind: 'error', error };
-  }
-}
-
-/** The HTTP answer to a refused call, or `undefined` where the error must be thrown. */
-function refused(
-  settings: ReplySettings,
-  http: HttpEvent,
-  error: IdempotencyError,
-): HttpResponse | undefined {
+/** The HTTP answer to a refused call; the error itself where it must be thrown. */
+function refused(settings: ReplySettings, http: HttpEvent, error: IdempotencyError): Ended {
   const { errors, docsUrl } = settings;
-  const standard = refusal(typeof errors === 'function' ? 'problem' : errors, error, docsUrl);
-  if (standard === undefined) return undefined;
-  const answer = typeof errors === 'function' ? refusedBy(settings, errors, error, standard) : standard;
+  const isOwn = typeof errors === 'function';
+  const standard = refusal(isOwn ? 'problem' : errors, error, docsUrl);
+  if (standard === undefined) return { kind: 'error', error };
+  const answer = isOwn ? refusedBy(settings, errors, error, standard) : standard;
   const retryAfter = hasHeader(answer, 'retry-after') ? undefined : retryAfterOf(error, standard.statusCode);
   return {
-    ...withHeaders(http, answer, {
-      ...(retryAfter !== undefined && { 'Retry-After': String(retryAfter) }),
-      ...headersFor(settings, http),
-    }),
-    statusCode: answer.statusCode,
+    kind: 'answer',
+    answer: {
+      ...withHeaders(http, answer, {
+        ...(retryAfter !== undefined && { 'Retry-After': String(retryAfter) }),
+        ...headersFor(settings, http),
+      }),
+      statusCode: answer.statusCode,
+    },
   };
 }
 
@@ -73,7 +54,7 @@ function refusedBy(
   try {
     const answer: unknown = errors(error);
     const status = (answer as Partial<HttpResponse> | null | undefined)?.statusCode;
-    if (status !== undefined && Number.isInteger(Number(status))) return answer as HttpResponse;
+    if (isStatus(status)) return answer as HttpResponse;
     tellOnce(settings, 'errors', 'returned no response with a `statusCode`', kindOf(answer));
   } catch (thrown) {
     tellOnce(settings, 'errors', 'threw', withoutMessage(thrown));
@@ -117,12 +98,6 @@ function replayed(settings: ReplySettings, http: HttpEvent, answer: unknown): un
   });
 }
 
-/** The HTTP status of a handler's answer. */
-function statusCodeOf(http: HttpEvent, result: unknown): number | undefined {
-  const { statusCode } = responseOf(http, result) ?? {};
-  return statusCode === undefined ? undefined : Number(statusCode);
-}
-
 /** Headers of one exchange, not of the answer: cookies, dates, request ids, and the connection's own (RFC 9110 §7.6.1). */
 const notStored = new Set([
   'set-cookie',
@@ -150,23 +125,24 @@ function withoutPrivateHeaders(http: HttpEvent, result: unknown): unknown {
   const found = responseOf(http, result);
   if (found === undefined) return asSent(result);
   const { cookies: _, ...response } = found;
+  return withHeadersAs(response, (headers) => without(notStored, headers));
+}
+
+/** `response` with both kinds of its headers as `change` makes them. */
+function withHeadersAs(response: Response, change: <T extends object>(headers: T) => T): Response {
+  const { headers, multiValueHeaders } = response;
   return {
     ...response,
-    ...(response.headers && { headers: pickStored(response.headers) }),
-    ...(response.multiValueHeaders && { multiValueHeaders: pickStored(response.multiValueHeaders) }),
+    ...(isRecord(headers) && { headers: change(headers) }),
+    ...(isRecord(multiValueHeaders) && { multiValueHeaders: change(multiValueHeaders) }),
   };
 }
 
-const pickStored = <T>(headers: Readonly<Record<string, T>>) => without(notStored, headers);
-
 /** `headers` without those of `names`, which are in lower case. Most have none of them, and need no copy. */
-function without<T>(
-  names: ReadonlySet<string>,
-  headers: Readonly<Record<string, T>>,
-): Readonly<Record<string, T>> {
+function without<T extends object>(names: ReadonlySet<string>, headers: T): T {
   const isKept = (name: string): boolean => !names.has(name.toLowerCase());
   if (Object.keys(headers).every(isKept)) return headers;
-  return Object.fromEntries(Object.entries(headers).filter(([name]) => isKept(name)));
+  return Object.fromEntries(Object.entries(headers).filter(([name]) => isKept(name))) as T;
 }
 
 /** An HTTP answer that may lack a status. */
@@ -176,19 +152,13 @@ type Response = Partial<HttpResponse>;
 function responseOf({ format }: HttpEvent, result: unknown): Response | undefined {
   const response = asSent(result);
   if (!isRecord(response) || Array.isArray(response)) return undefined;
-  const { statusCode, headers, multiValueHeaders } = response;
-  const isWhole = statusCode !== undefined && Number.isInteger(Number(statusCode));
+  const { statusCode } = response;
   // A REST API answers 200 where a status is missing. Data with other members may still become an answer, in a middleware.
   const isBare = format !== 'v2' && statusCode === undefined && isNothingButResponse(response);
-  if (!isWhole && !isBare) return undefined;
-  return {
-    ...response,
-    ...(isRecord(headers) && { headers: asSent(headers) as HttpResponse['headers'] }),
-    ...(isRecord(multiValueHeaders) && {
-      multiValueHeaders: asSent(multiValueHeaders) as HttpResponse['multiValueHeaders'],
-    }),
-  };
+  return isStatus(statusCode) || isBare ? withHeadersAs(response, asSent) : undefined;
 }
+
+const isStatus = (given: unknown): boolean => given !== undefined && Number.isInteger(Number(given));
 
 const responseMembers = new Set(['headers', 'multiValueHeaders', 'body', 'isBase64Encoded', 'cookies']);
 
@@ -198,18 +168,21 @@ function isNothingButResponse(value: Readonly<Record<string, unknown>>): boolean
 }
 
 /** A value as JSON writes it. The first caller gets what `toJSON` returns, so a repeat must get the same. */
-function asSent(value: unknown): unknown {
-  if (!isRecord(value) || !isFunction(value.toJSON)) return value;
+function asSent<T>(value: T): T {
+  if (!hasToJson(value)) return value;
   try {
-    return withoutToJson((value as { toJSON(name: string): unknown }).toJSON(''));
+    return withoutToJson(value.toJSON('')) as T;
   } catch {
     return value;
   }
 }
 
+const hasToJson = (value: unknown): value is { toJSON(name: string): unknown } =>
+  isRecord(value) && isFunction(value.toJSON);
+
 /** JSON calls `toJSON` once. Of an object that has another one, such as a Date, it writes the members. */
 function withoutToJson(sent: unknown): unknown {
-  if (!isRecord(sent) || !isFunction(sent.toJSON)) return sent;
+  if (!hasToJson(sent)) return sent;
   return Array.isArray(sent) ? [...sent] : { ...sent, toJSON: undefined };
 }
 
@@ -235,27 +208,21 @@ const hasHeader = ({ headers, multiValueHeaders }: Response, name: string): bool
 function withHeaders(http: HttpEvent, response: Response, more: Record<string, string>): Response {
   const added = Object.entries(more).filter(isSent);
   const replaced = new Set(added.map(([name]) => name.toLowerCase()));
-  const kept = <T>(headers: Readonly<Record<string, T>> | undefined) => without(replaced, headers ?? {});
-
+  const { headers, ...rest } = withHeadersAs(response, (given) => without(replaced, given));
   if (http.multiValue) {
     const listed = ([name, value]: [string, unknown]): [string, unknown[]] => [name, [value]];
-    const { headers: single, ...rest } = response;
     return {
       ...rest,
       multiValueHeaders: Object.fromEntries([
-        ...Object.entries(kept(single)).filter(isSent).map(listed),
-        ...Object.entries(kept(response.multiValueHeaders)),
+        ...Object.entries(headers ?? {})
+          .filter(isSent)
+          .map(listed),
+        ...Object.entries(rest.multiValueHeaders ?? {}),
         ...added.map(listed),
       ]) as Record<string, string[]>,
     };
   }
-  return {
-    ...response,
-    headers: { ...kept(response.headers), ...Object.fromEntries(added) },
-    ...(response.multiValueHeaders && {
-      multiValueHeaders: kept(response.multiValueHeaders),
-    }),
-  };
+  return { ...rest, headers: { ...headers, ...Object.fromEntries(added) } };
 }
 
 /** JSON leaves a header without a value out. In a list it would be `null`, of which a load balancer makes a 502. */
