@@ -135,8 +135,10 @@ export class IdempotencyError extends Error {
     this.record = details.record;
     this.expectedNumber = details.expectedNumber;
     // Hidden from logs: both may hold the caller's data.
-    Object.defineProperty(this, 'rejections', { value: details.rejections, enumerable: false });
-    Object.defineProperty(this, 'step', { value: details.step, enumerable: false });
+    Object.defineProperties(this, {
+      rejections: { value: details.rejections },
+      step: { value: details.step },
+    });
   }
 
   /** Whether `value` is an error of idemkit, and has this `code` if one is given. */
@@ -169,11 +171,11 @@ export function afterActing<Thrown>(error: Thrown, message?: string): Thrown | I
     effect: 'possible',
     // A new message replaces the old one, so the error itself becomes the cause.
     cause: message === undefined ? cause : error,
-    ...(retryAfterSeconds !== undefined && { retryAfterSeconds }),
-    ...(record && { record }),
-    ...(rejections && { rejections }),
-    ...(step !== undefined && { step }),
-    ...(expectedNumber !== undefined && { expectedNumber }),
+    retryAfterSeconds,
+    record,
+    rejections,
+    step,
+    expectedNumber,
   });
   // The stack shows where the error was made, not where it left.
   if (error.stack !== undefined) {
@@ -181,6 +183,8 @@ export function afterActing<Thrown>(error: Thrown, message?: string): Thrown | I
   }
   return left;
 }
+
+export const badOption = (message: string): IdempotencyError => new IdempotencyError('BAD_OPTION', message);
 
 /** Its message goes to HTTP callers, so it names neither the table nor the cause. */
 export const storeUnavailable = (cause: unknown): IdempotencyError =>

@@ -1,5 +1,5 @@
 /** Checks options by a table of rules, and says what values are without showing them. */
-import { IdempotencyError, show } from './errors.ts';
+import { badOption, show } from './errors.ts';
 
 /** What an option must be. */
 export interface Rule<Value = unknown> {
@@ -74,24 +74,18 @@ export function checkKnown(
 ): void {
   if (options === undefined) return;
   if (!isPlain(options)) {
-    throw new IdempotencyError(
-      'BAD_OPTION',
-      `Expected ${prefix ? `option \`${prefix.slice(0, -1)}\`` : 'the options'} to be an object, got ${show(options)}.`,
-    );
+    const what = prefix ? `option \`${prefix.slice(0, -1)}\`` : 'the options';
+    throw badOption(`Expected ${what} to be an object, got ${show(options)}.`);
   }
   for (const name of Object.keys(options)) {
     if (known.includes(name)) continue;
     if (Object.hasOwn(renamed, prefix + name)) {
-      throw new IdempotencyError(
-        'BAD_OPTION',
-        `Option \`${prefix}${name}\` is called \`${renamed[prefix + name]}\` now. Rename it.`,
-      );
+      throw badOption(`Option \`${prefix}${name}\` is called \`${renamed[prefix + name]}\` now. Rename it.`);
     }
     const nearest = Object.hasOwn(elsewhere, name)
       ? elsewhere[name]
       : [...known].sort((left, right) => unlikeness(name, left) - unlikeness(name, right))[0];
-    throw new IdempotencyError(
-      'BAD_OPTION',
+    throw badOption(
       `Unknown option \`${prefix}${name}\`. Did you mean \`${prefix}${nearest}\`? Known: ${known.map((one) => prefix + one).join(', ')}.`,
     );
   }
@@ -105,10 +99,7 @@ export function check(
   isFine: (value: unknown) => boolean,
 ): void {
   if (value === undefined || isFine(value)) return;
-  throw new IdempotencyError(
-    'BAD_OPTION',
-    `Expected option \`${name}\` to be ${expected}, got ${show(value)}.`,
-  );
+  throw badOption(`Expected option \`${name}\` to be ${expected}, got ${show(value)}.`);
 }
 
 /** Whether a value is an object as a literal makes it, or one without a prototype. It may come from another realm. */
@@ -153,26 +144,24 @@ export const isOneOf =
   (value: unknown): boolean =>
     values.includes(value);
 
+/** @param expected what the option must be, in words that follow "Expected … to be" */
+export const rule = (expected: string, isFine: (value: unknown) => boolean): Rule<never> => ({
+  expected,
+  isFine,
+});
+export const aFunction = rule('a function', isFunction);
+/** For what is checked elsewhere. */
+export const checkedElsewhere = rule('', () => true);
 /** For options and variables that say how long something lasts. */
-export const lifetimeInSeconds = {
-  expected: 'a number of seconds, more than 0, at most ten years',
-  isFine: (value: unknown): boolean => isBetween(value, 0, 315_360_000),
-} satisfies Rule;
+export const lifetimeInSeconds = rule('a number of seconds, more than 0, at most ten years', (value) =>
+  isBetween(value, 0, 315_360_000),
+);
 
-/** How far a typed name is from a known one. `ttl` means `ttlSeconds`, though fewer letters lead to `http`. */
-export const unlikeness = (typed: string, known: string): number =>
-  known.toLowerCase().startsWith(typed.toLowerCase()) ? 0 : distance(typed, known);
-
-/** Levenshtein's edit distance. */
-function distance(from: string, to: string): number {
-  let row = Array.from({ length: to.length + 1 }, (_, index) => index);
-  for (let i = 1; i <= from.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= to.length; j++) {
-      const substitution = (row[j - 1] ?? 0) + (from[i - 1] === to[j - 1] ? 0 : 1);
-      next.push(Math.min(substitution, (row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1));
-    }
-    row = next;
-  }
-  return row[to.length] ?? 0;
+/** How unlike a typed name is to a known one. `ttl` means `ttlSeconds`, though it has more letters in common with others. */
+export function unlikeness(typed: string, known: string): number {
+  const [one, other] = [typed.toLowerCase(), known.toLowerCase()];
+  if (other.startsWith(one)) return 0;
+  const pairs = Array.from(one, (letter, index) => letter + one.charAt(index + 1));
+  const lacking = pairs.filter((pair) => !other.includes(pair)).length;
+  return lacking + Math.abs(one.length - other.length) / 10;
 }

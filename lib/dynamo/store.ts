@@ -7,11 +7,11 @@ import {
   UpdateItemCommand,
   type UpdateItemCommandInput,
 } from '@aws-sdk/client-dynamodb';
-import { IdempotencyError, show, storeUnavailable } from '../errors.ts';
+import { badOption, IdempotencyError, show, storeUnavailable } from '../errors.ts';
 import { attribute, chunkSortKeyPrefix, environment, tableLayout } from '../record.ts';
 import type { ClaimWritten, Clock, Completion, Seal, Store, Written } from '../store/index.ts';
 import { uniqueId } from '../unique-id.ts';
-import { complete, isFunction, isRecord, type Rule, type Rules } from '../validate.ts';
+import { checkedElsewhere, complete, isFunction, isRecord, type Rules, rule } from '../validate.ts';
 import type { DynamoClient } from './client.ts';
 import { type AnswerInItems, type Chunks, type Item, type Items, itemsOf, type Names } from './items.ts';
 import { inDoubt, type Sent, sendConditional } from './send.ts';
@@ -81,8 +81,7 @@ export function dynamoStore(options: DynamoStoreOptions = {}): DynamoStore {
   const given = complete(options, rules, { elsewhere: powertoolsNames });
   const tableName = given.tableName ?? process.env[environment.table];
   if (typeof tableName !== 'string' || tableName === '') {
-    throw new IdempotencyError(
-      'BAD_OPTION',
+    throw badOption(
       `Expected a table's name in ${environment.table} or dynamoStore({ tableName }), got ${show(tableName)}. In unit tests, use memoryStore() of idemkit/testing, or set ${environment.disabled}=true.`,
     );
   }
@@ -242,27 +241,25 @@ export const provenTables = new Set<string>();
 
 const ownAttributes: ReadonlySet<string> = new Set(Object.values(attribute));
 
-const ofAttribute = {
-  expected: `an attribute's name, and none of the record's own (${[...ownAttributes].join(', ')})`,
-  isFine: (value: unknown) => typeof value === 'string' && value !== '' && !ownAttributes.has(value),
-};
-/** For what is checked where it is used. */
-const anything: Rule<never> = { expected: '', isFine: () => true };
+const ofAttribute = rule(
+  `an attribute's name, and none of the record's own (${[...ownAttributes].join(', ')})`,
+  (value) => typeof value === 'string' && value !== '' && !ownAttributes.has(value),
+);
 
 const rules = {
-  tableName: anything,
-  client: {
-    expected: 'a DynamoDBClient or a DynamoDBDocumentClient',
-    isFine: (value) => isRecord(value) && isFunction(value.send),
-  },
+  tableName: checkedElsewhere,
+  client: rule(
+    'a DynamoDBClient or a DynamoDBDocumentClient',
+    (value) => isRecord(value) && isFunction(value.send),
+  ),
   partitionKey: { ...ofAttribute, fallback: tableLayout.partitionKey },
   sortKey: { ...ofAttribute, fallback: tableLayout.sortKey },
   ttlAttribute: { ...ofAttribute, fallback: tableLayout.ttlAttribute },
-  seal: {
-    expected: 'an object with the functions seal and open',
-    isFine: (value) => isRecord(value) && isFunction(value.seal) && isFunction(value.open),
-  },
-  clock: anything,
+  seal: rule(
+    'an object with the functions seal and open',
+    (value) => isRecord(value) && isFunction(value.seal) && isFunction(value.open),
+  ),
+  clock: checkedElsewhere,
 } satisfies Rules<DynamoStoreOptions>;
 
 /** What Powertools for AWS Lambda calls them. */

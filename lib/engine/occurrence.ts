@@ -10,27 +10,22 @@ export function claimOccurrence(
   nowMs: number,
   startedAtMs: number,
 ): Occurrence | undefined {
-  const durationMs = nowMs - startedAtMs;
+  if (claimed.outcome === 'unreachable') return undefined;
+  const isWon = claimed.outcome === 'won';
+  const attempt = isWon ? claimed.attempt.number : (claimed.record?.attempt ?? 1);
+  const { createdAtMs = nowMs } = (isWon ? claimed.attempt : claimed.record) ?? {};
+  const told = { operation, attempt, durationMs: nowMs - startedAtMs };
+  const ageMs = nowMs - createdAtMs;
   switch (claimed.outcome) {
-    case 'unreachable':
-      return undefined;
-    case 'won': {
-      const { number: attempt, createdAtMs } = claimed.attempt;
-      if (!claimed.takenOver) return { type: 'claim', operation, attempt, durationMs };
-      return { type: 'takeover', operation, attempt, durationMs, ageMs: nowMs - createdAtMs };
-    }
-    case 'mismatch': {
-      const { attempt, createdAtMs } = claimed.record;
-      return { type: 'mismatch', operation, attempt, durationMs, ageMs: nowMs - createdAtMs };
-    }
-    case 'replay': {
-      const { attempt, completedAtMs = nowMs } = claimed.record;
-      return { type: 'replay', operation, attempt, durationMs, ageMs: nowMs - completedAtMs };
-    }
+    case 'won':
+      return claimed.takenOver ? { type: 'takeover', ...told, ageMs } : { type: 'claim', ...told };
+    case 'mismatch':
+      return { type: 'mismatch', ...told, ageMs };
+    case 'replay':
+      return { type: 'replay', ...told, ageMs: nowMs - (claimed.record.completedAtMs ?? nowMs) };
     case 'busy': {
-      const { attempt = 1, createdAtMs = nowMs, leaseUntilMs = nowMs } = claimed.record ?? {};
-      const leaseLeftMs = Math.max(0, leaseUntilMs - nowMs);
-      return { type: 'busy', operation, attempt, durationMs, ageMs: nowMs - createdAtMs, leaseLeftMs };
+      const leaseLeftMs = Math.max(0, (claimed.record?.leaseUntilMs ?? nowMs) - nowMs);
+      return { type: 'busy', ...told, ageMs, leaseLeftMs };
     }
   }
 }

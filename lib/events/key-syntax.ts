@@ -8,15 +8,16 @@ const maxHeaderLength = 2_048;
 /** RFC 9651: an Item that is a String. It may have parameters. None is defined for a key, so all are ignored. */
 const characters = /(?:[\x20-\x21\x23-\x5b\x5d-\x7e]|\\["\\])*/.source;
 const bareItem = [
-  `"${characters}"`,
-  /-?\d{1,15}/.source,
-  /-?\d{1,12}\.\d{1,3}/.source,
-  /[A-Za-z*][\w!#$%&'*+.^`|~:/-]*/.source,
-  /:[A-Za-z0-9+/=]*:/.source,
-  /\?[01]/.source,
-  /@-?\d{1,15}/.source,
-  /%"(?:[\x20\x21\x23\x24\x26-\x7e]|%[0-9a-f]{2})*"/.source,
-].join('|');
+  RegExp(`"${characters}"`),
+  /@?-?\d{1,15}/,
+  /-?\d{1,12}\.\d{1,3}/,
+  /[A-Za-z*][\w!#$%&'*+.^`|~:/-]*/,
+  /:[A-Za-z0-9+/=]*:/,
+  /\?[01]/,
+  /%"(?:[\x20\x21\x23\x24\x26-\x7e]|%[0-9a-f]{2})*"/,
+]
+  .map(({ source }) => source)
+  .join('|');
 const quotedKey = new RegExp(`^"(${characters})"(?:; *[a-z*][a-z0-9_.*-]*(?:=(?:${bareItem}))?)*$`);
 const bareKey = /^[\x21\x23-\x2b\x2d-\x7e]+$/;
 

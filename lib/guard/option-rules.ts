@@ -1,6 +1,8 @@
 /** What each option must be, and its default. The types of the options are in `options.ts`. */
 import type { Outcome } from '../engine/index.ts';
 import {
+  aFunction,
+  checkedElsewhere,
   isBetween,
   isBoolean,
   isFunction,
@@ -8,8 +10,8 @@ import {
   isRecord,
   lifetimeInSeconds,
   type OtherNames,
-  type Rule,
   type Rules,
+  rule,
 } from '../validate.ts';
 import type { HttpOptions, IdempotentOptions } from './options.ts';
 
@@ -34,98 +36,86 @@ export const isNamespace = (value: unknown): boolean =>
   value.length <= maxNamespaceLength &&
   isWellFormed(value);
 
-const aFunction: Rule<never> = { expected: 'a function', isFine: isFunction };
 /** The first of `values` is the default. */
 const oneOf = <const Value extends string>(...values: readonly [Value, ...Value[]]) => ({
   expected: values.map((value) => `'${value}'`).join(' or '),
   isFine: isOneOf(...values),
   fallback: values[0],
 });
-const yesOrNo: Rule<never> = { expected: 'true or false', isFine: isBoolean };
-
-const aCount: Rule<never> = {
-  expected: 'a whole number of 1 and up',
-  isFine: (value) => Number.isSafeInteger(value) && (value as number) >= 1,
-};
-
-/** For a member that the rule of its object has checked already. */
-const checkedAbove: Rule = { expected: '', isFine: () => true };
+const yesOrNo = rule('true or false', isBoolean);
+const anObject = rule('an object', isRecord);
+const aCount = rule(
+  'a whole number of 1 and up',
+  (value) => Number.isSafeInteger(value) && (value as number) >= 1,
+);
 
 export const httpRules = {
-  keyHeader: {
-    expected: "a header's name",
-    isFine: isString(/^[\w!#$%&'*+.^`|~-]+$/),
-    fallback: 'Idempotency-Key',
-  },
+  keyHeader: { ...rule("a header's name", isString(/^[\w!#$%&'*+.^`|~-]+$/)), fallback: 'Idempotency-Key' },
   methods: {
-    expected: "an array of HTTP methods such as ['POST']",
-    isFine: (value) => Array.isArray(value) && value.length > 0 && value.every(isString(/^[A-Za-z]+$/)),
+    ...rule(
+      "an array of HTTP methods such as ['POST']",
+      (value) => Array.isArray(value) && value.length > 0 && value.every(isString(/^[A-Za-z]+$/)),
+    ),
     fallback: ['POST', 'PATCH'],
   },
   keySyntax: oneOf('lenient', 'strict'),
   errors: {
-    expected: "'problem', 'problem-link', 'stripe' or a function",
-    isFine: (value) => isOneOf('problem', 'problem-link', 'stripe')(value) || isFunction(value),
+    ...rule(
+      "'problem', 'problem-link', 'stripe' or a function",
+      (value) => isOneOf('problem', 'problem-link', 'stripe')(value) || isFunction(value),
+    ),
     fallback: 'problem',
   },
   answerHeaders: aFunction,
-  docsUrl: {
-    expected: 'an absolute URL',
-    isFine: (value) => typeof value === 'string' && URL.canParse(value),
-  },
+  docsUrl: rule('an absolute URL', (value) => typeof value === 'string' && URL.canParse(value)),
 } satisfies Rules<HttpOptions>;
 
 /** Name, check and default of every option. */
 export const rules = {
-  store: {
-    expected: 'a store: dynamoStore(…), or memoryStore() of idemkit/testing',
-    isFine: (value) => isRecord(value) && isFunction(value.claim) && isFunction(value.complete),
-  },
-  namespace: { expected: `a string of 1 to ${maxNamespaceLength} characters`, isFine: isNamespace },
+  store: rule(
+    'a store: dynamoStore(…), or memoryStore() of idemkit/testing',
+    (value) => isRecord(value) && isFunction(value.claim) && isFunction(value.complete),
+  ),
+  namespace: rule(`a string of 1 to ${maxNamespaceLength} characters`, isNamespace),
   key: aFunction,
-  sequence: {
-    expected: 'numbered((event) => ({ producer, epoch, number }))',
-    isFine: (value) => isRecord(value) && isFunction(value.guarding),
-  },
+  sequence: rule(
+    'numbered((event) => ({ producer, epoch, number }))',
+    (value) => isRecord(value) && isFunction(value.guarding),
+  ),
   tenant: aFunction,
-  fingerprint: {
-    expected: 'a function or false',
-    isFine: (value) => value === false || isFunction(value),
-  },
+  fingerprint: rule('a function or false', (value) => value === false || isFunction(value)),
   required: { ...yesOrNo, fallback: true },
   ttlSeconds: lifetimeInSeconds,
   lease: {
-    expected: 'an object such as { seconds: 30 }',
-    isFine: (value) => isRecord(value) && isBetween(value.seconds, 0, 86_400),
-    members: { seconds: checkedAbove },
+    ...rule(
+      'an object such as { seconds: 30 }',
+      (value) => isRecord(value) && isBetween(value.seconds, 0, 86_400),
+    ),
+    members: { seconds: checkedElsewhere },
   },
   whenBusy: {
-    expected: "'refuse' or an object such as { waitMs: 2000 }",
-    isFine: (value) => value === 'refuse' || (isRecord(value) && isBetween(value.waitMs, 0, 900_000)),
-    members: { waitMs: checkedAbove },
+    ...rule(
+      "'refuse' or an object such as { waitMs: 2000 }",
+      (value) => value === 'refuse' || (isRecord(value) && isBetween(value.waitMs, 0, 900_000)),
+    ),
+    members: { waitMs: checkedElsewhere },
   },
   remember: { ...aFunction, fallback: rememberByDefault },
   claim: oneOf('eager', 'at-commit'),
-  destinations: {
-    expected: "an array of names such as ['ledger']",
-    isFine: (value) =>
-      Array.isArray(value) && value.every(isString(/^[^,\s]+$/)) && value.every(isWellFormed),
-  },
+  destinations: rule(
+    "an array of names such as ['ledger']",
+    (value) => Array.isArray(value) && value.every(isString(/^[^,\s]+$/)) && value.every(isWellFormed),
+  ),
   whenStoreFails: oneOf('refuse', 'run'),
   keep: {
-    expected: 'an object',
-    isFine: isRecord,
+    ...anObject,
     fallback: {},
     members: { key: { ...yesOrNo, fallback: false }, input: { ...yesOrNo, fallback: false } },
   },
-  http: { expected: 'an object', isFine: isRecord, fallback: {}, members: httpRules },
+  http: { ...anObject, fallback: {}, members: httpRules },
   cache: {
-    expected: 'an object such as { maxItems: 1000 }',
-    isFine: isRecord,
-    members: {
-      maxItems: { ...aCount, isRequired: true },
-      maxBytes: aCount,
-    },
+    ...rule('an object such as { maxItems: 1000 }', isRecord),
+    members: { maxItems: { ...aCount, isRequired: true }, maxBytes: aCount },
   },
   onReplay: aFunction,
   observe: aFunction,

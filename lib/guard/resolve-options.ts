@@ -1,14 +1,14 @@
 /** What a guard works with: its options checked, completed from the environment, and frozen. */
 import { dynamoStore } from '../dynamo/index.ts';
 import { AnswerCache, type Settings } from '../engine/index.ts';
-import { IdempotencyError, show } from '../errors.ts';
+import { badOption, show } from '../errors.ts';
 import type { IdentitySettings } from '../events/index.ts';
 import type { ReplySettings } from '../http/index.ts';
 import type { IdempotencyEvent } from '../observe/index.ts';
 import { defaultTtlSeconds, environment } from '../record.ts';
 import { type Store, systemClock } from '../store/index.ts';
 import { complete, lifetimeInSeconds } from '../validate.ts';
-import { isNamespace, maxNamespaceLength, otherNames, rules } from './option-rules.ts';
+import { isNamespace, otherNames, rules } from './option-rules.ts';
 import type { GuardOptions } from './options.ts';
 
 /** A guard's options, with all defaults filled in. */
@@ -19,45 +19,46 @@ export interface GuardSettings extends Settings, IdentitySettings {
 
 /** @throws `BAD_OPTION`, naming the option, the value, its type and the fix. */
 export function resolveOptions(options: GuardOptions = {}): GuardSettings {
-  const given = complete(options, rules, otherNames);
-  const { http, namespace: ownNamespace, destinations, observe } = given;
+  const {
+    store: ownStore,
+    namespace: ownNamespace,
+    sequence,
+    ttlSeconds,
+    lease,
+    whenBusy,
+    destinations,
+    http,
+    cache,
+    observe,
+    ...asGiven
+  } = complete(options, rules, otherNames);
   if (http.errors === 'problem-link' && http.docsUrl === undefined) {
-    throw new IdempotencyError(
-      'BAD_OPTION',
-      "Option `http.errors` is 'problem-link', but there is nothing to link to: give `http.docsUrl`, e.g. 'https://api.example.com/docs/idempotency'.",
+    throw badOption(
+      "Option `http.errors` is 'problem-link': give `http.docsUrl` to link to, e.g. 'https://example.com/docs/idempotency'.",
     );
   }
 
   // Copied now: a caller may change the array later, and it is checked only once.
   const ownDestinations = destinations && [...destinations];
   const disabled = () => isTrue(process.env[environment.disabled]);
-  const store = lazyStore(given.store);
+  const store = lazyStore(ownStore);
   const namespace = () => resolveNamespace(ownNamespace, store());
   // A missing namespace is reported when the guard is made. Without a `store` it must wait for the first call.
-  if (given.store && !disabled()) namespace();
+  if (ownStore && !disabled()) namespace();
   const clock = () => store().clock ?? systemClock;
-  const { key, tenant, fingerprint, required, remember, claim, whenStoreFails, keep, onReplay } = given;
 
   const settings: GuardSettings = {
-    key,
-    tenant,
-    fingerprint,
-    required,
-    remember,
-    claim,
-    whenStoreFails,
-    keep,
-    onReplay,
+    ...asGiven,
     store,
     storeOf: store,
     namespace,
     clock,
-    ttlMs: (given.ttlSeconds ?? ttlFromEnvironment() ?? defaultTtlSeconds) * 1000,
-    leaseMs: given.lease && given.lease.seconds * 1000,
-    waitMs: typeof given.whenBusy === 'object' ? given.whenBusy.waitMs : 0,
+    ttlMs: (ttlSeconds ?? ttlFromEnvironment() ?? defaultTtlSeconds) * 1000,
+    leaseMs: lease && lease.seconds * 1000,
+    waitMs: typeof whenBusy === 'object' ? whenBusy.waitMs : 0,
     destinations: () => ownDestinations ?? destinationsFromEnvironment(),
     http: { ...http, methods: http.methods.map((method) => method.toUpperCase()) },
-    cache: given.cache && new AnswerCache(given.cache),
+    cache: cache && new AnswerCache(cache),
     observe:
       observe &&
       safely(observe, () => ({
@@ -66,7 +67,7 @@ export function resolveOptions(options: GuardOptions = {}): GuardSettings {
       })),
     disabled,
   };
-  return Object.freeze(options.sequence?.guarding(settings, options) ?? settings);
+  return Object.freeze(sequence?.guarding(settings, options) ?? settings);
 }
 
 /** An observer must not fail the call, so what it throws is ignored. */
@@ -101,13 +102,11 @@ function resolveNamespace(given: string | undefined, store: Store): { name: stri
     process.env[environment.namespace] || process.env.AWS_LAMBDA_FUNCTION_NAME || store.defaultNamespace;
   if (name && isNamespace(name)) return { name, isDefault: true };
   if (name) {
-    throw new IdempotencyError(
-      'BAD_OPTION',
-      `Expected ${environment.namespace} to be a string of 1 to ${maxNamespaceLength} characters, got ${show(name)}.`,
+    throw badOption(
+      `Expected ${environment.namespace} to be ${rules.namespace.expected}, got ${show(name)}.`,
     );
   }
-  throw new IdempotencyError(
-    'BAD_OPTION',
+  throw badOption(
     `Option \`namespace\` is missing, and neither ${environment.namespace} nor AWS_LAMBDA_FUNCTION_NAME is set. Name what the keys belong to, e.g. { namespace: 'payments' }.`,
   );
 }
@@ -123,8 +122,7 @@ function ttlFromEnvironment(): number | undefined {
   if (text === undefined || text === '') return undefined;
   const seconds = Number(text);
   if (lifetimeInSeconds.isFine(seconds)) return seconds;
-  throw new IdempotencyError(
-    'BAD_OPTION',
+  throw badOption(
     `Expected ${environment.ttlSeconds} to be ${lifetimeInSeconds.expected}, got ${show(text)}.`,
   );
 }
