@@ -47,14 +47,12 @@ interface Kind {
   readonly fill?: (made: never, written: never[], read: Read) => void;
 }
 
-const withoutPrototype = 'null';
-
 const byText = (make: (text: string) => object): Kind => ({
   write: (value: object) => [String(value)],
   make: ([text]: string[]) => make(text as string),
 });
 
-const byBytes = (make: (bytes: Uint8Array<ArrayBuffer>) => object): Kind => ({
+const byBytes = (make: (bytes: ArrayBuffer) => object): Kind => ({
   write: (value: ArrayBuffer | NodeJS.ArrayBufferView) => [
     // Only a view's own window: around it, in a buffer that is shared, may lie anybody's bytes.
     (ArrayBuffer.isView(value)
@@ -62,7 +60,7 @@ const byBytes = (make: (bytes: Uint8Array<ArrayBuffer>) => object): Kind => ({
       : Buffer.from(value)
     ).toString('base64'),
   ],
-  make: ([base64]: string[]) => make(new Uint8Array(Buffer.from(base64 as string, 'base64'))),
+  make: ([base64]: string[]) => make(new Uint8Array(Buffer.from(base64 as string, 'base64')).buffer),
 });
 
 const boxed: Kind = {
@@ -71,31 +69,43 @@ const boxed: Kind = {
   make: ([place], read) => Object(read(place)) as object,
 };
 
-/** Every kind beside plain objects and arrays without gaps, by its tag, which is what `Object.prototype.toString` says. */
-const kinds: ReadonlyMap<string, Kind> = new Map<string, Kind>([
-  ['Number', boxed],
-  ['String', boxed],
-  ['Boolean', boxed],
-  ['BigInt', boxed],
-  [
-    'Date',
-    {
+/** A class of the runtime's that TypeScript, or an older runtime, does not know. */
+const ofRuntime = (name: string): unknown => (globalThis as unknown as Record<string, unknown>)[name];
+
+const typedArray = (name: string): [string, Kind] => [
+  name,
+  byBytes((bytes) => new (ofRuntime(name) as typeof Uint8Array)(bytes)),
+];
+
+const temporal = (name: string): [string, Kind] => [
+  `Temporal.${name}`,
+  byText(
+    (text) =>
+      (ofRuntime('Temporal') as Record<string, { from(text: string): object }>)[name]?.from(text) as object,
+  ),
+];
+
+/**
+ * Every kind beside plain objects and arrays without gaps, by its tag, which is what `Object.prototype.toString` says. `null`
+ * is an object without a prototype.
+ */
+const kinds: ReadonlyMap<string, Kind> = new Map(
+  Object.entries<Kind>({
+    Number: boxed,
+    String: boxed,
+    Boolean: boxed,
+    BigInt: boxed,
+    Date: {
       write: (value: Date) => [value.getTime()],
       make: ([ms]: (number | null)[]) => new Date(ms ?? Number.NaN),
     },
-  ],
-  [
-    'RegExp',
-    {
+    RegExp: {
       write: (value: RegExp) => [value.source, value.flags],
       make: ([source, flags]: string[]) => new RegExp(source as string, flags),
     },
-  ],
-  ['URL', byText((text) => new URL(text))],
-  ['URLSearchParams', byText((text) => new URLSearchParams(text))],
-  [
-    'Map',
-    {
+    URL: byText((text) => new URL(text)),
+    URLSearchParams: byText((text) => new URLSearchParams(text)),
+    Map: {
       write: (value: Map<unknown, unknown>, place) =>
         [...value].flatMap(([name, member]) => [place(name, '.keys()'), place(member, '.get(…)')]),
       make: () => new Map(),
@@ -103,63 +113,47 @@ const kinds: ReadonlyMap<string, Kind> = new Map<string, Kind>([
         for (let i = 0; i < written.length; i += 2) made.set(read(written[i]), read(written[i + 1]));
       },
     },
-  ],
-  [
-    'Set',
-    {
+    Set: {
       write: (value: Set<unknown>, place) => [...value].map((member) => place(member, '.values()')),
       make: () => new Set(),
       fill(made: Set<unknown>, written, read) {
         for (const place of written) made.add(read(place));
       },
     },
-  ],
-  [
-    'Array',
-    {
+    Array: {
       write: (value: unknown[], place) => [value.length, placed(value, place)],
       make: ([length]: number[]) => arrayOfHoles(length as number),
       fill: (made: object, [, members]: object[], read) => define(made, members as object, read),
     },
-  ],
-  [
-    withoutPrototype,
-    {
+    null: {
       write: (value: object, place) => [placed(value, place)],
       make: () => Object.create(null) as object,
       fill: (made: object, [members]: object[], read) => define(made, members as object, read),
     },
-  ],
-  ['ArrayBuffer', byBytes(({ buffer }) => buffer)],
-  ['DataView', byBytes(({ buffer }) => new DataView(buffer))],
-  ['Buffer', byBytes(({ buffer }) => Buffer.from(buffer))],
-  ...['Int8', 'Uint8', 'Uint8Clamped', 'Int16', 'Uint16', 'Int32', 'Uint32', 'BigInt64', 'BigUint64']
-    .concat('Float16', 'Float32', 'Float64')
-    .map((items): [string, Kind] => [
-      `${items}Array`,
-      byBytes(({ buffer }) => new (ofRuntime(`${items}Array`) as typeof Uint8Array)(buffer)),
-    ]),
-  ...['Duration', 'Instant', 'PlainDate', 'PlainDateTime', 'PlainMonthDay', 'PlainTime']
-    .concat('PlainYearMonth', 'ZonedDateTime')
-    .map((name): [string, Kind] => [
-      `Temporal.${name}`,
-      byText(
-        (text) =>
-          (ofRuntime('Temporal') as Record<string, { from(text: string): object }>)[name]?.from(
-            text,
-          ) as object,
-      ),
-    ]),
-]);
+    ArrayBuffer: byBytes((bytes) => bytes),
+    DataView: byBytes((bytes) => new DataView(bytes)),
+    Buffer: byBytes((bytes) => Buffer.from(bytes)),
+    ...Object.fromEntries(
+      'Int8 Uint8 Uint8Clamped Int16 Uint16 Int32 Uint32 BigInt64 BigUint64 Float16 Float32 Float64'
+        .split(' ')
+        .map((items) => typedArray(`${items}Array`)),
+    ),
+    ...Object.fromEntries(
+      'Duration Instant PlainDate PlainDateTime PlainMonthDay PlainTime PlainYearMonth ZonedDateTime'
+        .split(' ')
+        .map(temporal),
+    ),
+  }),
+);
 
-/** What JSON has no word for. */
-const unwritten = new Map<unknown, unknown>([
-  ['undefined', undefined],
-  ['NaN', Number.NaN],
-  ['Infinity', Number.POSITIVE_INFINITY],
-  ['-Infinity', Number.NEGATIVE_INFINITY],
-  ['-0', -0],
-]);
+/** How a place names what JSON has no word for. */
+const nameOfUnwritten = (value: unknown): string => (Object.is(value, -0) ? '-0' : String(value));
+const unwritten = new Map(
+  [undefined, Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, -0].map((value) => [
+    nameOfUnwritten(value),
+    value,
+  ]),
+);
 
 /**
  * `value` as text.
@@ -171,9 +165,8 @@ export function write(value: unknown): string {
   const placeAt: Place = (one, path) => {
     switch (typeof one) {
       case 'undefined':
-        return ['undefined'];
       case 'number':
-        return Object.is(one, -0) ? ['-0'] : Number.isFinite(one) ? one : [String(one)];
+        return Number.isFinite(one) && !Object.is(one, -0) ? one : [nameOfUnwritten(one)];
       case 'bigint':
         // Unlike decimal digits, these are read in linear time.
         return ['n', one.toString(16)];
@@ -238,7 +231,7 @@ function entry(value: object, place: Place): unknown {
   const tag = Buffer.isBuffer(value)
     ? 'Buffer'
     : Object.getPrototypeOf(value) === null
-      ? withoutPrototype
+      ? 'null'
       : tagOf(value);
   const kind = kinds.get(tag);
   return kind ? [tag, ...kind.write(value as never, place)] : placed(value, place);
@@ -257,7 +250,7 @@ export function read(text: string): unknown {
     const [what, digits] = place as [unknown, string];
     if (typeof what === 'number' && made[what]) return made[what];
     if (what === 'n') return digits[0] === '-' ? -BigInt(`0x${digits.slice(1)}`) : BigInt(`0x${digits}`);
-    if (unwritten.has(what)) return unwritten.get(what);
+    if (unwritten.has(what as string)) return unwritten.get(what as string);
     throw new TypeError('No place has this.');
   };
   const fillings: (() => void)[] = [];
@@ -288,9 +281,6 @@ export function isDense(items: readonly unknown[]): boolean {
 }
 
 const tagOf = (value: object): string => Object.prototype.toString.call(value).slice(8, -1);
-
-/** A class of the runtime's that TypeScript, or an older runtime, does not know. */
-const ofRuntime = (name: string): unknown => (globalThis as unknown as Record<string, unknown>)[name];
 
 const placed = (value: object, place: Place): object =>
   Object.fromEntries(
