@@ -286,7 +286,7 @@ export function explain(error: unknown, tableName: string, names: Names, action:
   const said = error instanceof Error ? error.message : String(error);
   if (isNamed(error, 'ResourceNotFoundException')) {
     return misconfigured(
-      `There is no table '${tableName}' in this account and Region. Create it (keys '${names.pk}' and '${names.sk}', both strings, TTL on '${names.ttl}'), or name the right one in ${environment.table} or dynamoStore({ tableName }).`,
+      `There is no table '${tableName}' in this account and Region. Create it (string keys '${names.pk}' and '${names.sk}', TTL on '${names.ttl}'), or name the right one in ${environment.table} or dynamoStore({ tableName }).`,
       error,
     );
   }
@@ -312,7 +312,7 @@ export function explain(error: unknown, tableName: string, names: Names, action:
 }
 
 export const wrongKeys = (tableName: string, names: Names): string =>
-  `Table '${tableName}' does not take the records: its partition key must be '${names.pk}' and its sort key '${names.sk}', both strings. Name others in dynamoStore({ partitionKey, sortKey }).`;
+  `The partition key of table '${tableName}' must be '${names.pk}' and its sort key '${names.sk}', both strings. Name others in dynamoStore({ partitionKey, sortKey }).`;
 
 export const misconfigured = (message: string, cause?: unknown): IdempotencyError =>
   new IdempotencyError('STORE_MISCONFIGURED', message, { cause });

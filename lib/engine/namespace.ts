@@ -23,7 +23,7 @@ export function refuseSharedNamespace({ settings, subject }: Guard): void {
   else if (first !== subject) {
     throw new IdempotencyError(
       'NAMESPACE_CLASH',
-      `Two guards share the default namespace '${namespace.name}' on the store '${settings.store().id}': each would answer with the other's answers. Give each its own, e.g. { namespace: '${namespace.name}-refunds' }. One middleware in two chains counts as two.`,
+      `Two guards share the default namespace '${namespace.name}' on the store '${settings.store().id}', and so their answers. Give each its own, e.g. { namespace: '${namespace.name}-refunds' }. One middleware in two chains counts as two.`,
     );
   }
 }

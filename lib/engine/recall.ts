@@ -97,7 +97,7 @@ export function tellUnavailable(settings: Settings, what: 'answer' | 'step', enc
   if (encoded.kind === 'bytes' || told.has(settings)) return;
   told.add(settings);
   console.warn(
-    `[idemkit] ${what === 'answer' ? "A guarded handler's answer" : "A step's value"} could not be stored: ${whyNot(encoded)}. This attempt has it, repeats get RESULT_UNAVAILABLE.`,
+    `[idemkit] ${what === 'answer' ? "A handler's answer" : "A step's value"} could not be stored: ${whyNot(encoded)}. Repeats get RESULT_UNAVAILABLE.`,
   );
 }
 

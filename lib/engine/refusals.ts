@@ -82,6 +82,6 @@ export const outcomeUnknown = (cause: unknown): IdempotencyError =>
 export const notCommitted = (): IdempotencyError =>
   new IdempotencyError(
     'NOT_COMMITTED',
-    "The handler returned without commit(), so nothing was recorded. With `claim: 'at-commit'`, do all work in commit(); otherwise leave out the option.",
+    "The handler returned without commit(), so nothing was recorded. Do all work in commit(), or leave out `claim: 'at-commit'`.",
     { effect: 'possible' },
   );

@@ -41,7 +41,7 @@ export function callerName(known: Authenticated): string | undefined {
 export const missingTenant = (names: string, place: string, path: string): IdempotencyError =>
   new IdempotencyError(
     'MISSING_TENANT',
-    `The authorizer let this request pass but left no identity (${names}), so callers could not be told apart. Return a \`principalId\` in its ${place}, or give the option \`tenant\`, e.g. \`tenant: (event) => event.${path}.customerId\`.`,
+    `The authorizer left no identity (${names}), so callers could not be told apart. Return a \`principalId\` in its ${place}, or give the option \`tenant\`, e.g. \`tenant: (event) => event.${path}.customerId\`.`,
   );
 
 const text = (value: unknown): string | undefined =>

@@ -258,8 +258,8 @@ function missingKey(
   return new IdempotencyError(
     'MISSING_KEY',
     byHand
-      ? `This event has no key that can be read: ${byHand}. For a test, \`idemkit/testing\` makes whole events (httpEventV2, sqsEvent, …). For an event of your own, give the option \`key\`.`
-      : 'An event of this shape has no key of its own. Give the option `key`, e.g. `key: (event) => event.orderId`, or `key: wholePayload` if equal payloads are one operation.',
+      ? `This event has no key: ${byHand}. \`idemkit/testing\` makes whole events (httpEventV2, sqsEvent, …). For one of your own, give the option \`key\`.`
+      : 'This event has no key of its own. Give the option `key`, e.g. `(event) => event.orderId`, or `wholePayload` if equal payloads are one operation.',
   );
 }
 
@@ -295,15 +295,15 @@ function refuseBatches(event: unknown): void {
 export const batchNotTaken = (): IdempotencyError =>
   new IdempotencyError(
     'UNSUPPORTED',
-    'This handler is given a batch, whose records are guarded one by one. Make it of a handler for one record, `eachRecord(async (record, operation) => { … })`, or wrap it as `freshRecords(handler)`, which gives it the records that are to be processed.',
+    'A batch is guarded record by record. Make its handler by `eachRecord(async (record, operation) => { … })`, or by `freshRecords(handler)`, which gives yours the records that are to be processed.',
   );
 
 function unknownBatch(source: string, byHand: string | undefined): IdempotencyError {
   return new IdempotencyError(
     'UNSUPPORTED',
     byHand
-      ? `This event is no batch that a service sends: ${byHand}. For a test, \`idemkit/testing\` makes whole ones (sqsEvent, …).`
-      : `A batch of ${source} records is not one operation: it may come again cut differently. Guard the function for one record instead: idempotent(handleRecord, { key: (record) => record.id }).`,
+      ? `This event is no batch that a service sends: ${byHand}. \`idemkit/testing\` makes whole ones (sqsEvent, …).`
+      : `A batch of ${source} records may come again cut differently. Guard the function for one record: idempotent(handleRecord, { key: (record) => record.id }).`,
   );
 }
 
@@ -313,6 +313,6 @@ function warnOfUnusedAuthorization(http: HttpEvent): void {
   if (warned || headerLines(http, 'authorization').length === 0) return;
   warned = true;
   console.warn(
-    '[idemkit] Requests carry an Authorization header, but no authorizer names the caller, so all callers share keys. Add one, or give the option `tenant`.',
+    '[idemkit] No authorizer names the sender of an Authorization header, so all callers share keys. Add one, or give the option `tenant`.',
   );
 }

@@ -41,7 +41,7 @@ describe('a table without a sort key', () => {
     test(`is told before the handler runs, with ${name}`, async () => {
       const { error, runs } = await firstCall(dynamoStore(await newTable({ sortKey: false })), door);
       expect(error).toMatchObject({ code: 'STORE_MISCONFIGURED', effect: 'none' });
-      expect(error.message).toContain("its partition key must be 'pk' and its sort key 'sk', both strings");
+      expect(error.message).toContain("must be 'pk' and its sort key 'sk', both strings");
       expect(runs).toBe(0);
     });
   }

@@ -39,7 +39,7 @@ describe('a table that is not as it must be is refused, even where the store may
     const error = await refusal(dynamoStore({ tableName: 'no-such-table', client: table.client }));
     expect(error.code).toBe('STORE_MISCONFIGURED');
     expect(error.message).toBe(
-      "There is no table 'no-such-table' in this account and Region. Create it (keys 'pk' and 'sk', both strings, TTL on 'expiresAt'), or name the right one in IDEMPOTENCY_TABLE or dynamoStore({ tableName }).",
+      "There is no table 'no-such-table' in this account and Region. Create it (string keys 'pk' and 'sk', TTL on 'expiresAt'), or name the right one in IDEMPOTENCY_TABLE or dynamoStore({ tableName }).",
     );
   });
 
@@ -48,7 +48,7 @@ describe('a table that is not as it must be is refused, even where the store may
     const error = await refusal(dynamoStore(other.store));
     expect(error.code).toBe('STORE_MISCONFIGURED');
     expect(error.message).toContain(
-      `Table '${other.tableName}' does not take the records: its partition key must be 'pk' and its sort key 'sk', both strings. Name others in dynamoStore({ partitionKey, sortKey }).`,
+      `The partition key of table '${other.tableName}' must be 'pk' and its sort key 'sk', both strings. Name others in dynamoStore({ partitionKey, sortKey }).`,
     );
   });
 

@@ -65,7 +65,7 @@ describe('an answer that cannot be stored', () => {
     const call = idempotent(async (_event: unknown) => answer, { store: memoryStore(), key: () => 'k' });
     expect(await call({})).toBe(answer);
     expect(warnings).toEqual([
-      `[idemkit] A guarded handler's answer could not be stored: it could not be serialised (${path}: return plain data). This attempt has it, repeats get RESULT_UNAVAILABLE.`,
+      `[idemkit] A handler's answer could not be stored: it could not be serialised (${path}: return plain data). Repeats get RESULT_UNAVAILABLE.`,
     ]);
     const refusal = await refusalOf(() => call({}));
     expect(refusal).toMatchObject({ code: 'RESULT_UNAVAILABLE' });
@@ -168,7 +168,7 @@ describe('a value of a step that cannot be stored', () => {
     );
     await expect(call({}, lambdaContext(30_000))).rejects.toThrow('crash');
     expect(warnings).toEqual([
-      "[idemkit] A step's value could not be stored: it could not be serialised ($.total is a Money: return plain data). This attempt has it, repeats get RESULT_UNAVAILABLE.",
+      "[idemkit] A step's value could not be stored: it could not be serialised ($.total is a Money: return plain data). Repeats get RESULT_UNAVAILABLE.",
     ]);
     const refusal = await refusalOf(() => call({}, lambdaContext(30_000)));
     expect(refusal).toMatchObject({ code: 'RESULT_UNAVAILABLE', effect: 'possible' });

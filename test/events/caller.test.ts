@@ -296,7 +296,7 @@ describe('an authorizer that leaves no identity', () => {
     await expect(call(event)).rejects.toMatchObject({
       code: 'MISSING_TENANT',
       message:
-        'The authorizer let this request pass but left no identity (no `sub`, no `principalId`), so callers could not be told apart. Return a `principalId` in its context, or give the option `tenant`, e.g. `tenant: (event) => event.requestContext.authorizer.lambda.customerId`.',
+        'The authorizer left no identity (no `sub`, no `principalId`), so callers could not be told apart. Return a `principalId` in its context, or give the option `tenant`, e.g. `tenant: (event) => event.requestContext.authorizer.lambda.customerId`.',
     });
     expect(handler).not.toHaveBeenCalled();
     expect(store.calls).toEqual([]);
@@ -342,7 +342,7 @@ describe('an Authorization header that no authorizer has checked', () => {
     }
     expect(warn.mock.calls).toEqual([
       [
-        '[idemkit] Requests carry an Authorization header, but no authorizer names the caller, so all callers share keys. Add one, or give the option `tenant`.',
+        '[idemkit] No authorizer names the sender of an Authorization header, so all callers share keys. Add one, or give the option `tenant`.',
       ],
     ]);
   });

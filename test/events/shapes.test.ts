@@ -126,7 +126,7 @@ describe('an event that a test made by hand', () => {
     expect(handler).toHaveBeenCalledTimes(1);
   });
 
-  const noKey = 'This event has no key that can be read: ';
+  const noKey = 'This event has no key: ';
   it.each<[string, object, string]>([
     [
       'headers alone',

@@ -93,7 +93,7 @@ describe("a guard with errors: 'problem-link'", () => {
 
   test('needs something to link to', () => {
     expect(() => idempotent({ http: { errors: 'problem-link' } })).toThrow(
-      "Option `http.errors` is 'problem-link', but there is nothing to link to: give `http.docsUrl`",
+      "Option `http.errors` is 'problem-link': give `http.docsUrl` to link to, e.g. 'https://example.com/docs/idempotency'.",
     );
   });
 });
