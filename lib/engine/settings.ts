@@ -35,7 +35,8 @@ export interface Settings {
   readonly waitMs: number;
   readonly remember: (outcome: Outcome) => boolean;
   readonly claim: 'eager' | 'at-commit';
-  readonly destinations: () => readonly string[];
+  /** `undefined`: those of the environment. */
+  readonly destinations: readonly string[] | undefined;
   readonly whenStoreFails: 'refuse' | 'run';
   readonly keep: { readonly key: boolean; readonly input: boolean };
   readonly cache: AnswerCache | undefined;

@@ -38,8 +38,6 @@ export function resolveOptions(options: GuardOptions = {}): GuardSettings {
     );
   }
 
-  // Copied now: a caller may change the array later, and it is checked only once.
-  const ownDestinations = destinations && [...destinations];
   const disabled = () => isTrue(process.env[environment.disabled]);
   const store = lazyStore(ownStore);
   const namespace = () => resolveNamespace(ownNamespace, store());
@@ -56,7 +54,8 @@ export function resolveOptions(options: GuardOptions = {}): GuardSettings {
     ttlMs: (ttlSeconds ?? ttlFromEnvironment() ?? defaultTtlSeconds) * 1000,
     leaseMs: lease && lease.seconds * 1000,
     waitMs: typeof whenBusy === 'object' ? whenBusy.waitMs : 0,
-    destinations: () => ownDestinations ?? destinationsFromEnvironment(),
+    // Copied now: a caller may change the array later, and it is checked only once.
+    destinations: destinations && [...destinations],
     http: { ...http, methods: http.methods.map((method) => method.toUpperCase()) },
     cache: cache && new AnswerCache(cache),
     observe:
@@ -110,12 +109,6 @@ function resolveNamespace(given: string | undefined, store: Store): { name: stri
     `Option \`namespace\` is missing, and neither ${environment.namespace} nor AWS_LAMBDA_FUNCTION_NAME is set. Name what the keys belong to, e.g. { namespace: 'payments' }.`,
   );
 }
-
-const destinationsFromEnvironment = (): string[] =>
-  (process.env[environment.destinations] ?? '')
-    .split(',')
-    .map((name) => name.trim())
-    .filter((name) => name !== '');
 
 function ttlFromEnvironment(): number | undefined {
   const text = process.env[environment.ttlSeconds];

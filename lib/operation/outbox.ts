@@ -58,6 +58,12 @@ interface Place {
   readonly seal: Seal | undefined;
 }
 
+export const destinationsFromEnvironment = (): string[] =>
+  (process.env[environment.destinations] ?? '')
+    .split(',')
+    .map((name) => name.trim())
+    .filter((name) => name !== '');
+
 /** @throws `BAD_WRITES` for a message that could never be published */
 export async function staged(messages: readonly Message[], place: Place): Promise<StagedMessage[]> {
   return Promise.all(messages.map((message, position) => stagedOne(message, position, place)));

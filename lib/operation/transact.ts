@@ -17,7 +17,7 @@ import type {
 } from '../store/index.ts';
 import { uniqueId } from '../unique-id.ts';
 import { isRecord, kindOf, memberPath } from '../validate.ts';
-import { type Message, staged } from './outbox.ts';
+import { destinationsFromEnvironment, type Message, staged } from './outbox.ts';
 
 /** Writes and messages that happen together or not at all. */
 export interface AtomicWork {
@@ -123,7 +123,13 @@ async function build(
   record: Omit<TransactionRequest, 'token' | 'writes' | 'messages'>,
 ): Promise<Transaction> {
   const { pk, window } = record;
-  const place = { pk, window, name, destinations: settings.destinations(), seal: store.seal };
+  const place = {
+    pk,
+    window,
+    name,
+    destinations: settings.destinations ?? destinationsFromEnvironment(),
+    seal: store.seal,
+  };
   const token = uniqueId();
   const { transactions } = completed(store);
   if (!transactions) {
