@@ -5,7 +5,7 @@
  */
 export type { Attempt } from './attempt.ts';
 export { AnswerCache, type CacheOptions } from './cache.ts';
-export { carriedBy, carrying } from './carried.ts';
+export { type Carried, carriedBy, carrying } from './carried.ts';
 export { answerIn, decode, type Encoded, encode } from './codec.ts';
 export { commit, type RecordWrite } from './commit.ts';
 export { commits } from './committed.ts';

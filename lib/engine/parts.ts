@@ -10,6 +10,8 @@ import type { Begun } from './run.ts';
 interface Parts {
   /** Brought by `operation`, `eachRecord`, `eachPartition` and `freshRecords`. */
   commits?: Commits;
+  /** Brought by the same. Puts into a context what `operation` finds there; without it, handlers are given the context as it came. */
+  carrying?(context: Context | undefined, what: object): Context;
   /**
    * Brought by `eachRecord`, `eachPartition` and `freshRecords`. Begins a call with a batch; `undefined` for any other event.
    *

@@ -8,8 +8,8 @@ import {
   answerOrThrow,
   type Begun,
   type Call,
+  type Carried,
   carriedBy,
-  carrying,
   type Entered,
   enter,
   type Guard,
@@ -77,7 +77,7 @@ function afterClaim(
   switch (entered.outcome) {
     case 'run': {
       const { execution: run } = entered;
-      return { kind: 'run', event, context: carrying(context, { kind: 'guarded', execution: run }), run };
+      return { kind: 'run', event, context: carry(context, { kind: 'guarded', execution: run }), run };
     }
     case 'replay':
       return replay(call, entered.record).then((answer) => ({ kind: 'answer', answer }));
@@ -90,6 +90,10 @@ function afterClaim(
   }
 }
 
+/** The context that the handler is given. */
+const carry = (context: Context | undefined, what: Carried): Context =>
+  parts.carrying?.(context, what) ?? context ?? ({} as Context);
+
 function unguarded(
   settings: GuardSettings,
   event: unknown,
@@ -101,7 +105,7 @@ function unguarded(
   return {
     kind: 'run',
     event,
-    context: carrying(context, { kind: 'unguarded', settings }),
+    context: carry(context, { kind: 'unguarded', settings }),
     run: {
       returned: async (result) => result,
       threw: async (error) => ({ kind: 'error', error: afterActing(error) }),

@@ -1,9 +1,11 @@
-import { carriedBy, type Execution, type Settings } from '../engine/index.ts';
+import { carriedBy, carrying, type Execution, parts, type Settings } from '../engine/index.ts';
 import { IdempotencyError } from '../errors.ts';
 import { GuardedOperation } from './guarded-operation.ts';
 import type { Operation } from './operation.ts';
 import { transactUnrecorded } from './transact.ts';
 import { UnguardedOperation } from './unguarded-operation.ts';
+
+parts.carrying = carrying;
 
 /** The operations of a batch's records. */
 export interface BatchOperations {

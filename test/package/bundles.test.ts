@@ -241,6 +241,15 @@ console.log(JSON.stringify([
 ]));
 `;
 
+/** Whether a handler is given the context of its call itself, and finds its operation there. */
+const contexts = `
+const { idempotent, memoryStore, operation } = idemkit;
+const given = { awsRequestId: '1' };
+const seen = async (_, context) => [context === given, operation ? operation(context).guarded : typeof context];
+const guarded = idempotent(seen, { store: memoryStore(), key: ({ id }) => id });
+console.log(JSON.stringify([await guarded({ id: 'a' }, given), await guarded({ id: 'b' })]));
+`;
+
 const importing = (names: string): string =>
   `export { ${names} } from 'idemkit'; export { memoryStore } from 'idemkit/testing';`;
 
@@ -270,6 +279,19 @@ describe.each<[name: string, bundle: (from: string, contents: string) => Promise
       [200, '1'],
       [422, '3'],
       [422, '3'],
+    ]);
+  });
+
+  it('is given a context that holds its operation, where it imports operation', async () => {
+    const { folder } = await bundle(projectWithAll, importing('idempotent, operation'));
+    expect(await runBeside(folder, contexts)).toEqual(Array(2).fill([false, true]));
+  });
+
+  it('is given its context as it came, where it imports nothing that finds an operation there', async () => {
+    const { folder } = await bundle(projectWithAll, importing('idempotent'));
+    expect(await runBeside(folder, contexts)).toEqual([
+      [true, 'object'],
+      [false, 'object'],
     ]);
   });
 
