@@ -23,6 +23,7 @@ import {
   type Identity,
   type IdentitySettings,
   identifyRecord,
+  refuseIncomplete,
 } from '../events/index.ts';
 import { type LockedEvent, lockedEvent } from './locked-event.ts';
 
@@ -40,6 +41,7 @@ export interface TakenBatch extends Run {
 
 parts.beginBatch = (guard: Guard<BatchSettings>, event, context, isOff): Begun | undefined => {
   const batch = asBatch(event);
+  if (!batch && !isOff) refuseIncomplete(guard.settings, event);
   return batch && (isOff ? beginUnguarded(guard, batch, context) : beginGuarded(guard, batch, context));
 };
 

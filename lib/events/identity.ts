@@ -20,7 +20,7 @@ import {
 } from './http-event.ts';
 import type { Key } from './key.ts';
 import { keyFromHeader } from './key-syntax.ts';
-import { isBatch, type Shape, shapeOfRecord, sourceOfFirst, whyNoBatch } from './services.ts';
+import { isOfBatches, type Shape, shapeOfRecord, sourceOfFirst } from './services.ts';
 
 /** The options of a guard that decide which operation an event belongs to. */
 export interface IdentitySettings {
@@ -254,14 +254,18 @@ function missingKey(
       `This request needs the header ${settings.http.keyHeader}: a UUID, the same for every attempt of the same operation.`,
     );
   }
-  const byHand = whyNoHttpEvent(event) ?? whyNoBatch(event);
+  const lack = whyNoHttpEvent(event);
   return new IdempotencyError(
     'MISSING_KEY',
-    byHand
-      ? `This event has no key: ${byHand}. \`idemkit/testing\` makes whole events (httpEventV2, sqsEvent, …). For one of your own, give the option \`key\`.`
+    lack
+      ? madeByHand(lack)
       : 'This event has no key of its own. Give the option `key`, e.g. `(event) => event.orderId`, or `wholePayload` if equal payloads are one operation.',
   );
 }
+
+/** @param lack what the event lacks that a service sends */
+export const madeByHand = (lack: string): string =>
+  `This event has no key: ${lack}. \`idemkit/testing\` makes whole events (httpEventV2, sqsEvent, …). For one of your own, give the option \`key\`.`;
 
 interface EventBridgeEvent {
   readonly id: string;
@@ -280,14 +284,14 @@ function asEventBridgeEvent(event: unknown): EventBridgeEvent | undefined {
     : undefined;
 }
 
-/** AppSync can send an array of calls. Unknown services send `Records`, and so do incomplete events of tests. */
+/** AppSync can send an array of calls. Unknown services send `Records`. */
 function refuseBatches(event: unknown): void {
-  if (isBatch(event)) throw batchNotTaken();
-  if (Array.isArray(event) && asAppSyncEvent(event[0])) throw unknownBatch('AppSync', undefined);
+  if (isOfBatches(event)) throw batchNotTaken();
+  if (Array.isArray(event) && asAppSyncEvent(event[0])) throw unknownBatch('AppSync');
   const source = sourceOfFirst(event);
   // Only what looks like a service's name is shown: the caller may have written anything.
   if (typeof source === 'string') {
-    throw unknownBatch(/^aws:[a-z\d-]{1,30}$/.test(source) ? source : 'unknown', whyNoBatch(event));
+    throw unknownBatch(/^aws:[a-z\d-]{1,30}$/.test(source) ? source : 'unknown');
   }
 }
 
@@ -298,14 +302,11 @@ export const batchNotTaken = (): IdempotencyError =>
     'A batch is guarded record by record. Make its handler by `eachRecord(async (record, operation) => { … })`, or by `freshRecords(handler)`, which gives yours the records that are to be processed.',
   );
 
-function unknownBatch(source: string, byHand: string | undefined): IdempotencyError {
-  return new IdempotencyError(
+const unknownBatch = (source: string): IdempotencyError =>
+  new IdempotencyError(
     'UNSUPPORTED',
-    byHand
-      ? `This event is no batch that a service sends: ${byHand}. \`idemkit/testing\` makes whole ones (sqsEvent, …).`
-      : `A batch of ${source} records may come again cut differently. Guard the function for one record: idempotent(handleRecord, { key: (record) => record.id }).`,
+    `A batch of ${source} records may come again cut differently. Guard the function for one record: idempotent(handleRecord, { key: (record) => record.id }).`,
   );
-}
 
 let warned = false;
 

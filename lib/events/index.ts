@@ -26,6 +26,7 @@ export {
   itemFailures,
   lowestOf,
   rawsIn,
+  refuseIncomplete,
   shownId,
 } from './records.ts';
 export type { SourceRecord } from './services.ts';

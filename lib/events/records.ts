@@ -1,15 +1,20 @@
 /** Batches: which records there are, in which groups they are processed, and how their service is told of failures. */
 import { IdempotencyError } from '../errors.ts';
 import { isRecord } from '../validate.ts';
+import { type IdentitySettings, madeByHand } from './identity.ts';
 import {
   type Fields,
   groupOfSqs,
-  isBatch,
+  isKafkaBatch,
+  missingIn,
   type ServiceName,
   type Shape,
   s3Key,
+  serviceNamed,
   serviceOf,
   shapeOfRecord,
+  sourceOf,
+  sourceOfFirst,
 } from './services.ts';
 
 /** One record of a batch, whichever service sent it. */
@@ -93,9 +98,46 @@ const deliveries: Readonly<Record<ServiceName, Delivery>> = {
 
 /** `undefined` for any event that is no batch of a known service. */
 export function asBatch(event: unknown): Batch | undefined {
-  if (!isBatch(event)) return undefined;
-  const name = Array.isArray(event.Records) && serviceOf(event.Records[0]);
-  return name ? listBatch(event, name) : kafkaBatch(event);
+  const name = serviceNamed(sourceOfFirst(event));
+  if (name !== undefined && whyNoBatch(event) === undefined) return listBatch(event as Fields, name);
+  return isKafkaBatch(event) ? kafkaBatch(event) : undefined;
+}
+
+/**
+ * Refuses an event with `Records` that no service sends: tests make such events by hand.
+ *
+ * @throws `UNSUPPORTED`; `MISSING_KEY` where nothing says which service it is of, and nothing else names the operation
+ */
+export function refuseIncomplete(
+  { key, required }: Pick<IdentitySettings, 'key' | 'required'>,
+  event: unknown,
+): void {
+  const lack = whyNoBatch(event);
+  const isNamed = typeof sourceOfFirst(event) === 'string';
+  if (lack === undefined || (!isNamed && (key || !required))) return;
+  throw new IdempotencyError(
+    isNamed ? 'UNSUPPORTED' : 'MISSING_KEY',
+    isNamed
+      ? `This event is no batch that a service sends: ${lack}. \`idemkit/testing\` makes whole ones (sqsEvent, …).`
+      : madeByHand(lack),
+  );
+}
+
+/** Why an event with `Records` is no batch; `undefined` where it is one, has no records, or is of an unknown service. */
+function whyNoBatch(event: unknown): string | undefined {
+  if (!isRecord(event) || !Array.isArray(event.Records) || event.Records.length === 0) return undefined;
+  const source = sourceOfFirst(event);
+  if (source === undefined) return '`Records[0]` has no `eventSource`';
+  const name = serviceNamed(source);
+  if (name === undefined) return undefined;
+  for (const [index, record] of event.Records.entries()) {
+    if (sourceOf(record) !== source) {
+      return `\`Records[${index}]\` is not from ${source} as \`Records[0]\` is`;
+    }
+    const missing = missingIn(record, name);
+    if (missing !== undefined) return `\`Records[${index}]\` is from ${source}, but has no \`${missing}\``;
+  }
+  return undefined;
 }
 
 /** The records of an event as they are; `undefined` where it has neither `Records` nor `records`. */

@@ -108,47 +108,25 @@ export function serviceOf(raw: unknown): ServiceName | undefined {
   return name && missingIn(raw, name) === undefined ? name : undefined;
 }
 
-/** Whether an event is a batch of a known service. */
-export const isBatch = (event: unknown): event is Fields =>
-  isRecord(event) &&
-  ((serviceNamed(sourceOfFirst(event)) !== undefined && whyNoBatch(event) === undefined) ||
-    isKafkaBatch(event));
-
-/**
- * Why an event with `Records` is no batch; `undefined` where it is one, has no records, or is of an unknown service.
- * Such events are made by hand, in tests, and lack what the service always sends.
- */
-export function whyNoBatch(event: unknown): string | undefined {
-  if (!isRecord(event) || !Array.isArray(event.Records) || event.Records.length === 0) return undefined;
-  const source = sourceOfFirst(event);
-  if (source === undefined) return '`Records[0]` has no `eventSource`';
-  const name = serviceNamed(source);
-  if (name === undefined) return undefined;
-  for (const [index, record] of event.Records.entries()) {
-    if (sourceOf(record) !== source) {
-      return `\`Records[${index}]\` is not from ${source} as \`Records[0]\` is`;
-    }
-    const missing = missingIn(record, name);
-    if (missing !== undefined) return `\`Records[${index}]\` is from ${source}, but has no \`${missing}\``;
-  }
-  return undefined;
-}
+/** Whether an event is a batch of a known service, whole or not. */
+export const isOfBatches = (event: unknown): boolean =>
+  serviceNamed(sourceOfFirst(event)) !== undefined || isKafkaBatch(event);
 
 /** The name that the first of an event's `Records` has for its source. */
 export const sourceOfFirst = (event: unknown): unknown =>
   isRecord(event) && Array.isArray(event.Records) ? sourceOf(event.Records[0]) : undefined;
 
 /** SNS writes the name of this member with a capital. */
-const sourceOf = (raw: unknown): unknown =>
+export const sourceOf = (raw: unknown): unknown =>
   isRecord(raw) ? (raw.eventSource ?? raw.EventSource) : undefined;
 
-const serviceNamed = (source: unknown): ServiceName | undefined =>
+export const serviceNamed = (source: unknown): ServiceName | undefined =>
   (typeof source === 'string' ? /^aws:(sqs|kinesis|dynamodb|sns|s3)$/.exec(source)?.[1] : undefined) as
     | ServiceName
     | undefined;
 
 /** The first member of a service's records that `raw` lacks. */
-const missingIn = (raw: unknown, name: ServiceName): string | undefined =>
+export const missingIn = (raw: unknown, name: ServiceName): string | undefined =>
   services[name].members.find((path) => {
     const found = path
       .split('.')
@@ -169,10 +147,11 @@ const isKafkaRecord = (raw: unknown): boolean =>
   typeof raw.partition === 'number' &&
   typeof raw.offset === 'number';
 
-const isKafkaBatch = ({ eventSource, records }: Fields): boolean =>
-  (eventSource === 'aws:kafka' || eventSource === 'SelfManagedKafka') &&
-  isRecord(records) &&
-  Object.values(records).every((list) => Array.isArray(list) && list.every(isKafkaRecord));
+export const isKafkaBatch = (event: unknown): event is Fields =>
+  isRecord(event) &&
+  (event.eventSource === 'aws:kafka' || event.eventSource === 'SelfManagedKafka') &&
+  isRecord(event.records) &&
+  Object.values(event.records).every((list) => Array.isArray(list) && list.every(isKafkaRecord));
 
 /** @see https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html */
 function sqsShape(raw: Fields): Shape {
