@@ -89,62 +89,67 @@ const temporal = (name: string): [string, Kind] => [
  * Every kind beside plain objects and arrays without gaps, by its tag, which is what `Object.prototype.toString` says. `null`
  * is an object without a prototype.
  */
-const kinds: ReadonlyMap<string, Kind> = new Map(
-  Object.entries<Kind>({
-    Number: boxed,
-    String: boxed,
-    Boolean: boxed,
-    BigInt: boxed,
-    Date: {
-      write: (value: Date) => [value.getTime()],
-      make: ([ms]: (number | null)[]) => new Date(ms ?? Number.NaN),
+const allKinds = (): Readonly<Record<string, Kind>> => ({
+  Number: boxed,
+  String: boxed,
+  Boolean: boxed,
+  BigInt: boxed,
+  Date: {
+    write: (value: Date) => [value.getTime()],
+    make: ([ms]: (number | null)[]) => new Date(ms ?? Number.NaN),
+  },
+  RegExp: {
+    write: (value: RegExp) => [value.source, value.flags],
+    make: ([source, flags]: string[]) => new RegExp(source as string, flags),
+  },
+  URL: byText((text) => new URL(text)),
+  URLSearchParams: byText((text) => new URLSearchParams(text)),
+  Map: {
+    write: (value: Map<unknown, unknown>, place) =>
+      [...value].flatMap(([name, member]) => [place(name, '.keys()'), place(member, '.get(…)')]),
+    make: () => new Map(),
+    fill(made: Map<unknown, unknown>, written, read) {
+      for (let i = 0; i < written.length; i += 2) made.set(read(written[i]), read(written[i + 1]));
     },
-    RegExp: {
-      write: (value: RegExp) => [value.source, value.flags],
-      make: ([source, flags]: string[]) => new RegExp(source as string, flags),
+  },
+  Set: {
+    write: (value: Set<unknown>, place) => [...value].map((member) => place(member, '.values()')),
+    make: () => new Set(),
+    fill(made: Set<unknown>, written, read) {
+      for (const place of written) made.add(read(place));
     },
-    URL: byText((text) => new URL(text)),
-    URLSearchParams: byText((text) => new URLSearchParams(text)),
-    Map: {
-      write: (value: Map<unknown, unknown>, place) =>
-        [...value].flatMap(([name, member]) => [place(name, '.keys()'), place(member, '.get(…)')]),
-      make: () => new Map(),
-      fill(made: Map<unknown, unknown>, written, read) {
-        for (let i = 0; i < written.length; i += 2) made.set(read(written[i]), read(written[i + 1]));
-      },
-    },
-    Set: {
-      write: (value: Set<unknown>, place) => [...value].map((member) => place(member, '.values()')),
-      make: () => new Set(),
-      fill(made: Set<unknown>, written, read) {
-        for (const place of written) made.add(read(place));
-      },
-    },
-    Array: {
-      write: (value: unknown[], place) => [value.length, placed(value, place)],
-      make: ([length]: number[]) => arrayOfHoles(length as number),
-      fill: (made: object, [, members]: object[], read) => define(made, members as object, read),
-    },
-    null: {
-      write: (value: object, place) => [placed(value, place)],
-      make: () => Object.create(null) as object,
-      fill: (made: object, [members]: object[], read) => define(made, members as object, read),
-    },
-    ArrayBuffer: byBytes((bytes) => bytes),
-    DataView: byBytes((bytes) => new DataView(bytes)),
-    Buffer: byBytes((bytes) => Buffer.from(bytes)),
-    ...Object.fromEntries(
-      'Int8 Uint8 Uint8Clamped Int16 Uint16 Int32 Uint32 BigInt64 BigUint64 Float16 Float32 Float64'
-        .split(' ')
-        .map((items) => typedArray(`${items}Array`)),
-    ),
-    ...Object.fromEntries(
-      'Duration Instant PlainDate PlainDateTime PlainMonthDay PlainTime PlainYearMonth ZonedDateTime'
-        .split(' ')
-        .map(temporal),
-    ),
-  }),
-);
+  },
+  Array: {
+    write: (value: unknown[], place) => [value.length, placed(value, place)],
+    make: ([length]: number[]) => arrayOfHoles(length as number),
+    fill: (made: object, [, members]: object[], read) => define(made, members as object, read),
+  },
+  null: {
+    write: (value: object, place) => [placed(value, place)],
+    make: () => Object.create(null) as object,
+    fill: (made: object, [members]: object[], read) => define(made, members as object, read),
+  },
+  ArrayBuffer: byBytes((bytes) => bytes),
+  DataView: byBytes((bytes) => new DataView(bytes)),
+  Buffer: byBytes((bytes) => Buffer.from(bytes)),
+  ...Object.fromEntries(
+    'Int8 Uint8 Uint8Clamped Int16 Uint16 Int32 Uint32 BigInt64 BigUint64 Float16 Float32 Float64'
+      .split(' ')
+      .map((items) => typedArray(`${items}Array`)),
+  ),
+  ...Object.fromEntries(
+    'Duration Instant PlainDate PlainDateTime PlainMonthDay PlainTime PlainYearMonth ZonedDateTime'
+      .split(' ')
+      .map(temporal),
+  ),
+});
+
+let kinds: ReadonlyMap<string, Kind> | undefined;
+/** They are made for the first value that needs one: most answers are plain JSON. */
+const kindOfTag = (tag: string): Kind | undefined => {
+  kinds ??= new Map(Object.entries(allKinds()));
+  return kinds.get(tag);
+};
 
 /** How a place names what JSON has no word for. */
 const nameOfUnwritten = (value: unknown): string => (Object.is(value, -0) ? '-0' : String(value));
@@ -200,15 +205,16 @@ const unreadable = Symbol();
 /** @throws `UnstorableAnswer` for what would be read back as something else; the members of `value` are not looked at */
 function refuseUnstorable(value: object, path: string): void {
   if (ArrayBuffer.isView(value) || value instanceof ArrayBuffer) return;
-  const kind = tagOf(value);
+  const tag = tagOf(value);
+  const kind = kindOfTag(tag);
   const problem = isThenable(value)
     ? 'is a promise'
-    : !(kinds.has(kind) ? nameOf(kind) === classOf(value) : isPlain(value))
+    : !(kind ? nameOf(tag) === classOf(value) : isPlain(value))
       ? `is ${kindOf(value)}`
-      : kind === 'Array' || !kinds.has(kind)
+      : tag === 'Array' || !kind
         ? whyMembersAreLost(value)
-        : !kinds.get(kind)?.isBoxed && Object.keys(value).length > 0
-          ? `is a ${kind} with members of its own`
+        : !kind.isBoxed && Object.keys(value).length > 0
+          ? `is a ${tag} with members of its own`
           : undefined;
   if (problem !== undefined) throw new UnstorableAnswer(`${path} ${problem}`);
 }
@@ -222,7 +228,7 @@ function whyMembersAreLost(value: object): string | undefined {
 }
 
 /** `Temporal.Instant`'s class is called `Instant`. */
-const nameOf = (kind: string): string => kind.slice(kind.lastIndexOf('.') + 1);
+const nameOf = (tag: string): string => tag.slice(tag.lastIndexOf('.') + 1);
 
 function entry(value: object, place: Place): unknown {
   if (Array.isArray(value) && isDense(value)) {
@@ -233,7 +239,7 @@ function entry(value: object, place: Place): unknown {
     : Object.getPrototypeOf(value) === null
       ? 'null'
       : tagOf(value);
-  const kind = kinds.get(tag);
+  const kind = kindOfTag(tag);
   return kind ? [tag, ...kind.write(value as never, place)] : placed(value, place);
 }
 
@@ -256,7 +262,7 @@ export function read(text: string): unknown {
   const fillings: (() => void)[] = [];
   for (let number = 1; number < table.length; number++) {
     const [tag, ...written] = [table[number]].flat() as [unknown, ...never[]];
-    const kind = kinds.get(tag as string);
+    const kind = kindOfTag(tag as string);
     if (kind) {
       const object = kind.make(written, value);
       made[number] = object;
