@@ -9,7 +9,7 @@ export const overtaken = (record: ClaimRecord | undefined, nowMs: number): Idemp
     {
       effect: 'possible',
       retryAfterSeconds: secondsUntilFree(record, nowMs),
-      ...(record && { record: summarise(record) }),
+      record: record && summarise(record),
     },
   );
 
@@ -39,7 +39,7 @@ export function refusalOf(
     'An earlier request with this idempotency key is still being processed. Nothing has been done by this one; try again later.',
     {
       retryAfterSeconds: secondsUntilFree(claimed.record, nowMs),
-      ...(claimed.record && { record: summarise(claimed.record) }),
+      record: claimed.record && summarise(claimed.record),
     },
   );
 }

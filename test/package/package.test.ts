@@ -9,29 +9,29 @@ import { type Manifest, pack, root, run, type Target } from './packed.ts';
 
 /** What a Lambda may carry, minified and without the AWS SDK. Raised only in the commit that needs it. */
 const bundles: readonly [what: string, source: string, ceilingBytes: number][] = [
-  ['everything', "export * from './dist/lib/index.js'", 180_600],
-  ['a guard on a table', "export { dynamoStore, idempotent } from './dist/lib/index.js'", 75_400],
+  ['everything', "export * from './dist/lib/index.js'", 178_000],
+  ['a guard on a table', "export { dynamoStore, idempotent } from './dist/lib/index.js'", 71_100],
   [
     'a guard on a table, with its operation',
     "export { dynamoStore, idempotent, operation } from './dist/lib/index.js'",
-    108_800,
+    105_800,
   ],
   [
     'a guard of records on a table',
     "export { dynamoStore, eachRecord, idempotent } from './dist/lib/index.js'",
-    125_700,
+    123_300,
   ],
   [
     'a guard of lanes on a table',
     "export { dynamoStore, eachPartition, idempotent } from './dist/lib/index.js'",
-    133_300,
+    130_800,
   ],
   [
     'a guard of numbered senders on a table',
     "export { dynamoStore, idempotent, numbered } from './dist/lib/index.js'",
-    90_700,
+    86_200,
   ],
-  ['a relay', "export { relayOutbox } from './dist/lib/index.js'", 8_600],
+  ['a relay', "export { relayOutbox } from './dist/lib/index.js'", 8_550],
 ];
 
 let unpacked: string;
