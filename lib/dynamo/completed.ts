@@ -32,13 +32,13 @@ export function completed(store: Store): Store {
 }
 
 function stepsOf({ client, query, failed }: Parts, items: WorkItems): StepStore {
-  const writeStep = async (command: object, action: string): Promise<StepWritten> => {
-    const sent = await sendConditional(client, command);
-    if (sent.outcome === 'failed') throw failed(sent, action);
-    return sent.outcome === 'applied'
-      ? { outcome: 'applied' }
-      : { outcome: 'stopped', found: sent.found && items.readStep(sent.found) };
-  };
+  const writeStep = (command: object, action: string): Promise<StepWritten> =>
+    sendConditional(client, command, (sent) => {
+      if (sent.outcome === 'failed') throw failed(sent, action);
+      return sent.outcome === 'applied'
+        ? { outcome: 'applied' }
+        : { outcome: 'stopped', found: sent.found && items.readStep(sent.found) };
+    });
 
   return {
     put: (step) => writeStep(new PutItemCommand(items.step(step)), 'dynamodb:PutItem'),

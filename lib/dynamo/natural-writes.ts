@@ -9,7 +9,7 @@ import { whyUnstorable } from '../store/index.ts';
 import { uniqueId } from '../unique-id.ts';
 import { checkKnown, isFunction, isPlain, isRecord, kindOf } from '../validate.ts';
 import type { DynamoClient } from './client.ts';
-import { sendConditional } from './send.ts';
+import { type Sent, sendConditional } from './send.ts';
 import { converter } from './values.ts';
 
 /** Plain JavaScript values, as `@aws-sdk/lib-dynamodb` takes and gives them. */
@@ -113,6 +113,8 @@ export const updateVersion: {
   write<Item extends object = Values>(options: UpdateVersionOptions<NoInfer<Item>>): UpdateEntry;
 } = /* @__PURE__ */ Object.assign(update, { write: updateEntry });
 
+const asSent = (sent: Sent): Sent => sent;
+
 async function create<Item extends object>(
   client: DynamoClient,
   options: CreateOnceOptions<Item>,
@@ -121,7 +123,7 @@ async function create<Item extends object>(
   const { Put } = putEntry(options);
   const { toStored, fromStored } = await converter(client);
   const stored = asAttributes('item', () => toStored(Put.Item));
-  const written = await sendConditional(client, new PutItemCommand({ ...Put, Item: stored }));
+  const written = await sendConditional(client, new PutItemCommand({ ...Put, Item: stored }), asSent);
   const mine = fromStored<Item>(stored);
   if (written.outcome === 'applied') return { outcome: 'created', item: mine };
   if ('failure' in written) throw written.failure;
@@ -154,6 +156,7 @@ async function update<Item extends object>(
       ExpressionAttributeValues: values,
       ReturnValues: 'ALL_NEW',
     }),
+    asSent,
   );
   if (written.outcome === 'applied')
     return { outcome: 'updated', item: fromStored(written.attributes ?? {}) };

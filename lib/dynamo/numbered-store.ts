@@ -46,24 +46,26 @@ function onTable(store: Store, table: Parts, place: SequencePlace): Store {
     const met = items.place(pk, item);
     return claimed ? metByClaim(met) : metByOwner(met, pk);
   };
-  const send = async (input: ReturnType<SequenceItems['claim']>): Promise<Sent> =>
-    sendConditional(client, new UpdateItemCommand(input));
+  const send = <Outcome>(
+    input: ReturnType<SequenceItems['claim']>,
+    read: (sent: Sent) => Outcome,
+  ): Promise<Outcome> => sendConditional(client, new UpdateItemCommand(input), read);
   const action = 'dynamodb:UpdateItem';
-  const writeOwned = async (pk: string, input: ReturnType<SequenceItems['claim']>): Promise<Written> => {
-    const sent = await send(input);
-    if (sent.outcome === 'failed') throw failed(sent, action);
-    return sent.outcome === 'applied'
-      ? { outcome: 'applied' }
-      : { outcome: 'stopped', found: metBy(false, pk, sent.found) };
-  };
+  const writeOwned = (pk: string, input: ReturnType<SequenceItems['claim']>): Promise<Written> =>
+    send(input, (sent) => {
+      if (sent.outcome === 'failed') throw failed(sent, action);
+      return sent.outcome === 'applied'
+        ? { outcome: 'applied' }
+        : { outcome: 'stopped', found: metBy(false, pk, sent.found) };
+    });
   /** A claim or a takeover: whoever is in its way is at work on the sender. */
-  const writeClaim = async (pk: string, input: ReturnType<SequenceItems['claim']>): Promise<ClaimWritten> => {
-    const sent = await send(input);
-    if (sent.outcome === 'applied') return { outcome: 'applied' };
-    if (sent.outcome === 'stopped') return { outcome: 'stopped', found: metBy(true, pk, sent.found) };
-    if (sent.isConflict) return { outcome: 'blocked', isRepeat: sent.isRepeat };
-    throw failed(sent, action);
-  };
+  const writeClaim = (pk: string, input: ReturnType<SequenceItems['claim']>): Promise<ClaimWritten> =>
+    send(input, (sent) => {
+      if (sent.outcome === 'applied') return { outcome: 'applied' };
+      if (sent.outcome === 'stopped') return { outcome: 'stopped', found: metBy(true, pk, sent.found) };
+      if (sent.isConflict) return { outcome: 'blocked', isRepeat: sent.isRepeat };
+      throw failed(sent, action);
+    });
   const storeAnswer = (completion: Completion) => table.storeAnswer(completion, inlineBytes);
   const { steps: _, transactions: __, ...plain } = store;
 
@@ -79,10 +81,12 @@ function onTable(store: Store, table: Parts, place: SequencePlace): Store {
     },
 
     async claimCompleted(claim, completion) {
-      const sent = await send(items.completedClaim(claim, completion, await storeAnswer(completion)));
-      if (sent.outcome === 'applied') return { outcome: 'applied' };
-      if (sent.outcome === 'failed') throw failed(sent, action);
-      return { outcome: 'stopped', found: unlessRepeated(sent, () => metBy(true, claim.pk, sent.found)) };
+      const input = items.completedClaim(claim, completion, await storeAnswer(completion));
+      return send(input, (sent) => {
+        if (sent.outcome === 'applied') return { outcome: 'applied' };
+        if (sent.outcome === 'failed') throw failed(sent, action);
+        return { outcome: 'stopped', found: unlessRepeated(sent, () => metBy(true, claim.pk, sent.found)) };
+      });
     },
 
     async amend(completion) {

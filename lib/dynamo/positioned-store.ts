@@ -60,8 +60,8 @@ function viewOf(store: DynamoStore, table: Parts, place: LanePlace): PositionedS
     },
   };
 
-  const update = (input: Update): Promise<Sent> =>
-    sendConditional(client, new UpdateItemCommand({ ...input, ReturnValues: 'ALL_NEW' }));
+  const update = <Outcome>(input: Update, read: (sent: Sent) => Outcome): Promise<Outcome> =>
+    sendConditional(client, new UpdateItemCommand({ ...input, ReturnValues: 'ALL_NEW' }), read);
   const written = (
     sent: Exclude<Sent, { outcome: 'failed' }>,
     read: (item: Item) => ClaimRecord,
@@ -71,20 +71,17 @@ function viewOf(store: DynamoStore, table: Parts, place: LanePlace): PositionedS
       ? { outcome: 'applied' }
       : { outcome: 'stopped', found: seen && read(seen) };
   };
-  const writeClaim = async (input: Update): Promise<ClaimWritten> => {
-    const sent = await update(input);
-    if (sent.outcome !== 'failed') return written(sent, plain.readClaim);
-    if (sent.isConflict) return { outcome: 'blocked', isRepeat: sent.isRepeat };
-    throw table.failed(sent, 'dynamodb:UpdateItem');
-  };
-  const write = async (
-    input: Update,
-    read: (item: Item) => ClaimRecord = plain.readClaim,
-  ): Promise<Written> => {
-    const sent = await update(input);
-    if (sent.outcome === 'failed') throw table.failed(sent, 'dynamodb:UpdateItem');
-    return written(sent, read);
-  };
+  const writeClaim = (input: Update): Promise<ClaimWritten> =>
+    update(input, (sent) => {
+      if (sent.outcome !== 'failed') return written(sent, plain.readClaim);
+      if (sent.isConflict) return { outcome: 'blocked', isRepeat: sent.isRepeat };
+      throw table.failed(sent, 'dynamodb:UpdateItem');
+    });
+  const write = (input: Update, read: (item: Item) => ClaimRecord = plain.readClaim): Promise<Written> =>
+    update(input, (sent) => {
+      if (sent.outcome === 'failed') throw table.failed(sent, 'dynamodb:UpdateItem');
+      return written(sent, read);
+    });
   const ofOthers = (owner: string) => (item: Item) => plain.readOvertaken(item, owner);
 
   const read = async (pk: string): Promise<ClaimRecord | undefined> => {

@@ -18,27 +18,38 @@ export type Sent =
 const maxConflicts = 6;
 const conflictPauseMs = 50;
 
-/** Sends a write of which the condition may fail: the item that it met is an answer then. Never rejects. */
-export async function sendConditional(client: DynamoClient, command: object): Promise<Sent> {
+/**
+ * Sends a write of which the condition may fail: the item that it met is an answer then.
+ *
+ * @param read makes of it what the promise resolves to; it rejects only where `read` throws
+ */
+export async function sendConditional<Outcome>(
+  client: DynamoClient,
+  command: object,
+  read: (sent: Sent) => Outcome,
+): Promise<Outcome> {
   let isRepeat = false;
   for (let tries = 1; ; tries++) {
+    let sent: Sent;
     try {
       const { Attributes } = (await client.send(command)) ?? {};
-      return { outcome: 'applied', attributes: Attributes };
+      sent = { outcome: 'applied', attributes: Attributes };
     } catch (failure) {
-      const error = failure as { name?: string; Item?: Item } | undefined;
       isRepeat ||= wasRepeated(failure);
-      if (error?.name === 'ConditionalCheckFailedException') {
-        return { outcome: 'stopped', found: error.Item, isRepeat };
-      }
+      const { name, Item: found } = (failure ?? {}) as { name?: string; Item?: Item };
       // The SDK repeats throttled and broken requests, but not one that met a transaction on the same item.
-      const isTransaction = error?.name === 'TransactionConflictException';
-      if (!isTransaction || tries === maxConflicts) {
-        const isConflict = isTransaction || error?.name === 'ReplicatedWriteConflictException';
-        return { outcome: 'failed', failure, isConflict, isRepeat };
+      const isTransaction = name === 'TransactionConflictException';
+      if (isTransaction && tries < maxConflicts) {
+        await systemClock.sleep(conflictPauseMs * tries * Math.random());
+        continue;
       }
-      await systemClock.sleep(conflictPauseMs * tries * Math.random());
+      const isConflict = isTransaction || name === 'ReplicatedWriteConflictException';
+      sent =
+        name === 'ConditionalCheckFailedException'
+          ? { outcome: 'stopped', found, isRepeat }
+          : { outcome: 'failed', failure, isConflict, isRepeat };
     }
+    return read(sent);
   }
 }
 

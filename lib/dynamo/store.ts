@@ -95,19 +95,19 @@ export function dynamoStore(options: DynamoStoreOptions = {}): DynamoStore {
   const items = itemsOf(tableName, names, readChunks);
   const failed = ({ failure, isRepeat }: Extract<Sent, { outcome: 'failed' }>, action: string) =>
     inDoubt(isRepeat, explain(failure, tableName, names, action));
-  const write = (command: object, action: string): Promise<Written> =>
-    sendConditional(client, command).then((sent) => {
-      if (sent.outcome === 'failed') throw failed(sent, action);
-      return claimWritten(sent);
-    });
-  const claimWritten = (sent: Exclude<Sent, { outcome: 'failed' }>): Written =>
+  const written = (sent: Exclude<Sent, { outcome: 'failed' }>): Written =>
     sent.outcome === 'applied'
       ? { outcome: 'applied' }
       : { outcome: 'stopped', found: sent.found && items.readClaim(sent.found) };
+  const write = (command: object, action: string): Promise<Written> =>
+    sendConditional(client, command, (sent) => {
+      if (sent.outcome === 'failed') throw failed(sent, action);
+      return written(sent);
+    });
   /** A claim or a takeover: whoever is in its way is at work on the operation. */
   const writeClaim = (command: object, action: string): Promise<ClaimWritten> =>
-    sendConditional(client, command).then((sent) => {
-      if (sent.outcome !== 'failed') return claimWritten(sent);
+    sendConditional(client, command, (sent) => {
+      if (sent.outcome !== 'failed') return written(sent);
       if (sent.isConflict) return { outcome: 'blocked', isRepeat: sent.isRepeat };
       throw failed(sent, action);
     });

@@ -45,7 +45,7 @@ export class AnswerCache {
     if (record.answer === undefined || sizeOf(record) > this.#maxBytes) return;
     if (this.#records.get(record.pk) === record) return;
     this.#drop(record.pk);
-    this.#add(record);
+    this.#add(withOwnMemory(record));
     for (const pk of this.#records.keys()) {
       if (this.#records.size <= this.#maxItems && this.#bytes <= this.#maxBytes) return;
       this.#drop(pk);
@@ -66,3 +66,9 @@ export class AnswerCache {
 }
 
 const sizeOf = ({ answer }: ClaimRecord): number => (answer?.kind === 'inline' ? answer.bytes.length : 0);
+
+/** A short answer may lie in a pool of many, which it would keep from being freed. */
+const withOwnMemory = (record: ClaimRecord): ClaimRecord =>
+  record.answer?.kind === 'inline'
+    ? { ...record, answer: { kind: 'inline', bytes: new Uint8Array(record.answer.bytes) } }
+    : record;

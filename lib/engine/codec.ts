@@ -48,7 +48,7 @@ interface CodecOptions {
   readonly maxBytes: number;
   readonly seal?: Seal | undefined;
   /** How long `seal` may take, for the work is done when its answer is sealed. @default for ever */
-  readonly sealTimeMs?: number;
+  readonly sealTimeMs?: number | undefined;
 }
 
 /**
@@ -62,7 +62,9 @@ export function encode(value: unknown, options: CodecOptions): Encoded | Promise
     return { kind: 'unavailable', reason: 'unserialisable', detail, cause: new TypeError(detail) };
   }
   const plain = compress(serialised.bytes);
-  return options.seal ? encodeSealed(options.seal, plain, options) : fitting(plain, plain, options);
+  if (!options.seal) return fitting(plain, plain, options);
+  // In memory of its own: what `seal` might read around it is not ours to show.
+  return encodeSealed(options.seal, new Uint8Array(plain), options);
 }
 
 async function encodeSealed(seal: Seal, plain: Uint8Array, options: CodecOptions): Promise<Encoded> {
@@ -150,10 +152,8 @@ function serialise(value: unknown): Serialised {
   }
 }
 
-const encoder = new TextEncoder();
-
-/** The head is a character of one byte. */
-const bytesOf = (head: number, text: string): Uint8Array => encoder.encode(String.fromCharCode(head) + text);
+/** The head is a character of one byte. A short text lies in Node's pool, because memory of its own is dear. */
+const bytesOf = (head: number, text: string): Uint8Array => Buffer.from(String.fromCharCode(head) + text);
 
 const unpacked = (body: Uint8Array): Buffer => inflateRawSync(body, { maxOutputLength: maxUnpackedBytes });
 

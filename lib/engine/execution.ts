@@ -38,14 +38,25 @@ export type Entered =
  *
  * @throws what `claim` throws
  */
-export async function enter(call: Call): Promise<Entered> {
-  const { settings, identity, startedAtMs } = call;
-  const rawInput = settings.keep.input ? await keptInput(call) : undefined;
+export function enter(call: Call): Entered | Promise<Entered> {
+  return call.settings.keep.input
+    ? keptInput(call).then((rawInput) => enterWith(call, rawInput))
+    : enterWith(call, undefined);
+}
+
+function enterWith(call: Call, rawInput: Uint8Array | undefined): Entered | Promise<Entered> {
   const request = claimRequest(call, rawInput);
-  const claimed = settings.claim === 'at-commit' ? recognised(request) : await claimOrTell(call, request);
-  if (claimed === undefined) {
-    return { outcome: 'run', execution: new Execution(call, unclaimed(request), false) };
+  if (call.settings.claim !== 'at-commit') {
+    return claimOrTell(call, request).then((claimed) => entered(call, claimed));
   }
+  const known = recognised(request);
+  return known
+    ? entered(call, known)
+    : { outcome: 'run', execution: new Execution(call, unclaimed(request), false) };
+}
+
+function entered(call: Call, claimed: Claimed): Entered {
+  const { settings, identity, startedAtMs } = call;
   if (settings.observe) {
     const occurrence = claimOccurrence(identity.pk, claimed, settings.clock().now(), startedAtMs);
     if (occurrence) settings.observe(occurrence);
@@ -55,13 +66,14 @@ export async function enter(call: Call): Promise<Entered> {
     : claimed;
 }
 
-async function claimOrTell({ settings, startedAtMs }: Call, request: ClaimRequest): Promise<Claimed> {
-  try {
-    return await claim(request);
-  } catch (error) {
-    settings.observeRefusal?.(error, request.pk, settings.clock().now() - startedAtMs);
+function claimOrTell({ settings, startedAtMs }: Call, request: ClaimRequest): Promise<Claimed> {
+  const { observeRefusal, clock } = settings;
+  const claimed = claim(request);
+  if (!observeRefusal) return claimed;
+  return claimed.catch((error: unknown) => {
+    observeRefusal(error, request.pk, clock().now() - startedAtMs);
     throw error;
-  }
+  });
 }
 
 function claimRequest(call: Call, rawInput: Uint8Array | undefined): ClaimRequest {
@@ -106,7 +118,8 @@ export class Execution implements Ending {
   async returned(result: unknown): Promise<unknown> {
     const { settings, reply } = this.call;
     try {
-      const settled = await this.#settleReturned(result, false, await this.#close());
+      const closed = this.#close();
+      const settled = await this.#settleReturned(result, false, closed === true || (await closed));
       switch (settled?.outcome) {
         case undefined:
         case 'done':
@@ -180,24 +193,31 @@ export class Execution implements Ending {
     return parts.commits.settle(this, value, isRecord);
   }
 
-  async #settleClaimed(value: unknown, isRecord: boolean, isIdle: boolean): Promise<Settled | undefined> {
-    if (isToBeRemembered(this.call, value)) {
-      const encoded = await this.progress.encode(isRecord ? undefined : value);
-      tellUnavailable(this.call.settings, 'answer', encoded);
-      return await this.#settle(encoded);
-    }
+  #settleClaimed(value: unknown, isRecord: boolean, isIdle: boolean): Promise<Settled | undefined> {
+    if (!isToBeRemembered(this.call, value)) return this.#forget(isIdle);
+    const encoded = this.progress.encode(isRecord ? undefined : value);
+    return encoded instanceof Promise ? encoded.then((one) => this.#store(one)) : this.#store(encoded);
+  }
+
+  async #forget(isIdle: boolean): Promise<Settled | undefined> {
     const settled = await this.#giveUp(isIdle && !this.#deadlineIsHere());
     // A commit in doubt turned out to be applied. Its result is the answer.
     return settled?.outcome === 'replay' ? settled : undefined;
   }
 
-  async #settle(encoded: Encoded): Promise<Settled> {
+  #store(encoded: Encoded): Promise<Settled> {
+    tellUnavailable(this.call.settings, 'answer', encoded);
+    return this.#settle(encoded);
+  }
+
+  #settle(encoded: Encoded): Promise<Settled> {
     const settlingAtMs = this.call.settings.clock().now();
     this.companion?.end();
     const { attempt, phase } = this.progress;
-    const settled = await complete(attempt, answerIn(encoded), isInDoubt(phase));
-    this.tell(settled, settlingAtMs, completeEvent(encoded));
-    return settled;
+    return complete(attempt, answerIn(encoded), isInDoubt(phase)).then((settled) => {
+      this.tell(settled, settlingAtMs, completeEvent(encoded));
+      return settled;
+    });
   }
 
   async #giveUp(isOver: boolean): Promise<Settled | undefined> {

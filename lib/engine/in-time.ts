@@ -32,18 +32,31 @@ export const inTime = <T>(work: Promise<T>, ms: number): Promise<T> => bounded(w
  * @throws the last failure; after one sending that was not answered always `STORE_UNAVAILABLE`, for that one may have been
  * applied, whatever became of the last one
  */
-export async function insist<T>(clock: Clock, ms: number, write: () => Promise<T>): Promise<T> {
+export function insist<T>(clock: Clock, ms: number, write: () => Promise<T>): Promise<T> {
   const giveUpAtMs = clock.now() + ms;
+  return inTime(write(), Math.max(ms, backoff.firstMs)).catch((failure: unknown) =>
+    repeat(clock, giveUpAtMs, write, failure),
+  );
+}
+
+async function repeat<T>(
+  clock: Clock,
+  giveUpAtMs: number,
+  write: () => Promise<T>,
+  firstFailure: unknown,
+): Promise<T> {
+  let failure = firstFailure;
   let isInDoubt = false;
   for (let pauseMs: number = backoff.firstMs; ; pauseMs = Math.min(pauseMs * 2, backoff.mostMs)) {
+    const isPassing = IdempotencyError.is(failure, 'STORE_UNAVAILABLE');
+    if (!isPassing) throw isInDoubt ? storeUnavailable(failure) : failure;
+    if (clock.now() + pauseMs >= giveUpAtMs) throw failure;
+    isInDoubt = true;
+    await clock.sleep(pauseMs);
     try {
       return await inTime(write(), Math.max(giveUpAtMs - clock.now(), backoff.firstMs));
     } catch (error) {
-      const isPassing = IdempotencyError.is(error, 'STORE_UNAVAILABLE');
-      if (!isPassing) throw isInDoubt ? storeUnavailable(error) : error;
-      if (clock.now() + pauseMs >= giveUpAtMs) throw error;
-      isInDoubt = true;
-      await clock.sleep(pauseMs);
+      failure = error;
     }
   }
 }

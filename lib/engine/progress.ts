@@ -77,9 +77,10 @@ export class Progress {
 
   /** `result` as it is to be stored. */
   encode(result: unknown): Encoded | Promise<Encoded> {
-    const { pk: operation, deps, settleTimeMs } = this.attempt;
-    const { maxAnswerBytes: maxBytes, seal } = deps.store;
-    return encode(this.#reply.toStore(result), { operation, maxBytes, seal, sealTimeMs: settleTimeMs / 2 });
+    const { attempt } = this;
+    const { maxAnswerBytes: maxBytes, seal } = attempt.deps.store;
+    const sealTimeMs = seal && attempt.settleTimeMs / 2;
+    return encode(this.#reply.toStore(result), { operation: attempt.pk, maxBytes, seal, sealTimeMs });
   }
 }
 

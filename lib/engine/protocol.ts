@@ -113,7 +113,8 @@ export async function claim(request: ClaimRequest): Promise<Claimed> {
   const earlierOwners: string[] = [];
   const standingOf = (record: ClaimRecord | undefined): Standing =>
     stand(record, request, record && earlierOwners.includes(record.owner) ? record.owner : owner);
-  const waitUntilMs = clock.now() + Math.min(request.waitMs, lease.timeLeftMs() - reserveMs);
+  const waitUntilMs =
+    request.waitMs === 0 ? 0 : clock.now() + Math.min(request.waitMs, lease.timeLeftMs() - reserveMs);
   let standing: Standing = 'free';
   let found: ClaimRecord | undefined;
   let pauseMs: number = backoff.firstMs;
@@ -210,22 +211,20 @@ async function giveUp(attempt: Attempt): Promise<void> {
  *
  * @param isInDoubt whether a commit of this attempt may have been applied
  */
-export async function complete(
+export function complete(
   attempt: Attempt,
   answer: Completion['answer'],
   isInDoubt: boolean,
 ): Promise<Settled> {
   const { clock, store } = attempt.deps;
   const completion = attempt.completion(answer);
-  try {
-    const written = await insist(clock, attempt.settleTimeMs, () => store.complete(completion));
-    if (written.outcome === 'applied') {
-      return { outcome: 'done', record: attempt.completedRecord(completion) };
-    }
-    return judgeCompletion(attempt, completion, written.found, isInDoubt);
-  } catch (cause) {
-    return { outcome: 'unrecorded', cause };
-  }
+  return insist(clock, attempt.settleTimeMs, () => store.complete(completion)).then(
+    (written) =>
+      written.outcome === 'applied'
+        ? { outcome: 'done', record: attempt.completedRecord(completion) }
+        : judgeCompletion(attempt, completion, written.found, isInDoubt),
+    (cause: unknown) => ({ outcome: 'unrecorded', cause }),
+  );
 }
 
 function judgeCompletion(

@@ -50,7 +50,8 @@ export async function storedAnswer(
   if (bytes === undefined) throw resultUnavailable(record);
   let value: unknown;
   try {
-    value = await decode(bytes, { operation: record.pk, seal: store.seal });
+    value = decode(bytes, { operation: record.pk, seal: store.seal });
+    if (store.seal) value = await value;
   } catch (cause) {
     if (IdempotencyError.is(cause)) throw cause;
     throw resultUnavailable(record, { reason: 'unreadable' }, cause);

@@ -19,17 +19,19 @@ export interface Authenticated {
  * Two sessions of one role are one caller.
  */
 export function callerName(known: Authenticated): string | undefined {
+  const subject = text(known.subject);
+  if (subject !== undefined) return JSON.stringify(['jwt', text(known.issuer) ?? '', subject]);
   const arn = text(known.userArn);
-  const names = [
-    ['jwt', text(known.issuer) ?? '', text(known.subject)],
-    ['cognito-identity', text(known.cognitoIdentityId)],
-    ['iam', arn && withoutSession(arn)],
-    ['principal', text(known.principalId)],
-    ['api-key', text(known.apiKeyId)],
-  ];
-  const name = names.find((parts) => parts.at(-1) !== undefined);
-  return name && JSON.stringify(name);
+  return (
+    named('cognito-identity', text(known.cognitoIdentityId)) ??
+    named('iam', arn && withoutSession(arn)) ??
+    named('principal', text(known.principalId)) ??
+    named('api-key', text(known.apiKeyId))
+  );
 }
+
+const named = (kind: string, name: string | undefined): string | undefined =>
+  name === undefined ? undefined : JSON.stringify([kind, name]);
 
 /**
  * The refusal of a request whose authorizer named nobody.

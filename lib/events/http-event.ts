@@ -23,7 +23,7 @@ interface RawHttpEvent {
   readonly httpMethod?: string;
   readonly path?: string;
   readonly rawPath?: string;
-  readonly rawQueryString?: string;
+  readonly rawQueryString?: unknown;
   readonly headers?: Headers;
   readonly multiValueHeaders?: MultiValues;
   readonly queryStringParameters?: Headers;
@@ -74,9 +74,10 @@ export function headerLines({ raw }: HttpEvent, name: string): string[] {
 
 function linesIn(headers: Headers | MultiValues | undefined, wanted: string): string[] {
   const lines: string[] = [];
-  if (!headers) return lines;
-  for (const header of Object.keys(headers)) {
+  // Every call looks for several headers. `Object.keys` would make a list of all names each time.
+  for (const header in headers) {
     if (header.length !== wanted.length || header.toLowerCase() !== wanted) continue;
+    if (!Object.hasOwn(headers, header)) continue;
     for (const line of linesOf(headers[header])) lines.push(line);
   }
   return lines;
@@ -100,8 +101,8 @@ export function canonicalRequest(event: HttpEvent): string {
 
 function canonicalQuery({ format, raw }: HttpEvent): string {
   if (format === 'v2') {
-    const query = linesOf(raw.rawQueryString)[0];
-    return canonicalPairs(query ? formPairs(byteTextOf(query)) : []);
+    const query = raw.rawQueryString;
+    return canonicalPairs(typeof query === 'string' && query !== '' ? formPairs(byteTextOf(query)) : []);
   }
   const pairs: [string, string][] = [];
   const parameters = raw.multiValueQueryStringParameters ?? raw.queryStringParameters ?? {};

@@ -208,6 +208,7 @@ function shapeOf(event: unknown, http: HttpEvent | undefined, options?: Identity
 }
 
 function checkedParts(key: NonNullable<Key>): string[] {
+  if (typeof key === 'string' && key.trim() !== '') return [key];
   const parts = typeof key === 'string' || typeof key === 'number' ? [key] : key;
   // Untyped code, or a field that is not there, may return anything.
   if (!Array.isArray(parts) || parts.length === 0) {

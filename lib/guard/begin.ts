@@ -61,7 +61,9 @@ async function beginOne(
     if (identity.kind === 'none') return unguarded(settings, event, context, identity.reason);
     refuseSharedNamespace(guard);
     const call: Call = { settings, event, context, reply, identity, startedAtMs: settings.clock().now() };
-    return await afterClaim(guard, call, await enter(call));
+    const entered = await enter(call);
+    if (entered.outcome === 'replay') return { kind: 'answer', answer: await replay(call, entered.record) };
+    return afterClaim(guard, call, entered);
   } catch (error) {
     return { kind: 'answer', answer: answerOrThrow(reply, error) };
   }
@@ -71,16 +73,14 @@ async function beginOne(
 function afterClaim(
   { settings }: Guard<GuardSettings>,
   call: Call,
-  entered: Entered,
-): Begun | Promise<Begun> {
+  entered: Exclude<Entered, { outcome: 'replay' }>,
+): Begun {
   const { event, context } = call;
   switch (entered.outcome) {
     case 'run': {
       const { execution: run } = entered;
       return { kind: 'run', event, context: carry(context, { kind: 'guarded', execution: run }), run };
     }
-    case 'replay':
-      return replay(call, entered.record).then((answer) => ({ kind: 'answer', answer }));
     case 'mismatch':
     case 'busy':
       throw refusalOf(entered, settings.clock().now());

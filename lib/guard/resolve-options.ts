@@ -40,7 +40,8 @@ export function resolveOptions(options: GuardOptions = {}): GuardSettings {
 
   const disabled = () => isTrue(process.env[environment.disabled]);
   const store = lazyStore(ownStore);
-  const namespace = () => resolveNamespace(ownNamespace, store());
+  const named = ownNamespace === undefined ? undefined : { name: ownNamespace, isDefault: false };
+  const namespace = () => named ?? namespaceFromEnvironment(store());
   // A missing namespace is reported when the guard is made. Without a `store` it must wait for the first call.
   if (ownStore && !disabled()) namespace();
   const clock = () => store().clock ?? systemClock;
@@ -95,8 +96,7 @@ function lazyStore(given: Store | undefined): () => Store {
   };
 }
 
-function resolveNamespace(given: string | undefined, store: Store): { name: string; isDefault: boolean } {
-  if (given) return { name: given, isDefault: false };
+function namespaceFromEnvironment(store: Store): { name: string; isDefault: boolean } {
   const name =
     process.env[environment.namespace] || process.env.AWS_LAMBDA_FUNCTION_NAME || store.defaultNamespace;
   if (name && isNamespace(name)) return { name, isDefault: true };

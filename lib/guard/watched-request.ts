@@ -54,11 +54,14 @@ export function watchRequest(request: WatchedRequest, watcher: Watcher): void {
   const { context, event, response, error } = request;
   const watch = new Watch(request, watcher, { event, context, response, error });
   Object.defineProperty(request, innermost, { value: watch, writable: true });
-  Object.defineProperties(request, accessors);
+  // One by one, which takes half the time.
+  for (const name of watched) Object.defineProperty(request, name, accessors[name]);
 }
 
+const watched = ['event', 'context', 'response', 'error'] as const;
+
 /** Shared by all requests: V8 keeps a request alive for long whose accessors are its own. */
-const accessors: PropertyDescriptorMap = {
+const accessors = {
   event: accessor('event'),
   context: accessor('context'),
   response: accessor('response'),
@@ -77,6 +80,8 @@ function accessor(name: keyof Watched): PropertyDescriptor {
     },
   };
 }
+
+const soon = Promise.resolve();
 
 /** A request's properties as one guard watches them. */
 class Watch implements Watched {
@@ -97,7 +102,7 @@ class Watch implements Watched {
   get event(): unknown {
     this.#eventWasJustRead = true;
     // Middy reads both arguments in one turn. A read in a later turn is somebody else's.
-    void Promise.resolve().then(() => {
+    void soon.then(() => {
       this.#eventWasJustRead = false;
     });
     return this.#beneath.event;

@@ -190,7 +190,8 @@ function claimRules(rule: Rule): void {
 
   for (const size of [0, 4_096, 4_097, 380_001, 1_000_000]) {
     rule(`stores an answer of ${size} bytes`, async (hand) => {
-      const answer = Uint8Array.from({ length: size }, (_, i) => (i * 31 + (i >> 8)) % 256);
+      const memory = Uint8Array.from({ length: size + 2 }, (_, i) => (i * 31 + (i >> 8)) % 256);
+      const answer = memory.subarray(1, size + 1);
       applied(await hand.claim('a'));
       applied(await hand.complete('a', answer));
       assert.deepEqual(await hand.answer(), answer);

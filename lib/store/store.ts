@@ -77,7 +77,7 @@ export interface Completion {
   readonly window: string;
   readonly completedAtMs: number;
   readonly endsAtMs: number;
-  /** The encoded answer, or why there is none. */
+  /** The encoded answer, or why there is none. The bytes may be a view of a larger buffer, which holds other data. */
   readonly answer: Uint8Array | Unavailable;
 }
 

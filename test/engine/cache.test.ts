@@ -1,5 +1,6 @@
 import type { APIGatewayProxyEventV2, SQSRecord } from 'aws-lambda';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { AnswerCache } from '../../lib/engine/index.ts';
 import { storeUnavailable } from '../../lib/errors.ts';
 import type { HttpResponse } from '../../lib/index.ts';
 import {
@@ -393,5 +394,28 @@ describe('a batch with the cache', () => {
     const before = requests.length;
     for (let delivery = 0; delivery < 2; delivery++) await handler(event, lambdaContext());
     expect(requests.slice(before)).toEqual(['PutItem']);
+  });
+
+  it('holds an answer in memory of its own, not in the pool that it was made in', () => {
+    const cache = new AnswerCache({ maxItems: 1 });
+    const pool = new Uint8Array(8_192);
+    const record = {
+      pk: 'orders#1',
+      status: 'COMPLETED',
+      owner: 'a',
+      window: 'a',
+      attempt: 1,
+      leaseUntilMs: 0,
+      endsAtMs: 1,
+      createdAtMs: 0,
+      answer: { kind: 'inline', bytes: pool.subarray(10, 14).fill(7) },
+    } as const;
+    cache.put(record);
+    const kept = cache.get('orders#1');
+    if (kept?.answer?.kind !== 'inline') throw new Error('It is not kept.');
+    expect([...kept.answer.bytes]).toEqual([7, 7, 7, 7]);
+    expect(kept.answer.bytes.buffer.byteLength).toBe(4);
+    cache.put(kept);
+    expect(cache.get('orders#1')).toBe(kept);
   });
 });

@@ -60,10 +60,19 @@ describe('stored bytes', () => {
     expect(decode(bytes, options)).toStrictEqual({ at: new Date(0) });
   });
 
-  it('are of their own memory, which holds nothing else', async () => {
+  it('are shown to seal in memory of their own, which holds nothing else', async () => {
     for (const value of [{ a: 1 }, { a: 1n }, 'a'.repeat(5_000)]) {
-      const bytes = await encoded(value);
-      expect(bytes.buffer.byteLength).toBe(bytes.byteLength);
+      const shown: Uint8Array[] = [];
+      const seal = {
+        seal: async (plain: Uint8Array) => {
+          shown.push(plain);
+          return plain;
+        },
+        open: async (bytes: Uint8Array) => bytes,
+      };
+      await encode(value, { ...options, seal });
+      expect(shown.map(({ buffer }) => buffer.byteLength)).toEqual(shown.map(({ byteLength }) => byteLength));
+      expect(shown).toHaveLength(1);
     }
   });
 
