@@ -52,21 +52,14 @@ const services: Readonly<Record<ServiceName, Service>> = {
   sqs: { members: ['messageId', 'body'], shapeOf: sqsShape },
   kinesis: {
     members: ['eventID', 'kinesis.sequenceNumber', 'kinesis.data'],
-    shapeOf: ({ eventID, eventSourceARN, kinesis }) => ({
-      key: () => eventID,
-      tenant: () => eventSourceARN,
-      payload: () => String(kinesis.data),
-      isComparable: false,
-    }),
+    shapeOf: (raw) => streamShape(raw, () => String(raw.kinesis.data)),
   },
   dynamodb: {
     members: ['eventID', 'dynamodb.SequenceNumber', 'dynamodb.Keys'],
-    shapeOf: ({ eventID, eventSourceARN, dynamodb: { Keys, NewImage, OldImage } }) => ({
-      key: () => eventID,
-      tenant: () => eventSourceARN,
-      payload: () => canonicalText({ Keys, NewImage, OldImage }),
-      isComparable: false,
-    }),
+    shapeOf(raw) {
+      const { Keys, NewImage, OldImage } = raw.dynamodb;
+      return streamShape(raw, () => canonicalText({ Keys, NewImage, OldImage }));
+    },
   },
   sns: {
     members: ['Sns.MessageId', 'Sns.Message'],
@@ -152,6 +145,13 @@ export const isKafkaBatch = (event: unknown): event is Fields =>
   (event.eventSource === 'aws:kafka' || event.eventSource === 'SelfManagedKafka') &&
   isRecord(event.records) &&
   Object.values(event.records).every((list) => Array.isArray(list) && list.every(isKafkaRecord));
+
+const streamShape = ({ eventID, eventSourceARN }: Fields, payload: () => string): Shape => ({
+  key: () => eventID,
+  tenant: () => eventSourceARN,
+  payload,
+  isComparable: false,
+});
 
 /** @see https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html */
 function sqsShape(raw: Fields): Shape {
