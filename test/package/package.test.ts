@@ -9,27 +9,27 @@ import { type Manifest, pack, root, run, type Target } from './packed.ts';
 
 /** What a Lambda may carry, minified and without the AWS SDK. Raised only in the commit that needs it. */
 const bundles: readonly [what: string, source: string, ceilingBytes: number][] = [
-  ['everything', "export * from './dist/lib/index.js'", 178_000],
-  ['a guard on a table', "export { dynamoStore, idempotent } from './dist/lib/index.js'", 71_100],
+  ['everything', "export * from './dist/lib/index.js'", 179_800],
+  ['a guard on a table', "export { dynamoStore, idempotent } from './dist/lib/index.js'", 73_000],
   [
     'a guard on a table, with its operation',
     "export { dynamoStore, idempotent, operation } from './dist/lib/index.js'",
-    105_800,
+    107_600,
   ],
   [
     'a guard of records on a table',
     "export { dynamoStore, eachRecord, idempotent } from './dist/lib/index.js'",
-    123_300,
+    125_100,
   ],
   [
     'a guard of lanes on a table',
     "export { dynamoStore, eachPartition, idempotent } from './dist/lib/index.js'",
-    130_800,
+    132_600,
   ],
   [
     'a guard of numbered senders on a table',
     "export { dynamoStore, idempotent, numbered } from './dist/lib/index.js'",
-    86_200,
+    88_000,
   ],
   ['a relay', "export { relayOutbox } from './dist/lib/index.js'", 8_550],
 ];
