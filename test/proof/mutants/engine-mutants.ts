@@ -109,8 +109,8 @@ export const engineMutants: readonly Mutant[] = [
   {
     fault: 'what is not to be remembered is remembered',
     file: 'lib/engine/execution.ts',
-    find: '    if (isToBeRemembered(this.call, value)) {',
-    replace: '    if (isToBeRemembered(this.call, value) || !isRecord) {',
+    find: '    if (!isToBeRemembered(this.call, value)) return',
+    replace: '    if (isRecord && !isToBeRemembered(this.call, value)) return',
   },
   {
     fault: 'a released record of a faster clock stops every claim',
@@ -301,8 +301,8 @@ export const engineMutants: readonly Mutant[] = [
   {
     fault: 'a refusal after a lost answer counts as the only answer',
     file: 'lib/engine/in-time.ts',
-    find: 'throw isInDoubt ? storeUnavailable(error) : error;',
-    replace: 'throw error;',
+    find: 'throw isInDoubt ? storeUnavailable(failure) : failure;',
+    replace: 'throw failure;',
     test: 'test/operation/doubt-without-writes.test.ts: a commit that is refused after a lost answer is in doubt',
   },
 ];

@@ -40,8 +40,8 @@ export const numberedMutants: readonly Mutant[] = [
   {
     fault: 'a refusal by a numbered sender is told to no observer',
     file: 'lib/engine/execution.ts',
-    find: 'settings.observeRefusal?.(error, ',
-    replace: 'void (error, ',
+    find: '    observeRefusal(error, request.pk, ',
+    replace: '    void (error, request.pk, ',
     test: 'test/sequence/batches.test.ts: stops a sender at a gap, and takes it up when its predecessor has come',
   },
   {

@@ -177,8 +177,8 @@ export const storeMutants: readonly Mutant[] = [
   {
     fault: 'a write that meets a transaction is not sent again',
     file: 'lib/dynamo/send.ts',
-    find: 'if (!isTransaction || tries === maxConflicts) {',
-    replace: 'if (tries > 0) {',
+    find: 'if (isTransaction && tries < maxConflicts) {',
+    replace: 'if (isTransaction && tries < 1) {',
     test: 'test/dynamo/conflicts.test.ts: leaves no claim behind that was applied without an answer',
   },
   {
