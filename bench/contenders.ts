@@ -9,6 +9,7 @@ import type { Context, SQSEvent, SQSRecord } from 'aws-lambda';
 import { dynamoStore, eachRecord, idempotent, operation } from '../lib/index.ts';
 import { type HttpRequestEvent, lambdaContext, type Order } from './events.ts';
 import type { ContenderName } from './runner.ts';
+import { nextTurn } from './stub-client.ts';
 
 export interface HttpAnswer {
   readonly statusCode: number;
@@ -153,6 +154,40 @@ const peer: Contender = {
     };
   },
 };
+
+/** Nobody guards the handlers, and each call waits for as many ticks as a guard's requests take. */
+export function unguarded(ticks: number): Contender {
+  const tick = async (): Promise<void> => {
+    for (let count = 0; count < ticks; count++) await nextTurn();
+  };
+  return {
+    http({ door = 'wrapper', answer = created }) {
+      const handle = async (event: HttpRequestEvent, _context: Context): Promise<HttpAnswer> => {
+        await tick();
+        return answer(event);
+      };
+      const handler = door === 'middy' ? middy<HttpRequestEvent, HttpAnswer>().handler(handle) : handle;
+      return (event) => called(handler, event);
+    },
+    order({ handle = paid }) {
+      const run = async (order: Order, _context: Context): Promise<unknown> => {
+        await tick();
+        return handle(order);
+      };
+      return (order) => run(order, lambdaContext());
+    },
+    batch({ handle = paid }) {
+      const run = async ({ Records }: SQSEvent, _context: Context): Promise<unknown> =>
+        Promise.all(
+          Records.map(async (record) => {
+            await tick();
+            return handle(record);
+          }),
+        );
+      return (event) => run(event, lambdaContext());
+    },
+  };
+}
 
 const called = (guarded: unknown, event: HttpRequestEvent): Promise<unknown> =>
   (guarded as (event: HttpRequestEvent, context: Context) => Promise<unknown>)(event, lambdaContext());

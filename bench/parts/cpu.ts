@@ -1,5 +1,8 @@
-/** The guard's own computing, on a client that answers by itself: the SDK and the network are not in it. */
-import { type Contender, contenders } from '../contenders.ts';
+/**
+ * The guard's own computing, on a client that answers by itself: the SDK and the network are not in it. What the same events,
+ * contexts and ticks cost without a guard is measured beside it, and taken off.
+ */
+import { type Contender, contenders, unguarded } from '../contenders.ts';
 import { httpRequests, orderOf, queueEvent } from '../events.ts';
 import {
   type Bench,
@@ -104,18 +107,33 @@ async function run(bench: Bench) {
   const rows = [];
   for (const { what, weight = 1, note, make } of cpuCases) {
     const guarded = {} as Record<ContenderName, Call>;
-    for (const name of contenderNames) guarded[name] = await make(contenders[name], name, stubClient());
+    const bare = {} as Record<ContenderName, Call>;
+    for (const name of contenderNames) {
+      const stub = stubClient();
+      guarded[name] = await make(contenders[name], name, stub);
+      const ticks = (await requestsOf(stub, guarded[name])) / weight;
+      bare[name] = await make(unguarded(ticks), name, stubClient());
+    }
     const count = Math.ceil(calls / weight);
     // The compiler needs some thousand calls until it knows what is hot.
-    const warmUp = bench.quick ? 4 : 8;
+    const warmUp = bench.quick ? 4 : 20;
     const samples = await inTurn(warmUp + rounds, async (name, round) => {
       bench.progress(`${what}, round ${round + 1} of ${warmUp + rounds}`);
-      return cpuMicrosecondsPer(count, guarded[name]);
+      const bareUsPerCall = await cpuMicrosecondsPer(count, bare[name]);
+      return (await cpuMicrosecondsPer(count, guarded[name])) - bareUsPerCall;
     });
     const [idemkit, peer] = [samples.idemkit.slice(warmUp), samples.peer.slice(warmUp)];
     rows.push(compare(what, 'µs', { idemkit, peer }, note));
   }
   return { rows };
+}
+
+/** Requests of one call. The first call of a table may send another one. */
+async function requestsOf({ sent }: StubClient, call: Call): Promise<number> {
+  await call(0);
+  const before = sent.count;
+  await call(1);
+  return sent.count - before;
 }
 
 export const cpu: Part = { name: 'cpu', title: 'Own CPU of a call, without the SDK', run };
