@@ -135,10 +135,17 @@ class Scanner {
 
   #number(): void {
     const start = this.#at;
-    numberSyntax.lastIndex = start;
-    if (!numberSyntax.test(this.#json)) throw this.#unexpected();
-    this.#at = numberSyntax.lastIndex;
+    let at = start;
+    while (isDigit(this.#json.charCodeAt(at))) at++;
+    const digitsEnd = at;
+    while (isInNumber(this.#json.charCodeAt(at))) at++;
+    this.#at = at;
+    const hasDigitsOnly = at === digitsEnd;
+    const length = at - start;
+    const isShort = length > 0 && length < unsafeLength;
+    if (isShort && hasDigitsOnly && (length === 1 || this.#json[start] !== '0')) return;
     const written = this.#json.slice(start, this.#at);
+    if (!numberSyntax.test(written)) throw this.#unexpected();
     const canonical = number(written);
     if (canonical !== written) this.#replace(start, canonical);
   }
@@ -198,7 +205,10 @@ class Scanner {
 const control = /[\0-\x1f]/;
 
 /** @see https://www.rfc-editor.org/rfc/rfc8259#section-6 */
-const numberSyntax = /-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][-+]?\d+)?/y;
+const numberSyntax = /^-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][-+]?\d+)?$/;
+
+/** A double holds every number of fewer digits. */
+const unsafeLength = 16;
 
 /** What JSON allows between its tokens. */
 const isBlank = (one: number): boolean =>
@@ -210,6 +220,12 @@ function isEscaped(json: string, at: number, from: number): boolean {
   while (at - backslashes > from && json[at - backslashes - 1] === '\\') backslashes++;
   return backslashes % 2 === 1;
 }
+
+const isDigit = (one: number): boolean => one >= 0x30 && one <= 0x39;
+
+/** Digits, `+`, `-`, `.`, `e`, `E`. In JSON none of them follows a number. Beyond the text `one` is `NaN`. */
+const isInNumber = (one: number): boolean =>
+  isDigit(one) || one === 0x2b || one === 0x2d || one === 0x2e || one === 0x45 || one === 0x65;
 
 /** A number by its value: as JavaScript writes it, if a double holds it exactly, else its digits and a power of ten. */
 function number(source: string): string {
