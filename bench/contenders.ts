@@ -3,13 +3,12 @@ import { BatchProcessor, EventType, processPartialResponse } from '@aws-lambda-p
 import { IdempotencyConfig, makeIdempotent } from '@aws-lambda-powertools/idempotency';
 import { DynamoDBPersistenceLayer } from '@aws-lambda-powertools/idempotency/dynamodb';
 import { makeHandlerIdempotent } from '@aws-lambda-powertools/idempotency/middleware';
-import type { DynamoDBClient } from '@aws-sdk/client-dynamodb';
+import { type DynamoDBClient, PutItemCommand } from '@aws-sdk/client-dynamodb';
 import middy from '@middy/core';
 import type { Context, SQSEvent, SQSRecord } from 'aws-lambda';
 import { dynamoStore, eachRecord, idempotent, operation } from '../lib/index.ts';
 import { type HttpRequestEvent, lambdaContext, type Order } from './events.ts';
 import type { ContenderName } from './runner.ts';
-import { nextTurn } from './stub-client.ts';
 
 export interface HttpAnswer {
   readonly statusCode: number;
@@ -155,32 +154,39 @@ const peer: Contender = {
   },
 };
 
-/** Nobody guards the handlers, and each call waits for as many ticks as a guard's requests take. */
-export function unguarded(ticks: number): Contender {
-  const tick = async (): Promise<void> => {
-    for (let count = 0; count < ticks; count++) await nextTurn();
+/** A request of which a client that remembers refuses the second sending. */
+const putOnce = new PutItemCommand({
+  TableName: 'stub',
+  Item: { pk: { S: 'once' } },
+  ConditionExpression: 'attribute_not_exists(pk)',
+});
+
+/** Nobody guards the handlers, and each call sends as many requests as a guard does. */
+export function unguarded(requests: number): Contender {
+  const send = async (client: DynamoDBClient): Promise<void> => {
+    for (let count = 0; count < requests; count++) await client.send(putOnce).catch(() => {});
   };
   return {
-    http({ door = 'wrapper', answer = created }) {
+    http({ client, door = 'wrapper', answer = created }) {
       const handle = async (event: HttpRequestEvent, _context: Context): Promise<HttpAnswer> => {
-        await tick();
+        await send(client);
         return answer(event);
       };
       const handler = door === 'middy' ? middy<HttpRequestEvent, HttpAnswer>().handler(handle) : handle;
       return (event) => called(handler, event);
     },
-    order({ handle = paid }) {
+    order({ client, handle = paid }) {
       const run = async (order: Order, _context: Context): Promise<unknown> => {
-        await tick();
+        await send(client);
         return handle(order);
       };
       return (order) => run(order, lambdaContext());
     },
-    batch({ handle = paid }) {
+    batch({ client, handle = paid }) {
       const run = async ({ Records }: SQSEvent, _context: Context): Promise<unknown> =>
         Promise.all(
           Records.map(async (record) => {
-            await tick();
+            await send(client);
             return handle(record);
           }),
         );

@@ -46,7 +46,7 @@ export function stubClient(later: () => Promise<void> = nextTurn): StubClient {
   return stub;
 }
 
-export const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
 function apply(items: Map<string, Item>, input: Input): unknown {
   const { ExpressionAttributeNames: names = {}, ExpressionAttributeValues: values = {} } = input;

@@ -1,6 +1,6 @@
 /**
  * The guard's own computing, on a client that answers by itself: the SDK and the network are not in it. What the same events,
- * contexts and ticks cost without a guard is measured beside it, and taken off.
+ * contexts and requests cost without a guard is measured beside it, and taken off.
  */
 import { type Contender, contenders, unguarded } from '../contenders.ts';
 import { httpRequests, orderOf, queueEvent } from '../events.ts';
@@ -111,12 +111,12 @@ async function run(bench: Bench) {
     for (const name of contenderNames) {
       const stub = stubClient();
       guarded[name] = await make(contenders[name], name, stub);
-      const ticks = (await requestsOf(stub, guarded[name])) / weight;
-      bare[name] = await make(unguarded(ticks), name, stubClient());
+      const requests = (await requestsOf(stub, guarded[name])) / weight;
+      bare[name] = await make(unguarded(requests), name, stubClient());
     }
     const count = Math.ceil(calls / weight);
     // The compiler needs some thousand calls until it knows what is hot.
-    const warmUp = bench.quick ? 4 : 20;
+    const warmUp = bench.quick ? 4 : 60;
     const samples = await inTurn(warmUp + rounds, async (name, round) => {
       bench.progress(`${what}, round ${round + 1} of ${warmUp + rounds}`);
       const bareUsPerCall = await cpuMicrosecondsPer(count, bare[name]);
