@@ -1,4 +1,4 @@
-/** The start of a process: import of the bundle, and the time to the end of the first guarded call. */
+/** The start of a process: import of the bundle, the time to the end of the first guarded call, and the computing of the first 300. */
 import { execFile } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -76,13 +76,19 @@ const clientOf = (source: string): Plugin => ({
   },
 });
 
+/** V8 compiles what it finds hot meanwhile. */
+const firstCalls = 300;
+
 const starter = (bundle: string): string => `
   const before = performance.now();
   const { handler } = await import(${JSON.stringify(bundle)});
   const imported = performance.now();
   await handler(${event}, ${context});
   const called = performance.now();
-  console.log(JSON.stringify([imported - before, called - before]));`;
+  const { user, system } = process.cpuUsage();
+  for (let call = 2; call <= ${firstCalls}; call++) await handler({ id: 'order-' + call, amount: call }, ${context});
+  const after = process.cpuUsage({ user, system });
+  console.log(JSON.stringify([imported - before, called - before, (after.user + after.system) / 1_000]));`;
 
 export const cold: Part = {
   name: 'cold',
@@ -109,18 +115,23 @@ export const cold: Part = {
         }
         const imported: Record<ContenderName, number[]> = { idemkit: [], peer: [] };
         const called: Record<ContenderName, number[]> = { idemkit: [], peer: [] };
+        const warming: Record<ContenderName, number[]> = { idemkit: [], peer: [] };
         const rounds = bench.quick ? 6 : 40;
         for (let round = 0; round < rounds; round++) {
           bench.progress(`${what}, round ${round + 1} of ${rounds}`);
           for (const name of orderIn(round)) {
             const { stdout } = await run(process.execPath, [join(folder, `start-${name}-${isReal}.mjs`)]);
-            const [importMs = Number.NaN, callMs = Number.NaN] = JSON.parse(stdout) as number[];
+            const [importMs = Number.NaN, callMs = Number.NaN, cpuMs = Number.NaN] = JSON.parse(
+              stdout,
+            ) as number[];
             imported[name].push(importMs);
             called[name].push(callMs);
+            warming[name].push(cpuMs);
           }
         }
         rows.push(compare(`import, ${what}`, 'ms', imported));
         rows.push(compare(`import and first call, ${what}`, 'ms', called));
+        rows.push(compare(`calls 2 to ${firstCalls}, ${what}: CPU`, 'ms', warming));
       }
       return { rows };
     } finally {
