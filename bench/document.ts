@@ -19,8 +19,8 @@ Both refuse a key that comes again with another payload.
 The peer does so by its option \`payloadValidationJmesPath\`.
 "Own CPU" is measured on a client that answers in the next turn of the event loop.
 It leaves out the SDK, the network and DynamoDB.
-The first table also leaves out what such a call costs without a guard:
-its event, context and handler, Middy, as many requests, and the errors of those that are refused.
+The first table also leaves out what such a call costs without a guard.
+These are its event, context and handler, Middy, as many requests, and the errors of those that are refused.
 That is measured beside each figure.
 Each case runs 18,000 times before it is measured, because V8 takes that long to compile it.
 The processes are told that they were started on demand, as Lambda tells them.
