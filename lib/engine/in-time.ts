@@ -34,9 +34,14 @@ export const inTime = <T>(work: Promise<T>, ms: number): Promise<T> => bounded(w
  */
 export function insist<T>(clock: Clock, ms: number, write: () => Promise<T>): Promise<T> {
   const giveUpAtMs = clock.now() + ms;
-  return inTime(write(), Math.max(ms, backoff.firstMs)).catch((failure: unknown) =>
-    repeat(clock, giveUpAtMs, write, failure),
-  );
+  const again = (failure: unknown): Promise<T> => repeat(clock, giveUpAtMs, write, failure);
+  let first: Promise<T>;
+  try {
+    first = inTime(write(), Math.max(ms, backoff.firstMs));
+  } catch (failure) {
+    return again(failure);
+  }
+  return first.catch(again);
 }
 
 async function repeat<T>(

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { storeUnavailable } from '../../lib/errors.ts';
 import {
   type HttpResponse,
   IdempotencyError,
@@ -309,5 +310,31 @@ describe('an answer that is not available', () => {
     const answer = (await second) as HttpResponse;
     expect(answer.statusCode).toBe(410);
     expect(answer.body).toContain('RESULT_UNAVAILABLE');
+  });
+});
+
+describe('a store of your own whose `complete` throws before it returns a promise', () => {
+  it('is asked again while it says that this may pass', async () => {
+    let asked = 0;
+    const { guard } = bench((store) => ({
+      complete(completion) {
+        if (++asked < 3) throw storeUnavailable(new Error('not connected'));
+        return store.complete(completion);
+      },
+    }));
+    const handler = guard(() => 'paid');
+    expect(await handler(order)).toBe('paid');
+    expect(asked).toBe(3);
+    expect(await handler(order)).toBe('paid');
+  });
+
+  it("does not fail the call, whose work is done: its caller gets the handler's answer", async () => {
+    const { guard, seen } = bench(() => ({
+      complete() {
+        throw new TypeError('broken');
+      },
+    }));
+    expect(await guard(() => 'paid')(order)).toBe('paid');
+    expect(seen.types()).toEqual(['claim', 'unrecorded']);
   });
 });
