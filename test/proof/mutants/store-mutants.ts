@@ -73,6 +73,7 @@ export const storeMutants: readonly Mutant[] = [
     file: 'lib/dynamo/items.ts',
     find: "'#owner = :owner AND #status = :completed'",
     replace: "'(#owner = :owner OR #owner <> :owner) AND #status = :completed'",
+    test: 'test/store/store.test.ts: replaces no answer for another owner, nor of what is in progress or absent',
   },
   {
     fault: 'a claim that is given back ends that of another attempt',
