@@ -6,7 +6,6 @@ export {
   type NumberedMessage,
   type NumberedSender,
   type NumberedSenderOptions,
-  type Numbering,
   newIdempotencyKey,
   numberedSender,
   type OverHttpOptions,
@@ -20,6 +19,7 @@ export {
   type SenderStorage,
   type SendOnce,
   type Sent,
+  type SequenceNumber,
   sequenceHeader,
 } from './client/index.ts';
 // The one name of two entries: a browser that tells errors apart must not load the main one.

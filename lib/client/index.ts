@@ -16,5 +16,5 @@ export type {
   Sent,
 } from './sender-options.ts';
 export { browserStorage, memoryStorage, type SenderStorage } from './sender-storage.ts';
-export { type Numbering, sequenceHeader } from './sequence-header.ts';
+export { type SequenceNumber, sequenceHeader } from './sequence-header.ts';
 export { RequestTimeoutError } from './timeout-error.ts';

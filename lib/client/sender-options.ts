@@ -3,10 +3,10 @@ import type { IdempotencyError } from '../errors.ts';
 import { check, checkKnown, isFunction, isOneOf } from '../validate.ts';
 import { checkDelays, checkTiming, defaultTiming, type RetryClock, type Timing } from './options.ts';
 import type { SenderStorage } from './sender-storage.ts';
-import { checkProducer, type Numbering } from './sequence-header.ts';
+import { checkProducer, type SequenceNumber } from './sequence-header.ts';
 
 /** What a `send` is given. All attempts of a message have the same producer, epoch, number and payload. */
-export interface NumberedMessage<Payload> extends Numbering {
+export interface NumberedMessage<Payload> extends SequenceNumber {
   readonly payload: Payload;
   /** From 1, counted anew after each pause. */
   readonly attempt: number;

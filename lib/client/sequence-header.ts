@@ -2,7 +2,7 @@
 import { IdempotencyError } from '../errors.ts';
 
 /** The place of a message in its sender's sequence. */
-export interface Numbering {
+export interface SequenceNumber {
   /** Who numbers: 1 to 255 printable ASCII characters. */
   readonly producer: string;
   /** Higher than in every earlier life of the same producer. */
@@ -20,7 +20,7 @@ export const mostInteger = 999_999_999_999_999;
  * @throws `BAD_KEY` for what the header cannot carry: a producer that is not printable ASCII, a number that is not whole or has more
  * than 15 digits
  */
-export function sequenceHeader({ producer, epoch, number }: Numbering): string {
+export function sequenceHeader({ producer, epoch, number }: SequenceNumber): string {
   checkProducer(producer);
   for (const [name, value] of Object.entries({ epoch, number })) {
     if (Number.isInteger(value) && value >= 0 && value <= mostInteger) continue;

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
-import { type Delivery, type NumberedSender, type Numbering, numberedSender } from '../../lib/client.ts';
+import { type Delivery, type NumberedSender, numberedSender, type SequenceNumber } from '../../lib/client.ts';
 import { deferred } from '../support/hands.ts';
 import { manualTimers } from './manual-timers.ts';
 import { sequenceServer } from './sequence-server.ts';
@@ -26,7 +26,7 @@ type World = typeof world extends fc.Arbitrary<infer Value> ? Value : never;
 /** The lives of one sender on one storage, which ends at each crash. */
 function lives({ faults, clockSteps, keepAcknowledged }: World) {
   const server = sequenceServer();
-  const sent: { place: Numbering; payload: unknown }[] = [];
+  const sent: { place: SequenceNumber; payload: unknown }[] = [];
   const coming = [...faults];
   const steps = [...clockSteps];
   let text: string | undefined;

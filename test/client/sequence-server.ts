@@ -1,4 +1,4 @@
-import type { Delivery, Numbering } from '../../lib/client.ts';
+import type { Delivery, SequenceNumber } from '../../lib/client.ts';
 
 interface Item {
   epoch: number;
@@ -9,7 +9,7 @@ interface Item {
 export interface SequenceServer {
   /** Everything that was processed, in order. */
   readonly done: readonly { readonly place: string; readonly payload: unknown }[];
-  handle(place: Numbering, payload: unknown): Delivery<string>;
+  handle(place: SequenceNumber, payload: unknown): Delivery<string>;
   /** Forgets all senders, as after a long silence; what was processed stays. */
   forget(): void;
   /** Goes back to how it was when `done` had this many, as a table that is restored from a backup, together with its effects. */
@@ -22,7 +22,7 @@ export function sequenceServer(): SequenceServer {
   const done: { place: string; payload: unknown }[] = [];
   const backups = [new Map<string, Item>()];
 
-  function process(item: Item, { epoch, number }: Numbering, payload: unknown): Delivery<string> {
+  function process(item: Item, { epoch, number }: SequenceNumber, payload: unknown): Delivery<string> {
     const answer = `answer ${done.length}`;
     if (epoch > item.epoch) item.answers = [];
     item.epoch = epoch;
