@@ -44,6 +44,7 @@ export function insist<T>(clock: Clock, ms: number, write: () => Promise<T>): Pr
   return first.catch(again);
 }
 
+/** Goes on after the first sending has failed. */
 async function repeat<T>(
   clock: Clock,
   giveUpAtMs: number,

@@ -1,4 +1,4 @@
-import { maxDepth, objectText, tooDeep } from './canonical.ts';
+import { isDigit, maxDepth, objectText, tooDeep } from './canonical.ts';
 
 /**
  * The canonical text of a JSON document, in time linear in its length, but for the sorting of names. A number that a double
@@ -175,6 +175,7 @@ class Scanner {
   #enter(): void {
     this.#at++;
     if (++this.#depth > maxDepth) {
+      // What is no JSON is told as that, however deep it is.
       JSON.parse(this.#json);
       throw tooDeep();
     }
@@ -207,7 +208,7 @@ const control = /[\0-\x1f]/;
 /** @see https://www.rfc-editor.org/rfc/rfc8259#section-6 */
 const numberSyntax = /^-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][-+]?\d+)?$/;
 
-/** A double holds every number of fewer digits. */
+/** A double holds every number of fewer digits, if it is far from its limits. */
 const unsafeLength = 16;
 
 /** What JSON allows between its tokens. */
@@ -221,8 +222,6 @@ function isEscaped(json: string, at: number, from: number): boolean {
   return backslashes % 2 === 1;
 }
 
-const isDigit = (one: number): boolean => one >= 0x30 && one <= 0x39;
-
 /** Digits, `+`, `-`, `.`, `e`, `E`. In JSON none of them follows a number. Beyond the text `one` is `NaN`. */
 const isInNumber = (one: number): boolean =>
   isDigit(one) || one === 0x2b || one === 0x2d || one === 0x2e || one === 0x45 || one === 0x65;
@@ -231,8 +230,7 @@ const isInNumber = (one: number): boolean =>
 function number(source: string): string {
   const value = Number(source);
   const magnitude = Math.abs(value);
-  // A double holds any fifteen digits unchanged, if it is far from its limits.
-  if (source.length <= 15 && magnitude > 1e-290 && magnitude < 1e290) return String(value);
+  if (source.length < unsafeLength && magnitude > 1e-290 && magnitude < 1e290) return String(value);
   const written = decimal(source);
   return Number.isFinite(value) && decimal(String(value)) === written ? String(value) : written;
 }

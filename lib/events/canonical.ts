@@ -80,7 +80,7 @@ function copyOfObject(value: object, ancestors: object[]): unknown {
 /** Whether an object would not keep `name` in its place: whole numbers come first, and this one is no member. */
 const isOutOfOrder = (name: string): boolean => isDigit(name.charCodeAt(0)) || name === '__proto__';
 
-const isDigit = (code: number): boolean => code >= 0x30 && code <= 0x39;
+export const isDigit = (code: number): boolean => code >= 0x30 && code <= 0x39;
 
 function sortedNames(value: object): string[] {
   const names = Object.keys(value);

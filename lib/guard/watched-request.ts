@@ -55,18 +55,13 @@ export function watchRequest(request: WatchedRequest, watcher: Watcher): void {
   const watch = new Watch(request, watcher, { event, context, response, error });
   Object.defineProperty(request, innermost, { value: watch, writable: true });
   // One by one, which takes half the time.
-  for (const name of watched) Object.defineProperty(request, name, accessors[name]);
+  for (const [name, descriptor] of accessors) Object.defineProperty(request, name, descriptor);
 }
 
-const watched = ['event', 'context', 'response', 'error'] as const;
-
 /** Shared by all requests: V8 keeps a request alive for long whose accessors are its own. */
-const accessors = {
-  event: accessor('event'),
-  context: accessor('context'),
-  response: accessor('response'),
-  error: accessor('error'),
-};
+const accessors = (['event', 'context', 'response', 'error'] as const).map(
+  (name) => [name, accessor(name)] as const,
+);
 
 function accessor(name: keyof Watched): PropertyDescriptor {
   return {

@@ -6,7 +6,7 @@ export function stepRules(rule: Rule): void {
   rule(
     'keeps the first record of a step, and shows it',
     async (hand) => {
-      const first = hand.step('charge', { owner: 'a', value: Uint8Array.of(1) });
+      const first = hand.step('charge', { owner: 'a', value: Uint8Array.of(0, 1, 0).subarray(1, 2) });
       applied(await hand.steps.put(first));
       const again = await hand.steps.put(hand.step('charge', { owner: 'b', attempt: 2 }));
       assert.deepEqual(again, { outcome: 'stopped', found: hand.stepRecord(first) });

@@ -51,7 +51,11 @@ export interface ClaimRecord {
   readonly position?: string;
 }
 
-/** A first attempt's claim, as it is to be put. */
+/**
+ * A first attempt's claim, as it is to be put.
+ *
+ * All bytes that a store is given, here, in completions and in steps, may be views of a larger buffer, which holds other data.
+ */
 export interface NewClaim {
   readonly pk: string;
   readonly owner: string;
@@ -77,7 +81,7 @@ export interface Completion {
   readonly window: string;
   readonly completedAtMs: number;
   readonly endsAtMs: number;
-  /** The encoded answer, or why there is none. The bytes may be a view of a larger buffer, which holds other data. */
+  /** The encoded answer, or why there is none. */
   readonly answer: Uint8Array | Unavailable;
 }
 
